@@ -1,0 +1,155 @@
+"""Documents on their way through the pipeline, and the findings that steps make about them.
+
+Everything here is immutable: a stage takes one of these and returns another.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from schemas.config import CleanConfig
+
+
+class Edit(NamedTuple):
+    """One replacement, proposed by a step and carried out by `tasks.steps.edits.apply`."""
+
+    step: str
+    """Name of the step, as in `tasks.steps.STEPS`: "punctuation"."""
+    rule: str
+    """The rule within the step that asked for it: "stray-comma"."""
+    start: int
+    """Offset in characters in the text that this step received."""
+    before: str
+    """What stands there; empty for an insertion."""
+    after: str
+    """What replaces it; empty for a removal."""
+    confidence: float = 1.0
+    """1.0 = proved, or by a rule that leaves no choice; below that, the odds of being right."""
+
+
+class Fact(NamedTuple):
+    """Something a line said about its document, before the line was removed (or beside it)."""
+
+    step: str
+    rule: str
+    field: str
+    """A column of the clean dataset: one of `FACT_FIELDS`."""
+    value: str
+
+
+class Damage(NamedTuple):
+    """A span that is damaged and that no step could repair."""
+
+    step: str
+    kind: str
+    """One of the `DAMAGE_KINDS`."""
+    start: int
+    """Offset in characters in the text that this step received."""
+    text: str
+    """What stands there."""
+
+
+Finding = Edit | Fact | Damage
+
+FACT_FIELDS = ("title", "published_at", "site_name", "author", "editor", "section", "source_url", "licence")
+
+DAMAGE_KINDS = ("lost-characters", "mojibake", "not-text", "shift")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a step may know besides the text."""
+
+    config: CleanConfig
+
+
+Step = Callable[[str, Context], Iterable[Finding]]
+"""Proposes findings about a text, edits in order of `start` and without overlap. Changes nothing."""
+
+
+class Reason(StrEnum):
+    """Why a document was rejected. Closed: `rejected.reason` holds one of these and nothing else."""
+
+    EMPTY = "empty"
+    """Zero bytes, or nothing but white space."""
+    UNREADABLE = "unreadable"
+    """The file could not be opened or read."""
+    TOO_LARGE = "too-large"
+    """More bytes than the configuration allows for one document."""
+    NOT_TEXT = "not-text"
+    """A binary file, or mostly control characters, symbols or digits."""
+    UNDECODABLE = "undecodable"
+    """No encoding gives readable text."""
+    TOO_SHORT = "too-short"
+    """Less text left after cleaning than the configuration asks for."""
+    FAILED = "failed"
+    """A step raised an exception: a bug of ours, with its traceback in `detail`."""
+    CRASHED = "crashed"
+    """The worker process died on this document (memory, a crash in a compiled library)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawDocument:
+    """Bytes and where they came from."""
+
+    source_uri: str
+    """`file:///…` of the file, or `stdin:<hash>`."""
+    content: bytes
+    record: str = ""
+    """Position inside a container file; empty where the file is the document."""
+    declared_encoding: str = ""
+    """What a transport (HTTP header) said; empty where nothing did."""
+
+
+class BadByte(NamedTuple):
+    """A byte that no character could be made of. The decoded text has U+FFFD in its place."""
+
+    offset: int
+    """Offset in bytes in the raw document."""
+    position: int
+    """Offset in characters in the decoded text."""
+    value: int
+    """0 to 255."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Text, and how it was made of bytes."""
+
+    text: str
+    encoding: str
+    """Python's name of the codec; several joined by `+` where lines differ; empty if undecodable."""
+    confidence: float
+    method: str
+    """`bom`, `declared`, `strict`, `plausible`, `chardet`, `lines` or `none`."""
+    bad_bytes: tuple[BadByte, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The edits that one step made in one pass: `apply` carries them out together."""
+
+    step: str
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """The outcome of all steps on one text."""
+
+    text: str
+    stages: tuple[Stage, ...]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Keys are of `FACT_FIELDS`; the first value found for a field stands."""
+    damage: tuple[Damage, ...] = ()
+    """Offsets are in the clean text: what was left unrepaired."""
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A reason from the closed list, and a sentence for the reader."""
+
+    reason: Reason
+    detail: str
