@@ -3,8 +3,10 @@
 Everything here is immutable: a stage takes one of these and returns another.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -153,3 +155,41 @@ class Rejection:
 
     reason: Reason
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a document came from, as it is recorded: everything of a `RawDocument` but its bytes."""
+
+    source_uri: str
+    record: str
+    sha256: str
+    """Hex digest of the raw bytes; empty where they could not be read."""
+    n_bytes: int
+
+    @property
+    def doc_id(self) -> str:
+        """32 hex digits made of the source and the position in it: the same at every re-ingest of the same source."""
+        return hashlib.sha256(f"{self.source_uri}\0{self.record}".encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one document: kept (`rejection` is None), or rejected, with as much as was found out till then."""
+
+    origin: Origin
+    decoded: Decoded | None = None
+    cleaned: Cleaned | None = None
+    rejection: Rejection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What all documents of one run share."""
+
+    run_id: str
+    started_at: datetime
+    """UTC."""
+    config: CleanConfig
+    pipeline_version: str
+    rules_digest: str

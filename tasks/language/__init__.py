@@ -1,8 +1,8 @@
 """How much a text looks like Chinese: a character bigram model, small, loaded when first asked.
 
 Scores are logarithms to base 10 of the probability of each character after the one before it. Text is folded to
-Simplified and to full-width signs first, so that script and width do not count. News comes out at about -2.1 a character,
-characters drawn at random from GB2312 at about -5. `tasks/language/build.py` says what it was counted on.
+Simplified and to full-width signs first, so that script and width do not count. News comes out at about -2.2 a
+character, characters drawn at random from GB2312 at about -5. `tasks/language/build.py` says what it was counted on.
 """
 
 import itertools
@@ -21,7 +21,7 @@ UNSEEN = -7.0
 _WIDTH = str.maketrans(
     {**dict(zip(",:;!?()~", "，：；！？（）～", strict=True)), **{0xFF10 + d: str(d) for d in range(10)}}
 )
-"""Signs that stand for each other between ideographs; digits the other way round, since half-width is the rule there."""
+"""Signs that stand for each other between ideographs; digits the other way round: half-width is their rule."""
 
 
 def fold_width(text: str) -> str:

@@ -23,7 +23,7 @@ from tasks.language import MODEL_PATH, UNSEEN, fold_width
 from tasks.scripts import simplify
 
 JIEBA_WEIGHT = 0.05
-"""Brings jieba's 90 million characters down to the size of the running text (4 million), so that neither drowns the other."""
+"""Brings jieba's 90 million characters down to the size of the running text (4 million): neither drowns the other."""
 
 LEAST_COUNT = 1.0
 """Bigrams seen less often (jieba's weighted) are left out: they double the size of the file and do not help."""

@@ -4,7 +4,9 @@ A table starts with comment lines (`#`: what it is, its format, where its entrie
 uses it). Columns are separated by tabs. Rules are written in Simplified script.
 """
 
+import hashlib
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
@@ -23,3 +25,20 @@ def load(name: str) -> tuple[tuple[str, ...], ...]:
         raise FileNotFoundError(f"no rule table {name!r} in {_FOLDER}; there are: {known}")
     lines = path.read_text(encoding="utf-8").splitlines()
     return tuple(tuple(line.split("\t")) for line in lines if line.strip() and not line.startswith("#"))
+
+
+@cache
+def digest() -> str:
+    """16 hex digits that name the rules: they change whenever the same bytes could come out as another text.
+
+    Covered are the rule tables, the language model, the source of everything that decodes, cleans and judges, and the
+    versions of the libraries whose tables take part.
+    """
+    tasks = _FOLDER.parent
+    files = [*_FOLDER.glob("*.txt"), *tasks.glob("language/*.npz"), *tasks.glob("*.py"), *tasks.glob("steps/*.py")]
+    state = hashlib.sha256()
+    for path in sorted(files):
+        state.update(path.relative_to(tasks).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for library in ("chardet", "ftfy", "opencc-python-reimplemented", "pypinyin"):
+        state.update(f"{library} {version(library)}\0".encode())
+    return state.hexdigest()[:16]
