@@ -1,5 +1,6 @@
 """What a user can set, as pydantic models: the same ones are the flow's parameters and its form."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,3 +29,29 @@ class CleanConfig(BaseModel):
         ge=1,
         description="A document with more bytes is rejected as too-large without being read into memory.",
     )
+
+
+class RunConfig(BaseModel):
+    """One run of `clean_corpus`: what is read, where the dataset goes, and how it is cleaned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sources: tuple[str, ...] = Field(
+        min_length=1,
+        description="Files, folders (with all that is in them), patterns such as crawl/**/*.txt, file:// URIs, "
+        "or - for standard input.",
+    )
+    out: Path = Field(description="Folder of the dataset. It is made if missing, and never read as a source.")
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Shards that are cleaned at the same time, each in a process of its own. Default: one per core.",
+    )
+    max_seconds: int = Field(
+        default=300,
+        ge=1,
+        le=86_400,
+        description="A document that takes more processor time is rejected as crashed.",
+    )
+    clean: CleanConfig = Field(default=CleanConfig(), description="How each document is cleaned.")
