@@ -1,0 +1,541 @@
+"""The dataset: four tables, the rows that documents become, and the data dictionary (`python -m schemas.dataset`).
+
+Types are those that every reader takes: no maps (Hugging Face datasets), no nanoseconds and no half floats (Spark), no
+time zones (DuckDB wants another library for them). Every field, nested ones too, carries a description in its metadata,
+from where it goes into the Parquet files and into docs/data-dictionary.md.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.document import FACT_FIELDS, Cleaned, Outcome, Reason, Run, Stage
+from tasks import identify
+from tasks.steps.edits import EditError, apply
+from tasks.steps.log import pack, revert_all
+
+SCHEMA_VERSION = "1"
+"""Goes up when a column changes its name, type or meaning. Columns may be added without."""
+
+LIBRARIES = ("chardet", "ftfy", "opencc-python-reimplemented", "prefect", "pyarrow", "pypinyin")
+"""Those whose versions a run records: they take part in what comes out."""
+
+_MOMENT = pa.timestamp("us")
+
+
+def _field(name: str, kind: pa.DataType, description: str, *, optional: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=optional, metadata={"description": description})
+
+
+def _list_of(*fields: pa.Field) -> pa.DataType:
+    return pa.list_(pa.field("element", pa.struct(fields), nullable=False))
+
+
+_STRINGS = pa.list_(pa.field("element", pa.string(), nullable=False))
+
+
+def _tally(name: str, description: str) -> pa.DataType:
+    """Documents by something."""
+    return _list_of(_field(name, pa.string(), description), _field("documents", pa.int64(), "How many documents."))
+
+
+_STEP = _field("step", pa.string(), "Name of the step.")
+
+_EDITS_BY_STEP = _list_of(
+    _STEP,
+    _field("edits", pa.int64(), "How many edits it made."),
+    _field("chars_removed", pa.int64(), "Characters by which those of its edits shortened the text that shortened it."),
+)
+
+_DAMAGE = _list_of(
+    _field("kind", pa.string(), "`lost-characters`, `mojibake`, `not-text` or `shift`."),
+    _field("start", pa.int32(), "Where it stands, in characters, in `text`."),
+    _field("text", pa.string(), "What stands there."),
+)
+
+_EDITS = _list_of(
+    _field("stage", pa.int32(), "Which application of a step, from 0. The edits of a stage were carried out together."),
+    _STEP,
+    _field("rule", pa.string(), "The rule within the step."),
+    _field(
+        "start",
+        pa.int32(),
+        "Offset in characters in the text that the stage received; negative for an operation, which stands for many "
+        "edits (see below).",
+    ),
+    _field("before", pa.string(), "What stood there; empty for an insertion."),
+    _field(
+        "after",
+        pa.string(),
+        "What replaced it; empty for a removal; the same as `before` where an operation spares it.",
+    ),
+    _field(
+        "confidence",
+        pa.float64(),
+        "1.0 = proved, or by a rule that leaves no choice; below that, the odds of being right.",
+    ),
+)
+
+_BAD_BYTES = _list_of(
+    _field("offset", pa.int64(), "Offset in bytes in the raw document."),
+    _field("position", pa.int32(), "Offset in characters in the decoded text, where U+FFFD stands for it."),
+    _field("value", pa.int16(), "0 to 255."),
+)
+
+_SEGMENTS = _list_of(
+    _field("position", pa.int32(), "Offset in characters in the decoded text at which the segment starts."),
+    _field("encoding", pa.string(), "Python's name of its codec."),
+)
+
+_VERBATIM = _list_of(
+    _field("position", pa.int32(), "Offset in characters in the decoded text."),
+    _field("length", pa.int32(), "Characters that came of the bytes."),
+    _field("raw", pa.binary(), "The bytes as they were: encoding the characters would give others."),
+)
+
+
+def _provenance(*, optional: bool) -> list[pa.Field]:
+    """Where a document came from and what was done to it; `optional` as far as a rejected document may lack it."""
+    return [
+        _field("source_uri", pa.string(), "Where the raw bytes are: `file:///…`, or `stdin:<hash>`."),
+        _field("record", pa.string(), "Position inside a container file; empty where the file is the document."),
+        _field("raw_sha256", pa.string(), "SHA-256 of the raw bytes, in hex; empty where they could not be read."),
+        _field("raw_bytes", pa.int64(), "How many raw bytes there are."),
+        _field(
+            "encoding",
+            pa.string(),
+            "Python's name of the codec; several joined by `+` where lines differ; empty if undecodable.",
+            optional=optional,
+        ),
+        _field("encoding_confidence", pa.float64(), "0 to 1: how sure the encoding is.", optional=optional),
+        _field(
+            "encoding_method",
+            pa.string(),
+            "How it was decided: `bom`, `declared`, `strict`, `plausible`, `chardet`, `lines` or `none`.",
+            optional=optional,
+        ),
+        _field(
+            "n_bad_bytes",
+            pa.int64(),
+            "Bytes that no character could be made of; `edits.bad_bytes` has them.",
+            optional=optional,
+        ),
+        _field(
+            "decoded_sha256",
+            pa.string(),
+            "SHA-256 of the decoded text in UTF-8: what `revert` gives back.",
+            optional=optional,
+        ),
+        _field("text_sha256", pa.string(), "SHA-256 of `text` in UTF-8.", optional=optional),
+        _field("n_chars", pa.int64(), "Characters (Unicode code points) of `text`.", optional=optional),
+        _field("n_edits", pa.int64(), "Edits made in all, single ones even where the log packs them."),
+        _field(
+            "edits_by_step", _EDITS_BY_STEP, "The same by step, in the order in which the steps first did something."
+        ),
+        _field("chars_removed", pa.int64(), "Sum of `edits_by_step.chars_removed`."),
+        _field("min_confidence", pa.float64(), "The lowest confidence of all edits; 1.0 if there are none."),
+        _field(
+            "flags",
+            _STRINGS,
+            "What to know before using the text: the kinds in `damage`, and `unsettled` where the steps still found "
+            "something to do after their last pass. Sorted.",
+        ),
+        _field("damage", _DAMAGE, "What is damaged and could not be repaired."),
+        _field("run_id", pa.string(), "The run that wrote this row; see the table `runs`."),
+        _field("pipeline_version", pa.string(), "Version of qingyuan."),
+        _field("rules_digest", pa.string(), "Names the rules: with the same digest the same bytes give the same text."),
+        _field("ingested_at", _MOMENT, "When that run started, in UTC. A time without a zone."),
+    ]
+
+
+_DOC_ID = _field(
+    "doc_id",
+    pa.string(),
+    "32 hex digits made of `source_uri` and `record`: the same at every ingest of the same source. Key of `clean` and "
+    "`rejected` together, and of `edits`.",
+)
+
+
+def _fact(name: str, description: str) -> pa.Field:
+    return _field(name, pa.string(), f"{description} Null where the page doesn't say.", optional=True)
+
+
+CLEAN = pa.schema(
+    [
+        _DOC_ID,
+        _fact("title", "Title of the page."),
+        _field("text", pa.string(), "The clean text. Paragraphs end with a line feed."),
+        _field(
+            "lang", pa.string(), "ISO 639-1 code of the main language: `zh`, `en`, `ja`, `ko`; `und` = not determined."
+        ),
+        _field(
+            "script_source",
+            pa.string(),
+            "Script of the text before conversion: `hans` (Simplified), `hant` (Traditional) or `mixed`; empty where "
+            "it isn't Chinese or has no character that tells.",
+        ),
+        _field("script", pa.string(), "Script of `text`, by the same measure."),
+        _fact(
+            "published_at",
+            "When the page says it was published, in ISO 8601 to the precision given: `2023-06-24` or "
+            "`2023-06-24T19:04:19`. A string, since pages leave out the time, and nearly always the zone: it is the "
+            "local time of the site. Strings of one precision sort by time.",
+        ),
+        _fact("site_name", "Site or outlet that the page names as its source."),
+        _fact("author", "Author named by the page."),
+        _fact("editor", "Editor named by the page (`责任编辑`)."),
+        _fact("section", "Section of the site, from breadcrumbs."),
+        _fact("source_url", "Address that the page gives as its own or its original's."),
+        _fact("licence", "Licence or notice of rights that the page states."),
+        *_provenance(optional=False),
+    ],
+    metadata={"description": "One row per document that was kept: what an analyst reads."},
+)
+
+EDITS = pa.schema(
+    [
+        _DOC_ID,
+        _field(
+            "edits", _EDITS, "Every change made, in order: read backwards, it leads from `text` to the decoded text."
+        ),
+        _field("bad_bytes", _BAD_BYTES, "Bytes that no character could be made of."),
+        _field("segments", _SEGMENTS, "Where the encoding changes within the document; empty where it does not."),
+        _field("verbatim", _VERBATIM, "Byte sequences that the codec would write in another way."),
+    ],
+    metadata={
+        "description": "One row per document of `clean` and of `rejected`: all that it takes to get from `text` back "
+        "to the decoded text, and from there to the raw bytes."
+    },
+)
+
+REJECTED = pa.schema(
+    [
+        _DOC_ID,
+        _field("reason", pa.string(), "One of " + ", ".join(f"`{reason}`" for reason in Reason) + "."),
+        _field("detail", pa.string(), "A sentence for the reader; a traceback for `failed`."),
+        _field("text", pa.string(), "The text as far as it got; null if it was never decoded.", optional=True),
+        *_provenance(optional=True),
+    ],
+    metadata={"description": "One row per document that was not kept, with the reason."},
+)
+
+RUNS = pa.schema(
+    [
+        _field("run_id", pa.string(), "Name of the run."),
+        _field("snapshot", pa.int64(), "Number of the snapshot that it published."),
+        _field("started_at", _MOMENT, "In UTC.", optional=True),
+        _field("finished_at", _MOMENT, "When its documents were ready to be published, in UTC.", optional=True),
+        _field("schema_version", pa.string(), "Version of these tables.", optional=True),
+        _field("pipeline_version", pa.string(), "Version of qingyuan.", optional=True),
+        _field("rules_digest", pa.string(), "Names the rules.", optional=True),
+        _field(
+            "libraries",
+            _list_of(
+                _field("name", pa.string(), "Name of the package."), _field("version", pa.string(), "Its version.")
+            ),
+            "Libraries that take part in what comes out.",
+            optional=True,
+        ),
+        _field("config", pa.string(), "How documents were cleaned, as JSON.", optional=True),
+        _field("sources", _STRINGS, "What was given to be cleaned.", optional=True),
+        _field("n_documents", pa.int64(), "Documents that came in: `n_clean` + `n_rejected`."),
+        _field("n_clean", pa.int64(), "Documents kept: rows of `clean`."),
+        _field("n_rejected", pa.int64(), "Documents not kept: rows of `rejected`."),
+        _field("rejected_by_reason", _tally("reason", "As in `rejected`."), "Documents not kept, by reason."),
+        _field("edits_by_step", _EDITS_BY_STEP, "Edits of all documents, by step."),
+        _field("chars_in", pa.int64(), "Characters of the decoded texts of all documents."),
+        _field("chars_out", pa.int64(), "Characters of the texts in `clean`."),
+        _field("chars_removed", pa.int64(), "Sum of `edits_by_step.chars_removed`."),
+        _field("encodings", _tally("encoding", "As in `clean`."), "Documents by encoding, as far as decoded."),
+        _field("langs", _tally("lang", "As in `clean`."), "Clean documents by language."),
+        _field(
+            "scripts", _tally("script", "As in `clean.script_source`."), "Clean documents by script before conversion."
+        ),
+        _field("flags", _tally("flag", "As in `clean`."), "Documents by flag."),
+    ],
+    metadata={
+        "description": "One row per run that published into this dataset, oldest first. The last one made the other "
+        "tables."
+    },
+)
+
+TABLES = {"clean": CLEAN, "edits": EDITS, "rejected": REJECTED, "runs": RUNS}
+
+
+def with_footer(table: str, pipeline_version: str, rules_digest: str) -> pa.Schema:
+    """Schema of a table with what goes into the footer of its files."""
+    footer = {
+        "table": table,
+        "schema_version": SCHEMA_VERSION,
+        "pipeline_version": pipeline_version,
+        "rules_digest": rules_digest,
+    }
+    schema = TABLES[table]
+    return schema.with_metadata({**schema.metadata, **{f"qingyuan.{key}": value for key, value in footer.items()}})
+
+
+def sha256(text: str) -> str:
+    """Hex digest of a text in UTF-8.
+
+    Raises:
+        UnicodeEncodeError: if there is a lone surrogate in it.
+    """
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def clean_row(outcome: Outcome, run: Run) -> dict[str, Any]:
+    """Row of `CLEAN` for a document that was kept.
+
+    Raises:
+        ValueError: if it was not.
+        UnicodeEncodeError: if there is a lone surrogate in its texts.
+    """
+    if outcome.cleaned is None or outcome.decoded is None or outcome.rejection is not None:
+        raise ValueError(f"document {outcome.origin.doc_id} was not kept: it has no row in 'clean'")
+    text = outcome.cleaned.text
+    return {
+        "doc_id": outcome.origin.doc_id,
+        "text": text,
+        "lang": identify.lang(text),
+        "script_source": identify.script(_before_conversion(outcome.decoded.text, outcome.cleaned)),
+        "script": identify.script(text),
+        **_facts(outcome.cleaned.facts),
+        **_provenance_of(outcome, run),
+    }
+
+
+def edits_row(outcome: Outcome) -> dict[str, Any]:
+    """Row of `EDITS` for any document.
+
+    Raises:
+        EditError: if its edits do not lead back to the decoded text.
+    """
+    decoded, cleaned = outcome.decoded, outcome.cleaned
+    edits = pack(decoded.text, cleaned.stages) if decoded and cleaned else []
+    if decoded and cleaned and revert_all(cleaned.text, edits) != decoded.text:
+        raise EditError(f"the edits of document {outcome.origin.doc_id} do not lead back to its decoded text")
+    return {
+        "doc_id": outcome.origin.doc_id,
+        "edits": edits,
+        **{
+            name: [item._asdict() for item in getattr(decoded, name, ())]
+            for name in ("bad_bytes", "segments", "verbatim")
+        },
+    }
+
+
+def rejected_row(outcome: Outcome, run: Run) -> dict[str, Any]:
+    """Row of `REJECTED` for a document that was not kept.
+
+    Raises:
+        ValueError: if it was.
+        UnicodeEncodeError: if there is a lone surrogate in its texts.
+    """
+    if outcome.rejection is None:
+        raise ValueError(f"document {outcome.origin.doc_id} was kept: it has no row in 'rejected'")
+    return {
+        "doc_id": outcome.origin.doc_id,
+        "reason": str(outcome.rejection.reason),
+        # A traceback may quote anything, lone surrogates included.
+        "detail": outcome.rejection.detail.encode("utf-8", "backslashreplace").decode(),
+        "text": _text(outcome),
+        **_provenance_of(outcome, run),
+    }
+
+
+def run_row(run: Run, sources: list[str]) -> dict[str, Any]:
+    """What a run can say of itself; publishing adds the counts, the snapshot and the end."""
+    return {
+        "run_id": run.run_id,
+        "started_at": _naive(run.started_at),
+        "pipeline_version": run.pipeline_version,
+        "rules_digest": run.rules_digest,
+        "libraries": [{"name": name, "version": version(name)} for name in LIBRARIES],
+        "config": run.config.model_dump_json(),
+        "sources": sources,
+    }
+
+
+def _text(outcome: Outcome) -> str | None:
+    """The text as far as it got."""
+    if outcome.cleaned is not None:
+        return outcome.cleaned.text
+    return outcome.decoded.text if outcome.decoded is not None else None
+
+
+def _facts(facts: Mapping[str, str]) -> dict[str, str | None]:
+    row = {name: facts.get(name) or None for name in FACT_FIELDS}
+    return {**row, "published_at": _iso(row["published_at"])}
+
+
+def _iso(value: str | None) -> str | None:
+    """The column promises ISO 8601: what is something else stays in the edits alone."""
+    try:
+        datetime.fromisoformat(value or "")
+    except ValueError:
+        return None
+    return value
+
+
+def _before_conversion(text: str, cleaned: Cleaned) -> str:
+    """The text as the script step first received it: repaired and without the furniture of its page."""
+    if not any(stage.step == "script" for stage in cleaned.stages):
+        return cleaned.text
+    for stage in cleaned.stages:
+        if stage.step == "script":
+            break
+        text = apply(text, stage.edits)
+    return text
+
+
+def _provenance_of(outcome: Outcome, run: Run) -> dict[str, Any]:
+    return {**_origin(outcome), **_decoding(outcome), **_work(outcome.cleaned), **_run(run)}
+
+
+def _origin(outcome: Outcome) -> dict[str, Any]:
+    origin = outcome.origin
+    return {
+        "source_uri": origin.source_uri,
+        "record": origin.record,
+        "raw_sha256": origin.sha256,
+        "raw_bytes": origin.n_bytes,
+    }
+
+
+def _decoding(outcome: Outcome) -> dict[str, Any]:
+    decoded, text = outcome.decoded, _text(outcome)
+    if decoded is None or text is None:
+        return {}
+    return {
+        "encoding": decoded.encoding,
+        "encoding_confidence": decoded.confidence,
+        "encoding_method": decoded.method,
+        "n_bad_bytes": len(decoded.bad_bytes),
+        "decoded_sha256": sha256(decoded.text),
+        "text_sha256": sha256(text),
+        "n_chars": len(text),
+    }
+
+
+def _work(cleaned: Cleaned | None) -> dict[str, Any]:
+    stages = cleaned.stages if cleaned else ()
+    by_step = edits_by_step(stages)
+    return {
+        "n_edits": sum(entry["edits"] for entry in by_step),
+        "edits_by_step": by_step,
+        "chars_removed": sum(entry["chars_removed"] for entry in by_step),
+        "min_confidence": min((edit.confidence for stage in stages for edit in stage.edits), default=1.0),
+        "flags": list(cleaned.flags) if cleaned else [],
+        "damage": [{"kind": d.kind, "start": d.start, "text": d.text} for d in cleaned.damage] if cleaned else [],
+    }
+
+
+def edits_by_step(stages: tuple[Stage, ...]) -> list[dict[str, Any]]:
+    """Value of the column of that name."""
+    edits: Counter[str] = Counter()
+    removed: Counter[str] = Counter()
+    for stage in stages:
+        edits[stage.step] += len(stage.edits)
+        removed[stage.step] += sum(max(len(edit.before) - len(edit.after), 0) for edit in stage.edits)
+    return [{"step": step, "edits": n, "chars_removed": removed[step]} for step, n in edits.items()]
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "pipeline_version": run.pipeline_version,
+        "rules_digest": run.rules_digest,
+        "ingested_at": _naive(run.started_at),
+    }
+
+
+def _naive(moment: datetime) -> datetime:
+    """In UTC, without saying so: readers disagree about zones."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+_INTRODUCTION = """\
+# Data dictionary
+
+Generated by `python -m schemas.dataset` from `schemas/dataset.py`; change it there. Schema version {version}.
+
+A dataset is a folder with a folder of Parquet files for each table: `clean`, `edits`, `rejected`, `runs`. Every
+document that came in has one row in `clean` or one in `rejected`, and in either case one in `edits`. Offsets and
+lengths count characters (Unicode code points). Times are in UTC and carry no zone. The footer of every file names the
+table, the schema version, the version of qingyuan and the digest of the rules (keys `qingyuan.*`), and holds these
+descriptions.
+"""
+
+_LOG = """\
+## Reading the edit log
+
+The edits of one `stage` are those that a step made in one go. Their `start` counts in the text that the stage received,
+so stages are taken back from the last to the first: in each, every `after` is put back to `before`.
+
+Script conversion replaces every third character, and a row for each would make the log as large as the text. So where a
+stage replaces single characters by a pattern, rows with a negative `start` stand for many edits each:
+
+| `start` | what it says |
+|---|---|
+| -1 | Where the i-th character of `after` stands in the text that the stage made, the i-th of `before` stood. |
+| -2 | The same; and where any other character stands, its Traditional form stood (OpenCC's STCharacters). |
+| -3 | The same; and where any other character stands, its Simplified form stood (OpenCC's TSCharacters). |
+
+Of the forms that the tables offer, the first one counts. Operations do not reach into what the other rows of the
+stage put there. Among these, a row with `before` = `after` marks a place where nothing was changed, though an
+operation would say so; a pair of equal characters says it for the whole text.
+
+For example, `-2, 為, 为` with `7, 裡, 里` and `12, 里, 里`: `为` was `為` throughout (and not `爲`, its form in the
+table), the `里` from character 7 was `裡`, the one from character 12 was `里` already, and all else was Traditional
+by the table. `qingyuan revert` does all of this; in Python, `tasks.steps.log.unpack` gives the single edits.
+
+Edits other than operations, by rule, in DuckDB:
+
+```sql
+select e.step, e.rule, count(*) as n, any_value(e.before) as before, any_value(e.after) as after
+from (select unnest(edits) as e from 'out/edits/*.parquet')
+where e.start >= 0 and e.before <> e.after
+group by all order by n desc
+```
+
+Documents that hold damage, or an edit that is a guess:
+
+```sql
+select doc_id, flags, min_confidence, source_uri
+from 'out/clean/*.parquet'
+where len(flags) > 0 or min_confidence < 0.9
+```
+"""
+
+
+def data_dictionary() -> str:
+    """The tables and their columns, in Markdown."""
+    tables = [_table_section(name, schema) for name, schema in TABLES.items()]
+    return "\n".join([_INTRODUCTION.format(version=SCHEMA_VERSION), *tables, _LOG])
+
+
+def _table_section(name: str, schema: pa.Schema) -> str:
+    description = schema.metadata[b"description"].decode()
+    rows = [line for field in schema for line in _field_rows(field, "")]
+    return "\n".join([f"## {name}", "", description, "", "| column | type | |", "|---|---|---|", *rows, ""])
+
+
+def _field_rows(field: pa.Field, parent: str) -> Iterator[str]:
+    """One line for the field and one for each field of its structs."""
+    optional = ", null" if field.nullable else ""
+    kind = field.type
+    nested = pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)
+    name = "list of structs" if nested else f"list of {kind.value_type}" if pa.types.is_list(kind) else str(kind)
+    yield f"| `{parent}{field.name}` | {name}{optional} | {field.metadata[b'description'].decode()} |"
+    for child in kind.value_type if nested else ():
+        yield from _field_rows(child, f"{parent}{field.name}.")
+
+
+if __name__ == "__main__":
+    Path(__file__).parents[1].joinpath("docs", "data-dictionary.md").write_text(data_dictionary(), encoding="utf-8")
