@@ -115,17 +115,45 @@ class BadByte(NamedTuple):
     """0 to 255."""
 
 
+class Segment(NamedTuple):
+    """Where in a decoded text another encoding begins."""
+
+    position: int
+    """Offset in characters in the decoded text."""
+    encoding: str
+    """Python's name of the codec."""
+
+
+class Verbatim(NamedTuple):
+    """Bytes that the codec would not give back by itself: a byte order mark, escapes, two codes for one character."""
+
+    position: int
+    """Offset in characters in the decoded text."""
+    length: int
+    """How many characters stand for these bytes; 0 for a byte order mark."""
+    raw: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Text, and how it was made of bytes."""
+    """Text, and how it was made of bytes: `tasks.decode.encode` turns it into the same bytes again.
+
+    No text at all (a picture, an archive, random bytes) shows as encoding `""` and method `none`; `text` is then the
+    bytes as Latin-1.
+    """
 
     text: str
+    """Without the byte order mark, and with U+FFFD for each of the `bad_bytes`."""
     encoding: str
     """Python's name of the codec; several joined by `+` where lines differ; empty if undecodable."""
     confidence: float
+    """0.0 to 1.0; how it is computed stands at `tasks.decode.decode`."""
     method: str
     """`bom`, `declared`, `strict`, `plausible`, `chardet`, `lines` or `none`."""
     bad_bytes: tuple[BadByte, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    """Empty where one encoding holds for the whole text."""
+    verbatim: tuple[Verbatim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
