@@ -267,6 +267,27 @@ RUNS = pa.schema(
 
 TABLES = {"clean": CLEAN, "edits": EDITS, "rejected": REJECTED, "runs": RUNS}
 
+KEYS = {
+    "clean": ("doc_id", "lang", "script", "published_at", "site_name", "source_uri", "n_chars", "min_confidence"),
+    "edits": ("doc_id",),
+    "rejected": ("doc_id", "reason", "source_uri"),
+    "runs": ("run_id",),
+}
+"""Columns that people look rows up by: these have statistics. For texts they would be large and of no use."""
+
+_ENUMERATIONS = (
+    *("encoding", "encoding_method", "run_id", "pipeline_version", "rules_digest", "ingested_at"),
+    *("flags.list.element", "edits_by_step.list.element.step", "damage.list.element.kind"),
+)
+
+ENUMERATIONS = {
+    "clean": ("lang", "script_source", "script", *_ENUMERATIONS),
+    "edits": ("edits.list.element.step", "edits.list.element.rule", "edits.list.element.confidence"),
+    "rejected": ("reason", *_ENUMERATIONS),
+    "runs": (),
+}
+"""Paths of the columns with few values: these have dictionaries."""
+
 
 def with_footer(table: str, pipeline_version: str, rules_digest: str) -> pa.Schema:
     """Schema of a table with what goes into the footer of its files."""

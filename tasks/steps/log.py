@@ -93,7 +93,7 @@ def unpack(clean_text: str, rows: Sequence[Row]) -> list[Stage]:
     Raises:
         EditError: if the rows do not belong to this text.
     """
-    return [stage for stage, _ in _taken_back(clean_text, rows)][::-1]
+    return [stage for stage, _ in take_back(clean_text, rows)][::-1]
 
 
 def revert_all(clean_text: str, rows: Sequence[Row]) -> str:
@@ -103,9 +103,22 @@ def revert_all(clean_text: str, rows: Sequence[Row]) -> str:
         EditError: if the rows do not belong to this text.
     """
     text = clean_text
-    for _, before in _taken_back(clean_text, rows):
+    for _, before in take_back(clean_text, rows):
         text = before
     return text
+
+
+def take_back(text: str, rows: Sequence[Row]) -> Iterator[tuple[Stage, str]]:
+    """From the last stage to the first: the stage, and the text that it received.
+
+    Raises:
+        EditError: if the rows do not belong to this text.
+    """
+    for (_, step), group in groupby(reversed(rows), lambda row: (row["stage"], row["step"])):
+        packed = [_Row(*(row[name] for name in _Row._fields)) for row in group][::-1]
+        stage = Stage(step, tuple(_unpack_stage(step, text, packed)))
+        text = revert(text, stage.edits)
+        yield stage, text
 
 
 class _Row(NamedTuple):
@@ -118,15 +131,6 @@ class _Row(NamedTuple):
     @property
     def is_operation(self) -> bool:
         return self.start < 0
-
-
-def _taken_back(text: str, rows: Sequence[Row]) -> Iterator[tuple[Stage, str]]:
-    """From the last stage to the first: the stage, and the text that it received."""
-    for (_, step), group in groupby(reversed(rows), lambda row: (row["stage"], row["step"])):
-        packed = [_Row(*(row[name] for name in _Row._fields)) for row in group][::-1]
-        stage = Stage(step, tuple(_unpack_stage(step, text, packed)))
-        text = revert(text, stage.edits)
-        yield stage, text
 
 
 def _pack_stage(text_before: str, text_after: str, stage: Stage) -> list[_Row]:
