@@ -1,0 +1,58 @@
+"""The flow `clean_corpus`: raw files in, one snapshot of a clean Parquet dataset out."""
+
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from uuid import uuid4
+
+from prefect import State, flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.states import Completed, Failed
+
+from schemas.config import RunConfig
+from schemas.dataset import run_row
+from schemas.document import Run
+from tasks import rules
+from tasks.clean_shard import clean_shards
+from tasks.documents import check_steps
+from tasks.parts import Counts
+from tasks.progress import tell
+from tasks.publish import DatasetError, DatasetLock, prepare, publish, run_folder
+from tasks.read import SourceError, find_sources
+from tasks.shards import plan_shards
+from tasks.summary import Summary, as_markdown
+
+
+@flow(name="clean_corpus", flow_run_name="clean-{config.out.name}")
+def clean_corpus(config: RunConfig) -> State[Summary]:
+    """Clean sources into a dataset, published as one snapshot, or not at all.
+
+    Ends as `CompletedWithRejects` where documents were unreadable, failed or crashed; as `Failed`, with the dataset as
+    it was, where there is nothing to read or the dataset can't be written.
+    """
+    started = time.monotonic()
+    logger = get_run_logger()
+    run = Run(uuid4().hex, datetime.now(UTC), config.clean, version("qingyuan"), rules.digest())
+    try:
+        check_steps(config.clean.skip)
+        with tempfile.TemporaryDirectory(prefix="qingyuan-") as spool:
+            sources = find_sources(config.sources, config.out, Path(spool))
+            shards = plan_shards(sources)
+            logger.info("%d documents in %d shards, run %s", len(sources), len(shards), run.run_id)
+            tell("found", len(sources))
+            with DatasetLock(config.out):
+                prepare(config.out)
+                parts = clean_shards(shards, run, run_folder(config.out, run.run_id), config)
+                tell("publishing")
+                snapshot = publish(config.out, parts, run_row(run, list(config.sources)))
+    except (SourceError, DatasetError, OSError, ValueError) as error:
+        return Failed(message=str(error), data=error)
+    counts = sum((part.counts for part in parts), Counts())
+    summary = Summary(config.out.absolute(), snapshot.number, counts, time.monotonic() - started)
+    logger.info("%s, in %s", summary.sentence, summary.out)
+    create_markdown_artifact(as_markdown(summary), key="clean-corpus", description=f"What run {run.run_id} did")
+    if summary.n_failures:
+        return Completed(name="CompletedWithRejects", message=summary.sentence, data=summary)
+    return Completed(message=summary.sentence, data=summary)

@@ -1,0 +1,233 @@
+"""The command line. Each command imports what it needs: `explain` must not wait for Prefect."""
+
+import difflib
+import os
+import signal
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+from pydantic import BaseModel, ValidationError
+
+from schemas.config import CleanConfig, RunConfig, Script
+
+if TYPE_CHECKING:
+    from tasks.read import Source
+
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    check: something would change; verify: the dataset is damaged
+  2    wrong use, or nothing there to work on: nothing was done
+  3    clean: published, but documents were unreadable, or failed or crashed
+  4    clean: the run failed; the dataset is as it was before
+  130  interrupted (143: terminated); the dataset is as it was before
+"""
+
+WRONG_USE, PUBLISHED_WITH_FAILURES, RUN_FAILED, INTERRUPTED, TERMINATED = 2, 3, 4, 130, 143
+
+
+NO_DATASET = Path(os.devnull)
+"""In place of an output folder, for commands that have none."""
+
+
+class InputError(click.ClickException):
+    """What the user asked for cannot be done. The message says what, where, and what to do."""
+
+    exit_code = WRONG_USE
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="qingyuan", prog_name="qingyuan")
+def main() -> None:
+    """Repair, clean and convert crawled Chinese text into a dataset in which every change can be traced and undone."""
+
+
+def cleaning_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a document is cleaned."""
+    for option in (
+        click.option(
+            "--config",
+            "config_file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="TOML file with any of the settings of a run; options go before it.",
+        ),
+        click.option("--skip", multiple=True, metavar="STEP", help="Leave a step out. Can be given several times."),
+        click.option(
+            "--script", type=click.Choice(get_args(Script)), help="Script of the clean text.  [default: hans]"
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the dataset.")
+@cleaning_options
+@click.option("--workers", type=click.IntRange(1, 256), help="Shards cleaned at a time.  [default: one per core]")
+@click.option("-v", "--verbose", is_flag=True, help="Show the log of the Prefect run.")
+def clean(sources: tuple[str, ...], out: Path | None, workers: int | None, verbose: bool, **how: Any) -> None:
+    """Clean documents into a dataset, published as one snapshot.
+
+    SOURCE is a file, a folder (with all that is in it), a quoted pattern such as 'crawl/**/*.txt', or - for standard
+    input. A document that can't be cleaned goes to the table `rejected`, with the reason.
+    """
+    config = run_config({"sources": [_argument(name) for name in sources], "out": out, "workers": workers}, **how)
+    from flows.running import run_in_terminal
+
+    sys.exit(run_in_terminal(config, verbose=verbose))
+
+
+@main.command()
+@click.argument("file")
+@click.option("--all", "everything", is_flag=True, help="Show every edit, not the first few of each rule.")
+@cleaning_options
+def explain(file: str, everything: bool, **how: Any) -> None:
+    """Show what cleaning would change in FILE (- for standard input), and why."""
+    from rich.console import Console
+
+    from flows import terminal
+    from tasks.documents import clean_document
+
+    config = run_config({"sources": ["-"], "out": "."}, **how).clean
+    console = Console(highlight=False, soft_wrap=True)
+    _die_of_broken_pipes()
+    with tempfile.TemporaryDirectory() as spool:
+        for source in _find([file], spool):
+            terminal.explain(console, str(source.path), clean_document(source, config), everything=everything)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@cleaning_options
+def check(files: tuple[str, ...], **how: Any) -> None:
+    """Exit with 1 if cleaning would change or reject any FILE (folders and patterns work, too)."""
+    from flows import terminal
+    from tasks.documents import clean_document
+
+    config = run_config({"sources": ["-"], "out": "."}, **how).clean
+    n_changed = 0
+    _die_of_broken_pipes()
+    with tempfile.TemporaryDirectory() as spool:
+        for source in _find(files, spool):
+            outcome = clean_document(source, config)
+            if outcome.rejection or (outcome.cleaned and outcome.cleaned.stages):
+                n_changed += 1
+                click.echo(f"{terminal.visible(str(source.path))}: {terminal.verdict(outcome)}")
+    sys.exit(min(n_changed, 1))
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("doc_id")
+def revert(folder: Path, doc_id: str) -> None:
+    """Print the text that a document of the dataset in DIR had before cleaning.
+
+    The first characters of a DOC_ID will do, as long as they fit no other.
+    """
+    from flows import terminal
+    from tasks.verify import revert_document
+
+    _die_of_broken_pipes()
+    try:
+        text = revert_document(folder, doc_id)
+    except (LookupError, ValueError, OSError) as error:
+        raise InputError(_message(error)) from error
+    if sys.stdout.isatty():
+        click.echo(terminal.printable(text))
+    else:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def verify(folder: Path) -> None:
+    """Check the dataset in DIR: files against their hashes, counts, and that every document reverts."""
+    raise NotImplementedError
+
+
+def run_config(
+    given: dict[str, Any], *, config_file: Path | None, script: str | None, skip: tuple[str, ...]
+) -> RunConfig:
+    """Settings of a run: the file's, with what was given on the command line put over them.
+
+    Raises:
+        InputError: if a key is unknown, a value out of bounds, or something missing.
+    """
+    from tasks.documents import check_steps
+
+    data = _read_toml(config_file) if config_file else {}
+    merged = {**data, **_without_blanks(given)}
+    if isinstance(data.get("clean", {}), dict):
+        merged["clean"] = {**data.get("clean", {}), **_without_blanks({"script": script, "skip": list(skip)})}
+    for name, argument in (("sources", "SOURCE..."), ("out", "--out")):
+        if name not in merged:
+            raise click.UsageError(f"Missing {argument}: give it here, or as `{name}` in a --config file.")
+    try:
+        config = RunConfig.model_validate(merged)
+        check_steps(config.clean.skip)
+    except ValidationError as error:
+        raise InputError("\n".join(_explain_setting(e, config_file) for e in error.errors())) from error
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return config
+
+
+def _without_blanks(options: dict[str, Any]) -> dict[str, Any]:
+    """Options that were given."""
+    return {name: value for name, value in options.items() if value not in (None, [], ())}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is no TOML file that can be read: {error}") from error
+
+
+def _explain_setting(error: Any, config_file: Path | None) -> str:
+    """One error of pydantic in the words of someone who writes a TOML file."""
+    *parents, key = map(str, error["loc"])
+    where = f"{config_file}: " if config_file else ""
+    if error["type"] != "extra_forbidden":
+        return f"{where}{'.'.join([*parents, key])}: {error['msg']} (it is {error['input']!r})"
+    model: type[BaseModel] = CleanConfig if parents == ["clean"] else RunConfig
+    table = f"[{'.'.join(parents)}]" if parents else "the top level"
+    close = difflib.get_close_matches(key, model.model_fields, 1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{where}unknown key {key!r} in {table}.{hint} Known there: {', '.join(model.model_fields)}"
+
+
+def _argument(name: str) -> str:
+    """A source as it was given; as a URI if its name isn't UTF-8, since flow parameters travel as JSON."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return Path(name).absolute().as_uri()
+    return name
+
+
+def _find(names: Iterable[str], spool: str) -> "list[Source]":
+    """Sources behind names, or an error for the user."""
+    from tasks.read import SourceError, find_sources
+
+    try:
+        return find_sources(names, NO_DATASET, Path(spool))
+    except SourceError as error:
+        raise InputError(str(error)) from error
+
+
+def _die_of_broken_pipes() -> None:
+    """End quietly where the reader of a pipe has gone (`| head`), as other Unix tools do."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def _message(error: Exception) -> str:
+    """What an exception says; KeyError puts its message in quotes."""
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)

@@ -1,0 +1,86 @@
+"""The flow `clean_corpus` run from here, with Prefect's temporary server where no other is configured."""
+
+import logging
+import os
+import signal
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+from prefect import State, tags
+from prefect.context import refresh_global_settings_context
+from prefect.logging.handlers import PrefectConsoleHandler
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import get_current_settings
+from rich.console import Console
+
+from flows.clean import clean_corpus
+from schemas.config import RunConfig
+from tasks.processes import StoppedError
+from tasks.summary import Summary
+
+SETTINGS = {
+    "server.ephemeral.startup_timeout_seconds": 120,  # four runs started at once took longer than the default of 20
+    "server.services.task_run_recorder.batch_size": 100,  # or the temporary server loses records of tasks at its end
+    "server.analytics_enabled": False,
+}
+"""Settings of Prefect for runs from here (measured: docs/adr). Those that the user has made anywhere go before."""
+
+
+def run_locally(config: RunConfig, console: Console, level: int) -> State[Summary]:
+    """Run the flow, with Prefect's log of that level and above on the console."""
+    _set_defaults()
+    _share_console(console, level)
+    _start_server()
+    with tags("qingyuan"):
+        return clean_corpus(config, return_state=True)
+
+
+def _set_defaults() -> None:
+    """Make `SETTINGS` where neither environment, nor a profile, nor a prefect.toml say anything."""
+    for name, value in SETTINGS.items():
+        *parents, last = name.split(".")
+        model: Any = get_current_settings()
+        for parent in parents:
+            model = getattr(model, parent)
+        if last not in model.model_fields_set:
+            os.environ["PREFECT_" + name.upper().replace(".", "_")] = str(value)
+    refresh_global_settings_context()
+
+
+def _share_console(console: Console, level: int) -> None:
+    """Have Prefect log to the console of the progress bar, which would be garbled otherwise."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.console = console
+            handler.setLevel(level)
+            handler.addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record says more than that the run was stopped, which the user knows."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, StoppedError) and not record.getMessage().startswith("Crash detected!")
+
+
+def _start_server() -> None:
+    """Start Prefect's temporary server, if no other is configured, where Ctrl-C does not reach it.
+
+    Else it would end before the run could report to it that it was interrupted. Signals that a thread blocks
+    are blocked in what it starts.
+    """
+    settings = get_current_settings()
+    if settings.api.url is None and settings.server.ephemeral.enabled:
+        started: Future[None] = Future()
+        threading.Thread(target=_start_without_interrupts, args=(started,), daemon=True).start()
+        started.result()
+
+
+def _start_without_interrupts(started: Future[None]) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        SubprocessASGIServer().start()
+    except Exception as error:  # noqa: BLE001  whatever it is belongs to the one who waits
+        started.set_exception(error)
+    else:
+        started.set_result(None)

@@ -1,0 +1,81 @@
+"""The Prefect task `clean_shard`, one per shard: it is given paths and returns what parts were written."""
+
+import errno
+import os
+from collections.abc import Sequence
+from concurrent.futures import wait
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectConcurrentFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
+
+from schemas.config import RunConfig
+from schemas.document import Run
+from tasks.parts import Counts, Part
+from tasks.processes import stop_processes
+from tasks.shards import Shard, write_shard
+
+HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+"""Errors that a second try would meet again."""
+
+
+def _is_passing(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether trying again may help: an error of reading or writing (a network drive), and not a full disk."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError) and error.errno not in HOPELESS
+
+
+@task(
+    name="clean_shard",
+    task_run_name="shard-{shard.number:04}",
+    tags={"qingyuan-shard"},
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_is_passing,
+)
+def clean_shard(shard: Shard, run: Run, folder: Path, max_seconds: float) -> list[Part]:
+    """Clean one shard in a worker process.
+
+    Raises:
+        OSError: if its parts can't be written, after three more tries where that may help.
+    """
+    parts = write_shard(shard, run, folder, max_seconds)
+    counts = sum((part.counts for part in parts), Counts())
+    get_run_logger().info(
+        "%d documents: %d clean, %d rejected", counts.documents, counts.clean, counts.rejected.total()
+    )
+    return parts
+
+
+def clean_shards(shards: Sequence[Shard], run: Run, folder: Path, config: RunConfig) -> list[Part]:
+    """Run the task for every shard, as many at a time as there are workers; parts in the order of the shards.
+
+    Raises:
+        OSError: as the first shard that failed; the others are stopped then.
+    """
+    n_workers = config.workers or len(os.sched_getaffinity(0))
+    runner: ThreadPoolTaskRunner[list[Part]] = ThreadPoolTaskRunner(max_workers=n_workers)
+    with runner:
+        futures: list[PrefectConcurrentFuture[list[Part]]] = []
+        try:
+            for shard in shards:
+                given = {"shard": shard, "run": run, "folder": folder, "max_seconds": config.max_seconds}
+                futures.append(runner.submit(clean_shard, given))
+            return [part for future in futures for part in future.result()]
+        except BaseException:
+            _stop(futures)
+            raise
+
+
+def _stop(futures: Sequence[PrefectConcurrentFuture[list[Part]]]) -> None:
+    """Cancel what hasn't begun and end what has: Prefect waits for its threads, and they for their processes."""
+    waiting = {future.wrapped_future for future in futures if not future.wrapped_future.cancel()}
+    while waiting:
+        stop_processes()
+        waiting = wait(waiting, timeout=0.1).not_done

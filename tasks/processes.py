@@ -1,0 +1,142 @@
+"""Work in a process of its own, so that what kills it (memory, a crash in a compiled library) kills nothing else.
+
+Processes are forked from a server that has the pipeline loaded and no threads (multiprocessing's `forkserver`): a start
+takes milliseconds, and nothing is inherited from the threads of the one who asks. Prefect is not loaded in them.
+"""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
+
+Report = Callable[[int], None]
+"""Takes the number of documents that were done since it was last called."""
+
+NAME = "qingyuan-worker"
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+
+
+class ProcessDiedError(RuntimeError):
+    """A process ended without an answer."""
+
+    def __init__(self, exitcode: int) -> None:
+        self.exitcode = exitcode
+        super().__init__(f"the worker process {_how(exitcode)}")
+
+
+class StoppedError(RuntimeError):
+    """A process was ended by `stop_processes`: the run is being given up."""
+
+
+def _how(exitcode: int) -> str:
+    if exitcode >= 0:
+        return f"ended with exit code {exitcode}"
+    name = signal.Signals(-exitcode).name if -exitcode in list(signal.Signals) else f"signal {-exitcode}"
+    why = {"SIGKILL": " (out of memory, most likely)", "SIGPROF": " (it used up its processor time)"}.get(name, "")
+    return f"was killed by {name}{why}"
+
+
+def run_isolated(function: Callable[..., Any], *args: Any, report: Report) -> Any:
+    """Call `function(*args, report)` in a process of its own and return what it returns.
+
+    Raises:
+        ProcessDiedError: if the process ended without an answer.
+        StoppedError: if `stop_processes` ended it.
+        Exception: whatever the function raised, with its traceback as a note.
+    """
+    _CONTEXT.set_forkserver_preload(["tasks.shards", *_main_module()])
+    receiver, sender = _CONTEXT.Pipe(duplex=False)
+    process = _CONTEXT.Process(target=_serve, args=(sender, function, args), name=NAME, daemon=True)
+    process.start()
+    sender.close()
+    try:
+        return _answer(receiver, report)
+    except EOFError:
+        process.join()
+        if process.exitcode == -signal.SIGTERM:
+            raise StoppedError("the run was stopped") from None
+        raise ProcessDiedError(process.exitcode or 0) from None
+    finally:
+        receiver.close()
+        process.join()
+
+
+def stop_processes() -> None:
+    """End all processes that work for this one; `run_isolated` raises StoppedError where one was waited for."""
+    for process in multiprocessing.active_children():
+        if process.name == NAME:
+            process.terminate()
+
+
+@contextmanager
+def cpu_limit(seconds: float) -> Iterator[None]:
+    """Kill this process if what is inside takes more processor time than that.
+
+    The signal keeps its default action, so that a regular expression that never returns to Python is ended as well.
+    Processor time and not wall time: a busy machine must not change what comes out.
+    """
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _main_module() -> list[str]:
+    """The module that was run with -m, if any.
+
+    Multiprocessing imports it in every process, and a served run's is all of Prefect (2 s): once the server has it
+    loaded, that costs nothing.
+    """
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return [spec.name] if spec else []
+
+
+def _answer(receiver: Connection, report: Report) -> Any:
+    while True:
+        kind, value = receiver.recv()
+        if kind == "report":
+            report(value)
+        elif kind == "error":
+            raise value
+        else:
+            return value
+
+
+def _serve(sender: Connection, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        message = ("answer", function(*args, _reporter(sender)))
+    except Exception as error:  # noqa: BLE001
+        message = ("error", _portable(error))
+    sender.send(message)
+
+
+def _reporter(sender: Connection) -> Report:
+    parent = multiprocessing.parent_process()
+
+    def report(n: int) -> None:
+        if parent and not parent.is_alive():
+            os._exit(1)  # nobody waits for the answer any more
+        sender.send(("report", n))
+
+    return report
+
+
+def _portable(error: Exception) -> Exception:
+    """The exception with its traceback as a note, or a plain one in its place where it can't be pickled."""
+    text = "".join(traceback.format_exception(error))
+    error.add_note(text)
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  our own bytes
+    except Exception:  # noqa: BLE001
+        return RuntimeError(text)
+    return error

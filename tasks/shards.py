@@ -1,0 +1,133 @@
+"""Shards: batches of sources that are cleaned together, each in a process of its own.
+
+The plan follows from the sources alone, never from the number of workers, so that the same input gives the same parts.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.config import CleanConfig
+from schemas.document import Outcome, Reason, Rejection, Run
+from tasks.documents import clean_document
+from tasks.parts import Part, write_parts
+from tasks.processes import ProcessDiedError, Report, cpu_limit, run_isolated
+from tasks.progress import tell
+from tasks.read import Source
+from tasks.read.text import read_text
+
+SHARD_BYTES = 4 * 1000 * 1000
+"""At least: several seconds of work, next to which Prefect's 4 ms a task and the start of a process don't count."""
+
+SHARD_DOCUMENTS = 1000
+"""At least: one row group of the dataset."""
+
+MAX_SHARDS = 1000
+"""Past about as many tasks, Prefect's server drops records of a run (docs/adr): bigger inputs get bigger shards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Some of the sources, in their order."""
+
+    number: int
+    sources: tuple[Source, ...]
+
+
+class Limits(NamedTuple):
+    """Where a shard is full."""
+
+    n_bytes: int
+    n_documents: int
+
+
+def plan_shards(sources: Iterable[Source]) -> list[Shard]:
+    """Pack sorted sources into shards, by bytes and by number, in order."""
+    sources = list(sources)
+    limits = _limits(sources)
+    batches: list[list[Source]] = []
+    n_bytes = 0
+    for source in sources:
+        if not batches or n_bytes + source.n_bytes > limits.n_bytes or len(batches[-1]) >= limits.n_documents:
+            batches.append([])
+            n_bytes = 0
+        batches[-1].append(source)
+        n_bytes += source.n_bytes
+    return [Shard(number, tuple(batch)) for number, batch in enumerate(batches)]
+
+
+def _limits(sources: list[Source]) -> Limits:
+    """Half the shards can be full by bytes and half by number, hence twice the mean."""
+    n_bytes = 2 * sum(source.n_bytes for source in sources) // MAX_SHARDS
+    return Limits(max(SHARD_BYTES, n_bytes), max(SHARD_DOCUMENTS, 2 * len(sources) // MAX_SHARDS))
+
+
+def write_shard(shard: Shard, run: Run, folder: Path, max_seconds: float) -> list[Part]:
+    """Clean the documents of a shard in a worker process and write its parts.
+
+    A document on which the process dies costs its shard a second try, in which every document has a process of
+    its own; it ends as `crashed`, and the others don't notice.
+
+    Raises:
+        OSError: if a part can't be written.
+        StoppedError: if the run was stopped meanwhile.
+    """
+    tally = _Tally()
+    try:
+        parts: list[Part] = run_isolated(_write_shard, shard, run, folder, max_seconds, report=tally.add)
+    except ProcessDiedError:
+        outcomes = (_isolated(source, run.config, max_seconds) for source in shard.sources)
+        parts = write_parts(tally.again(outcomes), run, folder)
+    return parts
+
+
+def _nobody(_: int) -> None:
+    """Report to nobody."""
+
+
+class _Tally:
+    """Reports documents as done once, though a shard may be begun twice."""
+
+    def __init__(self) -> None:
+        self._n = 0
+
+    def add(self, n: int) -> None:
+        self._n += n
+        tell("cleaned", n)
+
+    def again(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+        for number, outcome in enumerate(outcomes, 1):
+            yield outcome
+            if number > self._n:
+                self.add(1)
+
+
+def _write_shard(shard: Shard, run: Run, folder: Path, max_seconds: float, report: Report) -> list[Part]:
+    """In the worker process: all documents of a shard."""
+    return write_parts(_limited(shard.sources, run.config, max_seconds, report), run, folder)
+
+
+def _limited(sources: Iterable[Source], config: CleanConfig, max_seconds: float, report: Report) -> Iterator[Outcome]:
+    for source in sources:
+        with cpu_limit(max_seconds):
+            outcome = clean_document(source, config)
+        yield outcome
+        report(1)
+
+
+def _isolated(source: Source, config: CleanConfig, max_seconds: float) -> Outcome:
+    """One document in a process of its own."""
+    try:
+        outcome: Outcome = run_isolated(_clean_one, source, config, max_seconds, report=_nobody)
+    except ProcessDiedError as death:
+        origin, raw = read_text(source, config.max_bytes)
+        if isinstance(raw, Rejection):
+            return Outcome(origin, rejection=raw)
+        return Outcome(origin, rejection=Rejection(Reason.CRASHED, f"On this document {death}."))
+    return outcome
+
+
+def _clean_one(source: Source, config: CleanConfig, max_seconds: float, _: Report) -> Outcome:
+    """In a worker process: a single document."""
+    return next(_limited([source], config, max_seconds, _nobody))
