@@ -94,11 +94,11 @@ def test_a_conversion_to_traditional_is_one_row_as_well() -> None:
 
 
 def test_habits_of_a_text_are_pairs_and_what_goes_against_them_are_rows() -> None:
-    before = "為產業發展為農村里程為裡面和村裡為發達頭髮為廣東問題嚴重業務"
-    assert packed(before, "为产业发展为农村里程为里面和村里为发达头发为广东问题严重业务") == [
+    before = "成為產品，因為里程，以為裡面，這裡，理髮店，廣東，問題，嚴重，作為，出發，發達"
+    assert packed(before, "成为产品，因为里程，以为里面，这里，理发店，广东，问题，严重，作为，出发，发达") == [
         (BY_TRADITIONAL, "為裡", "为里"),  # first choices of the table are 爲 and 裏
         (before.index("里程"), "里", "里"),
-        (before.index("頭髮"), "頭髮", "头发"),  # one edit, since the two touch
+        (before.index("髮"), "髮", "发"),
     ]
 
 
