@@ -1,0 +1,91 @@
+"""Documents that went through the pipeline, made by hand: tests of the dataset depend on no step."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from schemas.config import CleanConfig
+from schemas.document import (
+    BadByte,
+    Cleaned,
+    Damage,
+    Decoded,
+    Edit,
+    Origin,
+    Outcome,
+    Reason,
+    Rejection,
+    Run,
+    Stage,
+)
+from tasks.scripts import simplify
+from tasks.steps.edits import apply
+
+MakeOutcome = Callable[..., Outcome]
+
+
+def kept(number: int, text: str = "標題：產(chǎn)業發展。\n第{}段，責任編輯。\n") -> Outcome:
+    """A document with a gloss removed, then converted."""
+    decoded = text.format(number)
+    glosses = tuple(Edit("glosses", "mangler", decoded.index(g), g, "", 0.9) for g in ["(chǎn)"] if g in decoded)
+    without = apply(decoded, glosses)
+    clean = simplify(without)
+    script = tuple(
+        Edit("script", "t2s", i, a, b) for i, (a, b) in enumerate(zip(without, clean, strict=True)) if a != b
+    )
+    stages = tuple(Stage(s[0].step, s) for s in (glosses, script) if s)
+    damage = (Damage("shift", "lost-characters", 0, clean[:2]),)
+    facts = {"title": "标题", "published_at": "2023-06-24T19:04"}
+    return Outcome(
+        origin(number, decoded),
+        Decoded(decoded, "utf-8", 1.0, "strict"),
+        Cleaned(clean, stages, facts, damage, ("shift",)),
+    )
+
+
+def too_short(number: int) -> Outcome:
+    """A document that was rejected after cleaning."""
+    outcome = kept(number, "產業{}\ufffd")
+    assert outcome.decoded
+    decoded = Decoded(
+        outcome.decoded.text, "gb18030", 0.5, "plausible", (BadByte(5, len(outcome.decoded.text) - 1, 0x80),)
+    )
+    return Outcome(outcome.origin, decoded, outcome.cleaned, Rejection(Reason.TOO_SHORT, "2 letters are left of 10."))
+
+
+def unreadable(number: int) -> Outcome:
+    """A document of which nothing is known but its place."""
+    return Outcome(origin(number, ""), rejection=Rejection(Reason.UNREADABLE, "No permission."))
+
+
+def origin(number: int, text: str) -> Origin:
+    raw = text.encode(errors="replace")
+    return Origin(f"file:///pages/{number:05}.txt", "", hashlib.sha256(raw).hexdigest(), len(raw))
+
+
+@pytest.fixture
+def outcomes() -> list[Outcome]:
+    """Thirty documents: every fifth too short, every seventh unreadable, and one is empty of edits."""
+    made = [too_short(n) if n % 5 == 4 else unreadable(n) if n % 7 == 6 else kept(n) for n in range(29)]
+    return [*made, kept(29, "山水人家，一成不变。\n")]
+
+
+@pytest.fixture
+def make_kept() -> MakeOutcome:
+    return kept
+
+
+@pytest.fixture
+def run() -> Run:
+    return make_run(1)
+
+
+@pytest.fixture
+def later_run() -> Run:
+    return make_run(2)
+
+
+def make_run(number: int) -> Run:
+    return Run(f"run-{number}", datetime(2026, 11, number, 12, tzinfo=UTC), CleanConfig(), "0.1.0", f"rules{number}")
