@@ -31,7 +31,7 @@ def cases() -> Iterator[Any]:
             yield pytest.param(path.stem, case, id=f"{path.stem}: {case['label']}", marks=marks)
 
 
-@pytest.mark.parametrize(("step", "case"), cases())
+@pytest.mark.parametrize(("step", "case"), list(cases()))
 def test_case(step: str, case: dict[str, Any]) -> None:
     before = case["before"]
     assert case["stance"] in {"wild", "made", "negative", "failure"}

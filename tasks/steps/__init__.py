@@ -6,5 +6,10 @@ strays; script conversion is last, since its phrases must be whole.
 """
 
 from schemas.document import Step
+from tasks.steps import boilerplate, repeats, spam
 
-STEPS: dict[str, Step] = {}
+STEPS: dict[str, Step] = {
+    "spam": spam.find,
+    "boilerplate": boilerplate.find,
+    "repeats": repeats.find,
+}

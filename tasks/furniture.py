@@ -1,0 +1,294 @@
+"""The grammar of furniture: taking a line around an article apart into dates, labels with their values, and buttons.
+
+A line that is not taken apart to its end is no furniture, whatever words it has. Everything here works on one folded
+line (`tasks.lines.fold`) of at most `tasks.lines.LONGEST` characters; repetitions are bounded or possessive.
+"""
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+from tasks.dates import DATETIME, MONTH, iso_datetime
+from tasks.lines import fold, is_chinese, key
+from tasks.rules import load
+
+
+class Token(NamedTuple):
+    """A part of a line of furniture."""
+
+    kind: str
+    """Kind of label (boilerplate-labels.txt), place of a word (boilerplate-words.txt), `date`, `outlet` or `home`."""
+    value: str
+    """ISO 8601 for dates, else what stands between `start` and `end`."""
+    strong: bool
+    """Whether it is enough to make its line furniture."""
+    start: int
+    """Offset of the value in the line."""
+    end: int
+
+
+_GAP = re.compile(r"[\s|,;、。·•●■◆◇★☆▲△▼►▶◀←↑↓※#*=~/\\\[\](){}<>'\"“”‘’&:.…-]*+")
+"""What may stand between tokens: separators, brackets, bullets."""
+
+_SPACED = 4
+"""Sites set labels of up to four characters with spaces in them (`来 源`, `责 任 编 辑`)."""
+
+_COLON_LESS = {
+    "published": r"(?=\s{0,3}(?:(?:19|20)\d\d|" + MONTH + r"))",
+    "updated": r"(?=\s{0,3}(?:(?:19|20)\d\d|" + MONTH + r"))",
+    "count": r"(?=\s{0,3}[\d(]|$)",
+    "view": r"(?=[\s\[(|]|$)",
+    "neighbour": r"(?=\s|>|\]|$)",
+    "editor": r"(?=\s{1,3}[\u4e00-\u9fff]{2,4}(?:$|[\s\])]))",
+    "crumb": r"(?=\s{0,3}(?:首页|主页|网站首页|home)\b)",
+}
+"""What must follow a label of a kind that has no colon."""
+
+_VALUES = {
+    "published": DATETIME,
+    "updated": DATETIME,
+    "count": re.compile(
+        r"(?:\(\s?)?(?:[\d,.]{1,12}\s?[万kw]?\+?\s?(?:人次|次|人|个|条|篇|times?\b)?|-{1,3}|\.{3}|加载中|loading)\)?"
+    ),
+    "url": re.compile(
+        r"(?:https?://|www\.)[^\s\[\]()<>]{1,500}|[\w.-]{1,60}\.(?:com|cn|net|org|gov|tw|hk)\b[^\s\[\]()<>]{0,300}"
+    ),
+    "site": re.compile(r"[\w·.&'’《》\"“”/\s-]{1,40}(?:\([\w ]{1,12}\))?(?=\s{0,3}$)"),
+    "author": re.compile(r"[\w·.&'、,/\s()-]{1,30}$"),
+    "editor": re.compile(r"[\w·.&'、,/\s()-]{1,30}$"),
+    "staff": re.compile(r"[\w·.&'、,/\s()-]{1,30}$"),
+    "section": re.compile(r"[\w·&'、,/\s>-]{1,40}$"),
+    "tags": re.compile(r"[^。;!?]{1,120}$"),
+    "neighbour": re.compile(r"[^。]{1,120}$"),
+    "title": re.compile(r"[^。]{1,120}$"),
+    "office": re.compile(r"[^。;!?]{1,80}$"),
+}
+"""What a label of a kind may say. A label may also say nothing."""
+
+_WHOLE = frozenset({"neighbour", "title"})
+"""Kinds whose value runs to the end of the line, whatever it holds: they stand at its beginning."""
+_UNLIMITED = _WHOLE | {"published", "updated", "count", "url"}
+"""Kinds whose value ends by itself."""
+
+_COUNTED = re.compile(
+    r"\(?[\d,.]{1,12}\s?[万kw]?\+?\s?(?:人次|次|人|个|条)?\s?"
+    r"(?:浏览|阅读|点击|评论|围观|回复|查看|人气|次|views?\b|reads?\b|comments?\b|hits\b)"
+)
+_OUTLET = re.compile(
+    r"(?:[\w·]{1,14}?(?:网|网站|报|报社|通讯社|新华社|电视台|电台"
+    r"|在线|客户端|杂志|周刊|频道|新闻|资讯|公众号|新媒体|融媒体|融媒体中心|委员会|办公室|人民政府|出版社|头条)"
+    r"(?:-[\w·]{2,15})?|(?:新浪|搜狐|网易|腾讯|凤凰)\w{0,6}|中新社|中央社|央视)"
+    r"(?=\s{0,3}(?:$|[|\[\]()])|\s)"
+)
+"""Names of outlets as they stand beside a date without a label."""
+_BYLINE = re.compile(r"(?:记者|通讯员)\s?[\u4e00-\u9fff]{2,4}(?:[/、][\u4e00-\u9fff]{2,6}报[导道])")
+"""Taiwan's newspapers put it beside the date."""
+_BY = re.compile(r"by\s[a-z][\w.']{0,20}(?:\s[a-z][\w.']{0,20}){0,2}(?=\s{0,3}(?:$|[|\d-]))")
+_SEGMENT = re.compile(r"[a-z][\w.&']{1,15}(?:\s[\w.&']{1,15}){0,3}(?=\s{0,3}(?:$|\|))")
+"""A few Latin words between bars (`By Li Na | China Daily | Updated: 2023-06-24`)."""
+
+_LEVEL = r"(?:首 页|[^>|/\\。\s]{1,20})(?:\s[a-z&][^>|/\\。\s]{0,20}){0,3}"
+_ARROWS = re.compile(rf"(?:{_LEVEL})?(?:\s{{0,3}}-{{0,2}}>{{1,3}}\s{{0,3}}(?:{_LEVEL})?){{1,8}}\s{{0,3}}$")
+_STROKES = re.compile(rf"(?:{_LEVEL})(?:\s{{0,3}}(?:/|\\|\||-{{1,2}}|::?|·|\s)\s{{0,3}}(?:{_LEVEL})?){{1,8}}\s{{0,3}}$")
+"""Levels of a breadcrumb. Arrows speak for themselves; other separators need a label in front."""
+_HOME = re.compile(
+    r"(?:[\w·]{0,12}(?:首\s?页|主\s?页)|[\w·]{2,8}网\w{0,4}|home(?:\s?page)?|index)\s{0,3}"
+    r"(?:-{0,2}>|/(?=\s{0,3}(?:news|products|about|blog|media|新闻)))"
+)
+
+
+def parse(line: str) -> list[Token]:
+    """Take a folded line apart, in order; empty if any of it is no furniture."""
+    tokens: list[Token] = []
+    at = _skip(line, 0)
+    while at < len(line):
+        token = _token(line, at)
+        if token is None:
+            return []
+        tokens.append(token)
+        at = _skip(line, token.end)
+    return tokens
+
+
+def levels(crumbs: str) -> list[str]:
+    """The sections that a breadcrumb names, as written: without the home page at its start and `正文` at its end."""
+    parts = (crumbs[m.start() : m.end()].strip(" -·:：") for m in _PART.finditer(fold(crumbs)))
+    return [part for part in parts if part and not _NO_SECTION.fullmatch(key(part))]
+
+
+_PART = re.compile(r"(?:(?!\s-{1,2}\s|\s{2,}|--|::)[^>|/\\])+")
+_NO_SECTION = re.compile(
+    r"\w{0,12}(?:首页|主页)|\w{2,8}网(?:站|资讯)?|home(?:page)?|index|正文|(?:文章)?内容|\w{0,4}详情|详细\w{0,4}|文章|details?|newsdetails?|main|阅读|浏览|查看|"
+)
+
+
+def _skip(line: str, at: int) -> int:
+    gap = _GAP.match(line, at)
+    return gap.end() if gap else at
+
+
+def _token(line: str, at: int) -> Token | None:
+    return (
+        _home(line, at)
+        or _labelled(line, at)
+        or _dated(line, at)
+        or _worded(line, at)
+        or _matched(_COUNTED, "counted", line, at)
+        or _matched(_BYLINE, "byline", line, at)
+        or _by(line, at)
+        or _matched(_OUTLET, "outlet", line, at)
+        or (_matched(_SEGMENT, "segment", line, at) if "|" in line else None)
+    )
+
+
+def _matched(pattern: re.Pattern[str], kind: str, line: str, at: int) -> Token | None:
+    match = pattern.match(line, at)
+    return Token(kind, match[0], False, at, match.end()) if match else None
+
+
+def _dated(line: str, at: int) -> Token | None:
+    match = DATETIME.match(line, at)
+    value = iso_datetime(match) if match else None
+    return Token("date", value, False, at, match.end()) if match and value else None
+
+
+def _worded(line: str, at: int) -> Token | None:
+    match = _word_pattern().match(line, at)
+    if not match:
+        return None
+    place = _words()[match[0]]
+    return Token(place, match[0], place == "anywhere", at, match.end())
+
+
+def _by(line: str, at: int) -> Token | None:
+    match = _BY.match(line, at)
+    return Token("author", match[0][3:], False, at + 3, match.end()) if match else None
+
+
+def _home(line: str, at: int) -> Token | None:
+    """A breadcrumb without a label: it starts at the home page."""
+    if not _HOME.match(line, at):
+        return None
+    match = _ARROWS.match(line, at) or _STROKES.match(line, at)
+    return Token("crumb", match[0], True, at, match.end()) if match else None
+
+
+def _labelled(line: str, at: int) -> Token | None:
+    match = _label_pattern().match(line, at) or _bare_label_pattern().match(line, at)
+    if not match:
+        return None
+    kind, strong = _labels()[_canonical(match["label"])]
+    if kind in _WHOLE and at > _skip(line, 0):
+        return None
+    start = match.end()
+    while start < len(line) and line[start] in " >]":
+        start += 1
+    if kind == "crumb":
+        return _crumb(line, start)
+    return _valued(line, kind, strong, start)
+
+
+def _crumb(line: str, start: int) -> Token | None:
+    match = _ARROWS.match(line, start) or _STROKES.match(line, start)
+    if not match and start < len(line):
+        return None
+    return Token("crumb", match[0] if match else "", True, start, len(line))
+
+
+def _valued(line: str, kind: str, strong: bool, start: int) -> Token | None:
+    """A label's value, or None where what follows can be none of its kind."""
+    if kind == "view":
+        return Token(kind, "", strong, start, start)
+    limit = len(line) if kind in _UNLIMITED else _limit(line, start)
+    match = _VALUES[kind].match(line, start, limit) if limit > start else None
+    if match is None:
+        return Token(kind, "", strong, start, start) if _is_empty(line, start) else None
+    value = iso_datetime(match) if kind in {"published", "updated"} else match[0].strip(" -,、[(")
+    return None if value is None else Token(kind, value, strong, start, match.end())
+
+
+def _is_empty(line: str, start: int) -> bool:
+    """Whether a label says nothing: another one, a button or the end of the line follows."""
+    at = _skip(line, start)
+    return at >= len(line) or any(p.match(line, at) for p in (_label_pattern(), _bare_label_pattern(), _word_pattern()))
+
+
+_FARTHEST = 130
+"""No value is longer (`_VALUES`), but for addresses, which hold no stop."""
+
+
+def _limit(line: str, start: int) -> int:
+    """Where a value ends at the latest: at the next label, date or button, at a bar or a wide gap."""
+    stop = _stop().search(line, start, start + _FARTHEST)
+    return stop.start() if stop else len(line)
+
+
+@cache
+def _labels() -> dict[str, tuple[str, bool]]:
+    """Kind and strength by label."""
+    return {label: (kind, strength == "strong") for label, kind, strength in load("boilerplate-labels")}
+
+
+def _canonical(label: str) -> str:
+    return re.sub(r"\s", "", label) if is_chinese(label) else label
+
+
+def _spaced(label: str) -> str:
+    if is_chinese(label):
+        return r"\s{0,3}".join(label) if len(label) <= _SPACED else label
+    return r"\b" + re.escape(label)
+
+
+def _either(labels: list[str]) -> str:
+    return "|".join(_spaced(label) for label in sorted(labels, key=len, reverse=True))
+
+
+def _label_source() -> str:
+    return rf"(?P<label>{_either(list(_labels()))})(?:是|为)?\s{{0,3}}:+"
+
+
+def _bare_label_source() -> str:
+    kinds = {kind: [label for label, (k, _) in _labels().items() if k == kind] for kind in _COLON_LESS}
+    return rf"(?P<label>{'|'.join(f'(?:{_either(kinds[kind])}){rest}' for kind, rest in _COLON_LESS.items())})"
+
+
+@cache
+def _label_pattern() -> re.Pattern[str]:
+    return re.compile(_label_source())
+
+
+@cache
+def _bare_label_pattern() -> re.Pattern[str]:
+    return re.compile(_bare_label_source())
+
+
+@cache
+def _words() -> dict[str, str]:
+    """Place by word."""
+    return dict(load("boilerplate-words"))  # type: ignore[arg-type]  # rows of two columns
+
+
+def _word_source(places: frozenset[str]) -> str:
+    chosen = [word for word, place in _words().items() if place in places]
+    words = "|".join(re.escape(word) for word in sorted(chosen, key=len, reverse=True))
+    return rf"(?:{words})(?=[\s|,;、。·•/\[\](){{}}<>:!&\"'”-]|$)"
+
+
+@cache
+def _word_pattern() -> re.Pattern[str]:
+    return re.compile(_word_source(frozenset({"anywhere", "edge", "part"})))
+
+
+@cache
+def _stop() -> re.Pattern[str]:
+    sources = (
+        r"\s{2,}",
+        r"\s?[|\[\]]",
+        r"\s?\)\s",
+        r"\s?\)$",
+        rf"[\s,;(]{{0,3}}(?:{_label_source()})",
+        rf"\s{{1,3}}(?:{_bare_label_source()})",
+        rf"\s{{0,3}}(?:{DATETIME.pattern})",
+        rf"\s(?=(?:{_word_source(frozenset({'anywhere', 'edge'}))}))",  # a part of a name (`China News`) is no button
+    )
+    return re.compile("|".join(re.sub(r"\?P<\w+>", "?:", source) for source in sources))

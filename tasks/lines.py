@@ -1,0 +1,102 @@
+"""Lines of a text with their places, and the folded copy of a line that rules match on.
+
+For the steps that judge lines (spam, boilerplate, repeats). All of it is linear, and costs long paragraphs next to
+nothing: only lines that could be furniture are folded.
+"""
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+from schemas.document import Edit
+from tasks.scripts import simplify
+
+LONGEST = 2_000
+"""Lines with more characters are no furniture: the longest seen was a disclaimer of 700. Bounds the work per line."""
+
+_SIGN: dict[int, str] = {
+    **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},
+    **dict.fromkeys([0x00A0, 0x3000, *range(0x2000, 0x200B), 0x202F, 0x09], " "),
+    **{ord(a): b for a, b in zip("【】〔〕［］「」『』", "[][][][][]", strict=True)},
+    **{ord(a): "|" for a in "丨｜│┃︱¦"},
+    **{ord(a): ">" for a in "›»〉→"},
+    **{ord(a): "-" for a in "–—―－─"},
+    0x0130: "i",  # İ: the only character whose lower case is longer than itself
+}
+"""One sign for each family: sites draw the same separator in many ways."""
+
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_SIGNS = re.compile(r"[\W_]+")
+_ENDS = ("；", "！”", "？”", "……", ".”")
+_LATIN_ENDS = (".", '."', ".”", ".)", ";")
+
+
+class Line(NamedTuple):
+    """A line that is not blank."""
+
+    start: int
+    """Offset in characters of its first character, white space included."""
+    end: int
+    """Offset after its line feed, or of the end of the text."""
+    at: int
+    """Offset of `text`."""
+    text: str
+    """Without the white space around it."""
+
+
+def lines_of(text: str) -> list[Line]:
+    """Lines of a text in order, blank ones left out."""
+    lines = []
+    start = 0
+    for raw in text.split("\n"):
+        content = raw.strip()
+        end = start + len(raw) + 1
+        if content:
+            at = start + (0 if raw[0] == content[0] else raw.index(content[0]))
+            lines.append(Line(start, min(end, len(text)), at, content))
+        start = end
+    return lines
+
+
+@cache
+def _folding() -> dict[int, str]:
+    """One table for script and signs: passing over a text twice costs twice as much."""
+    ideographs = "".join(map(chr, range(0x3400, 0xA000)))
+    simplified = zip(ideographs, simplify(ideographs), strict=True)
+    return {**{ord(a): b for a, b in simplified if a != b}, **_SIGN}
+
+
+def fold(text: str) -> str:
+    """Fold to Simplified, half-width signs and lower case, keeping the length."""
+    return text.translate(_folding()).lower()
+
+
+def key(text: str) -> str:
+    """Letters, digits and ideographs of a text, folded: equal for lines that say the same."""
+    return _SIGNS.sub("", fold(text))
+
+
+def is_chinese(text: str) -> bool:
+    """Whether there is an ideograph in a text."""
+    return _HAN.search(text) is not None
+
+
+def is_prose(text: str) -> bool:
+    """Whether a line is a paragraph of the body: long, or with the full stop of a sentence.
+
+    The bounds leave room for headlines, which rarely have more than 40 ideographs or 120 letters.
+    """
+    if is_chinese(text[:LONGEST]):
+        return len(text) >= 60 or (len(text) >= 20 and ("。" in text or text.endswith(_ENDS)))
+    return len(text) >= 150 or (len(text) >= 60 and text.endswith(_LATIN_ENDS))
+
+
+def is_heading(text: str) -> bool:
+    """Whether a line could be a title: short, and not a sentence with a full stop."""
+    longest = 60 if is_chinese(text[:LONGEST]) else 150
+    return len(text) <= longest and "。" not in text and not text.endswith((".", "；", ";", ":", "：", ",", "，", "、"))
+
+
+def removal(text: str, line: Line, step: str, rule: str, confidence: float) -> Edit:
+    """The edit that takes a whole line out, line feed included."""
+    return Edit(step, rule, line.start, text[line.start : line.end], "", confidence)

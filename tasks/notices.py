@@ -1,0 +1,77 @@
+"""Notices below an article: copyright, disclaimers, calls to follow. Told by the phrases of their sentences."""
+
+import re
+from functools import cache
+
+from tasks.lines import fold, key
+from tasks.rules import load
+
+LONGEST = 700
+"""Notices with more characters are pages of their own."""
+
+_SENTENCE = re.compile(r"(?:[^。!?;.]|\.(?!\s|$))*+(?:[。!?;]|\.(?=\s|$))++|(?:[^。!?;.]|\.(?!\s|$))++$")
+
+STRONG, WEAK, NONE = 2, 1, 0
+
+
+def is_notice(line: str) -> bool:
+    """Whether a line is nothing but notices: a third of its sentences says so, and the others could be part of it."""
+    weights = [weight for _, weight in _weighed(line)]
+    return NONE not in weights and weights.count(STRONG) * 3 >= len(weights) > 0
+
+
+def may_be_notice(line: str) -> bool:
+    """Whether a line below the heading of a notice belongs to it: each of its sentences uses the words of notices."""
+    weights = [weight for _, weight in _weighed(line)]
+    return bool(weights) and NONE not in weights
+
+
+def is_notice_heading(line: str) -> bool:
+    """Whether a line announces a notice (`版权声明`)."""
+    return len(line) <= 20 and key(line) in _phrases("heading")
+
+
+def notice_start(line: str) -> int:
+    """Offset of the notice at the end of a paragraph; the length of the line where it has none."""
+    start = len(line)
+    for at, weight in reversed(_weighed(line)):
+        if weight != STRONG:
+            break
+        start = at
+    return start
+
+
+def _weighed(line: str) -> list[tuple[int, int]]:
+    """Offset and weight of each sentence; of the last one alone where that is none, as in most texts."""
+    if len(line) > LONGEST:
+        return []
+    last = max(line.rfind("。", 0, -1) + 1, len(line) - _WINDOW)
+    if _weigh(_key(fold(line[last:]))) == NONE:
+        return [(last, NONE)]
+    sentences = [(match.start(), _key(match[0])) for match in _SENTENCE.finditer(fold(line))]
+    return [(at, _weigh(sentence)) for at, sentence in sentences if sentence]
+
+
+_WINDOW = 200
+"""Characters of the longest last sentence."""
+_SIGNS = re.compile(r"[\W_]+")
+
+
+def _key(folded: str) -> str:
+    return _SIGNS.sub("", folded)
+
+
+def _weigh(sentence: str) -> int:
+    if _either("strong").search(sentence):
+        return STRONG
+    return WEAK if len(set(_either("weak").findall(sentence))) >= 2 else NONE
+
+
+@cache
+def _phrases(weight: str) -> frozenset[str]:
+    return frozenset(key(phrase) for phrase, w in load("boilerplate-notices") if w == weight)
+
+
+@cache
+def _either(weight: str) -> re.Pattern[str]:
+    return re.compile("|".join(sorted(map(re.escape, _phrases(weight)), key=len, reverse=True)))
