@@ -131,12 +131,13 @@ def revert(folder: Path, doc_id: str) -> None:
     The first characters of a DOC_ID will do, as long as they fit no other.
     """
     from flows import terminal
+    from tasks.snapshots import DatasetError
     from tasks.verify import revert_document
 
     _die_of_broken_pipes()
     try:
         text = revert_document(folder, doc_id)
-    except (LookupError, ValueError, OSError) as error:
+    except (LookupError, DatasetError, OSError) as error:
         raise InputError(_message(error)) from error
     if sys.stdout.isatty():
         click.echo(terminal.printable(text))
@@ -149,7 +150,26 @@ def revert(folder: Path, doc_id: str) -> None:
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def verify(folder: Path) -> None:
     """Check the dataset in DIR: files against their hashes, counts, and that every document reverts."""
-    raise NotImplementedError
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from flows import terminal
+    from tasks.snapshots import DatasetError
+    from tasks.verify import verify as verify_dataset
+
+    _die_of_broken_pipes()
+    console = Console(stderr=True)
+    try:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("verifying", total=None)
+            report = verify_dataset(folder, lambda done, n: progress.update(task, completed=done, total=n))
+    except (DatasetError, OSError) as error:
+        raise InputError(str(error)) from error
+    for problem in report.problems:
+        click.echo(terminal.visible(problem))
+    what = f"snapshot {report.snapshot} of {folder}: {terminal.count(report.documents, 'document')}"
+    click.echo(f"{what}, {'all well' if report.ok else terminal.count(report.n_problems, 'problem')}")
+    sys.exit(0 if report.ok else 1)
 
 
 def run_config(

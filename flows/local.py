@@ -1,8 +1,10 @@
 """The flow `clean_corpus` run from here, with Prefect's temporary server where no other is configured."""
 
+import contextlib
 import logging
 import os
 import signal
+import subprocess
 import threading
 from concurrent.futures import Future
 from typing import Any
@@ -16,8 +18,7 @@ from rich.console import Console
 
 from flows.clean import clean_corpus
 from schemas.config import RunConfig
-from tasks.processes import StoppedError
-from tasks.summary import Summary
+from tasks.processes import StoppedError, warm_up
 
 SETTINGS = {
     "server.ephemeral.startup_timeout_seconds": 120,  # four runs started at once took longer than the default of 20
@@ -27,13 +28,30 @@ SETTINGS = {
 """Settings of Prefect for runs from here (measured: docs/adr). Those that the user has made anywhere go before."""
 
 
-def run_locally(config: RunConfig, console: Console, level: int) -> State[Summary]:
-    """Run the flow, with Prefect's log of that level and above on the console."""
+SECONDS_TO_END = 2
+"""What the temporary server takes to end if the signal that stopped the run has reached it, at most."""
+
+
+def run_locally(config: RunConfig, console: Console, level: int) -> State[Any]:
+    """Run the flow, with Prefect's log of that level and above on the console; a state that holds a `Summary`."""
     _set_defaults()
     _share_console(console, level)
     _start_server()
     with tags("qingyuan"):
         return clean_corpus(config, return_state=True)
+
+
+def is_server_gone() -> bool:
+    """Whether the temporary server was started and has ended, or does so now.
+
+    A signal to a whole group of processes (`timeout`, systemd) reaches it as well.
+    """
+    process = SubprocessASGIServer().server_process
+    if process is None:
+        return False
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(SECONDS_TO_END)
+    return process.poll() is not None
 
 
 def _set_defaults() -> None:
@@ -60,7 +78,9 @@ def _share_console(console: Console, level: int) -> None:
 def _is_news(record: logging.LogRecord) -> bool:
     """Whether a record says more than that the run was stopped, which the user knows."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, StoppedError) and not record.getMessage().startswith("Crash detected!")
+    message = record.getMessage()
+    stopped = isinstance(error, StoppedError) or StoppedError.__name__ in message
+    return not stopped and not message.startswith("Crash detected!")
 
 
 def _start_server() -> None:
@@ -73,6 +93,7 @@ def _start_server() -> None:
     if settings.api.url is None and settings.server.ephemeral.enabled:
         started: Future[None] = Future()
         threading.Thread(target=_start_without_interrupts, args=(started,), daemon=True).start()
+        warm_up()
         started.result()
 
 

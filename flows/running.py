@@ -4,13 +4,15 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from flows import terminal
 from flows.cli import INTERRUPTED, PUBLISHED_WITH_FAILURES, RUN_FAILED, TERMINATED, WRONG_USE
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 10
 """Between two lines of progress, where there is no terminal."""
 
+STOPPED = "stopped. Nothing was published: {out} is as it was."
+
 EVENTS = {"found": "cleaning", "publishing": "publishing"}
 """What is going on after an event (`tasks.progress`)."""
 
@@ -37,22 +41,52 @@ def run_in_terminal(config: RunConfig, *, verbose: bool) -> int:
     try:
         _check_sources(config)
         with _progress(console) as watch:
-            watcher.set(watch)
+            watcher.set(partial(_watch, config, console, watch))
             state = _run(config, console, verbose=verbose)
     except SourceError as error:
         return _fail(console, str(error), WRONG_USE)
-    except (KeyboardInterrupt, _Terminated) as how:
-        code = TERMINATED if isinstance(how, _Terminated) else INTERRUPTED
-        return _fail(console, f"stopped. Nothing was published: {config.out} is as it was.", code)
+    except BaseException as error:
+        if not (code := _stopped_by(error)):
+            raise
+        return _fail(console, STOPPED.format(out=config.out), code)
     return _conclude(state, console)
 
 
-class _Terminated(BaseException):
+class _TerminatedError(BaseException):
     """SIGTERM, so that everything is cleaned up on the way out."""
 
 
 def _terminate(*_: object) -> None:
-    raise _Terminated
+    raise _TerminatedError
+
+
+def _stopped_by(error: BaseException | None) -> int:
+    """Exit code of a run that a signal stopped, whatever went wrong in consequence; 0 if none did."""
+    while error:
+        if isinstance(error, KeyboardInterrupt):
+            return INTERRUPTED
+        if type(error).__name__ in {"TerminationSignal", _TerminatedError.__name__}:  # the first one is Prefect's
+            return TERMINATED
+        error = error.__context__
+    return 0
+
+
+def _watch(config: RunConfig, console: Console, show: Watch, event: str, n: int) -> None:
+    """Show an event; but end at once if a signal has ended Prefect's temporary server, too.
+
+    Prefect would try to reach it for minutes.
+    """
+    if event != "stopped":
+        show(event, n)
+    elif (code := _stopped_by(sys.exception())) and _is_server_gone():
+        console.show_cursor()
+        os._exit(_fail(console, STOPPED.format(out=config.out), code))
+
+
+def _is_server_gone() -> bool:
+    from flows.local import is_server_gone  # noqa: PLC0415
+
+    return is_server_gone()
 
 
 def _check_sources(config: RunConfig) -> None:
@@ -63,7 +97,7 @@ def _check_sources(config: RunConfig) -> None:
         raise SourceError(nothing_found(names))
 
 
-def _run(config: RunConfig, console: Console, *, verbose: bool) -> "State[Summary]":
+def _run(config: RunConfig, console: Console, *, verbose: bool) -> "State[Any]":
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reads it when it is imported, which takes 2 s
     from flows.local import run_locally  # noqa: PLC0415
 
@@ -80,15 +114,17 @@ def _progress(console: Console) -> Iterator[Watch]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("starting Prefect", total=None)
+        task = progress.add_task("starting Prefect", total=None, count="")
 
         def watch(event: str, n: int) -> None:
             progress.update(task, description=EVENTS.get(event), total=n if event == "found" else None)
             progress.advance(task, n if event == "cleaned" else 0)
+            done = progress.tasks[task]
+            progress.update(task, count=f"{done.completed:,.0f} of {done.total:,.0f} documents")
 
         yield watch
 
@@ -109,15 +145,15 @@ class _Lines:
             self._console.print(f"{EVENTS.get(event, 'cleaned')} {self._done:,} of {self._total:,} documents")
 
 
-def _conclude(state: "State[Summary]", console: Console) -> int:
+def _conclude(state: "State[Any]", console: Console) -> int:
     """Print what came of the run."""
     result: Any = state.result(raise_on_failure=False)
     if not isinstance(result, Summary):
         code = WRONG_USE if isinstance(result, SourceError) else RUN_FAILED
         return _fail(console, "\n".join([str(result), *getattr(result, "__notes__", [])]), code)
     output = Console(highlight=False)
-    output.print(terminal.table(summaries.rows(result), result.sentence))
-    output.print(terminal.table(summaries.openings(result), "To open it"))
+    output.print(f"[bold]{result.sentence}[/bold]", soft_wrap=True)
+    output.print(terminal.table([*summaries.rows(result), *summaries.openings(result)]))
     return PUBLISHED_WITH_FAILURES if result.n_failures else 0
 
 

@@ -180,9 +180,9 @@ def count(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
-def table(rows: Iterable[tuple[str, str]], title: str) -> Table:
+def table(rows: Iterable[tuple[str, str]]) -> Table:
     """Two columns without rules: what, and how much."""
-    shown = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
+    shown = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     shown.add_column(no_wrap=True)
     shown.add_column(overflow="fold")
     for name, value in rows:

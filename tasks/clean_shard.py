@@ -17,6 +17,7 @@ from schemas.config import RunConfig
 from schemas.document import Run
 from tasks.parts import Counts, Part
 from tasks.processes import stop_processes
+from tasks.progress import tell
 from tasks.shards import Shard, write_shard
 
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -70,6 +71,7 @@ def clean_shards(shards: Sequence[Shard], run: Run, folder: Path, config: RunCon
             return [part for future in futures for part in future.result()]
         except BaseException:
             _stop(futures)
+            tell("stopped")
             raise
 
 

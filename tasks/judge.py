@@ -26,7 +26,8 @@ def judge_input(decoded: Decoded) -> Rejection | None:
     text = decoded.text
     n_controls = len(_CONTROLS.findall(text))
     if not n_controls and not _n_visible(text):
-        return Rejection(Reason.EMPTY, f"{_count(len(text), 'character')}, and none that can be seen.")
+        n_chars = f"{_count(len(text), 'character')}, none of which can be seen" if text else "no characters"
+        return Rejection(Reason.EMPTY, f"The document has {n_chars}.")
     if n_controls > MAX_CONTROL_SHARE * len(text) or (not decoded.encoding and "\0" in text):
         share = f"{n_controls:,} of {_count(len(text), 'character')} are control characters"
         return Rejection(Reason.NOT_TEXT, f"A binary file: {share}.")

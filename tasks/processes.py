@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -30,6 +31,11 @@ class ProcessDiedError(RuntimeError):
         self.exitcode = exitcode
         super().__init__(f"the worker process {_how(exitcode)}")
 
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether `cpu_limit` ended it."""
+        return self.exitcode == -signal.SIGPROF
+
 
 class StoppedError(RuntimeError):
     """A process was ended by `stop_processes`: the run is being given up."""
@@ -39,8 +45,7 @@ def _how(exitcode: int) -> str:
     if exitcode >= 0:
         return f"ended with exit code {exitcode}"
     name = signal.Signals(-exitcode).name if -exitcode in list(signal.Signals) else f"signal {-exitcode}"
-    why = {"SIGKILL": " (out of memory, most likely)", "SIGPROF": " (it used up its processor time)"}.get(name, "")
-    return f"was killed by {name}{why}"
+    return f"was killed by {name}{' (out of memory, most likely)' if name == 'SIGKILL' else ''}"
 
 
 def run_isolated(function: Callable[..., Any], *args: Any, report: Report) -> Any:
@@ -51,7 +56,7 @@ def run_isolated(function: Callable[..., Any], *args: Any, report: Report) -> An
         StoppedError: if `stop_processes` ended it.
         Exception: whatever the function raised, with its traceback as a note.
     """
-    _CONTEXT.set_forkserver_preload(["tasks.shards", *_main_module()])
+    warm_up()
     receiver, sender = _CONTEXT.Pipe(duplex=False)
     process = _CONTEXT.Process(target=_serve, args=(sender, function, args), name=NAME, daemon=True)
     process.start()
@@ -66,6 +71,12 @@ def run_isolated(function: Callable[..., Any], *args: Any, report: Report) -> An
     finally:
         receiver.close()
         process.join()
+
+
+def warm_up() -> None:
+    """Start the server of processes, if it isn't there, without waiting for it."""
+    _CONTEXT.set_forkserver_preload(["tasks.shards", *_main_module()])
+    forkserver.ensure_running()
 
 
 def stop_processes() -> None:

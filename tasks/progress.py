@@ -4,7 +4,10 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 Watch = Callable[[str, int], None]
-"""Takes an event and a number of documents: `found`, `cleaned` (so many more), `publishing`. Called from any thread."""
+"""Takes an event and a number of documents: `found`, `cleaned` (so many more), `publishing`, `stopped`.
+
+Called from any thread.
+"""
 
 watcher: ContextVar[Watch | None] = ContextVar("watcher", default=None)
 """The command line sets it for its progress bar. A context variable, since Prefect hands those on to the threads of its

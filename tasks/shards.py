@@ -124,7 +124,8 @@ def _isolated(source: Source, config: CleanConfig, max_seconds: float) -> Outcom
         origin, raw = read_text(source, config.max_bytes)
         if isinstance(raw, Rejection):
             return Outcome(origin, rejection=raw)
-        return Outcome(origin, rejection=Rejection(Reason.CRASHED, f"On this document {death}."))
+        why = f"more than {max_seconds:g} s of processor time" if death.is_out_of_time else str(death)
+        return Outcome(origin, rejection=Rejection(Reason.CRASHED, f"On this document: {why}."))
     return outcome
 
 
