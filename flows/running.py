@@ -153,7 +153,7 @@ def _conclude(state: "State[Any]", console: Console) -> int:
         return _fail(console, "\n".join([str(result), *getattr(result, "__notes__", [])]), code)
     output = Console(highlight=False)
     output.print(f"[bold]{result.sentence}[/bold]", soft_wrap=True)
-    output.print(terminal.table([*summaries.rows(result), *summaries.openings(result)]))
+    terminal.two_columns(output, [*summaries.rows(result), *summaries.openings(result)])
     return PUBLISHED_WITH_FAILURES if result.n_failures else 0
 
 

@@ -7,11 +7,10 @@ hide text are shown as escapes, since pages that were damaged on purpose are wha
 import bisect
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from schemas.document import Cleaned, Damage, Decoded, Edit, Outcome, Stage
@@ -180,11 +179,8 @@ def count(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
-def table(rows: Iterable[tuple[str, str]]) -> Table:
-    """Two columns without rules: what, and how much."""
-    shown = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    shown.add_column(no_wrap=True)
-    shown.add_column(overflow="fold")
+def two_columns(console: Console, rows: Sequence[tuple[str, str]]) -> None:
+    """Print what, and how much; never folded, so that paths and commands can be copied."""
+    width = max(len(name) for name, _ in rows) + 2
     for name, value in rows:
-        shown.add_row(Text(name), Text(value))
-    return shown
+        console.print(Text(f"{name:<{width}}", style="cyan").append(value, style="default"), soft_wrap=True)

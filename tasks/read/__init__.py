@@ -88,12 +88,24 @@ def expand(name: str, out: Path) -> Iterator[_Found]:
             raise SourceError(f"{path} is in the output folder {real_out}. Name another source, or another --out.")
         yield from _files_at(Path(path), real_out)
         return
-    matches = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else []  # noqa: PTH207  names that aren't UTF-8
+    matches = sorted(_matches(Path(path))) if glob.has_magic(path) else []
     if not matches:
         raise SourceError(_missing(path))
     for match in matches:
         if not _within(os.path.realpath(match), real_out):
-            yield from _files_at(Path(match), real_out)
+            yield from _files_at(match, real_out)
+
+
+def _matches(pattern: Path) -> Iterator[Path]:
+    """Files and folders that a pattern matches. `**` follows no links: those of a loop would multiply."""
+    wants_hidden = any(part.startswith(".") and part != ".." for part in pattern.parts)
+    start = Path(pattern.anchor)
+    try:
+        for match in start.glob(str(pattern.relative_to(start))):
+            if wants_hidden or not any(part.startswith(".") and part != ".." for part in match.parts):
+                yield match
+    except ValueError as error:
+        raise SourceError(f"{str(pattern)!r} is no pattern: {error}. Write it as in 'crawl/**/*.txt'.") from error
 
 
 def _missing(path: str) -> str:
