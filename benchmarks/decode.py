@@ -12,7 +12,6 @@ import gzip
 import json
 import random
 from collections.abc import Callable, Iterator
-from os.path import commonprefix
 from pathlib import Path
 
 import chardet
@@ -60,8 +59,14 @@ def is_nearly_right(text: str, truths: list[str]) -> bool:
 
 
 def _common(text: str, truth: str) -> int:
-    head = len(commonprefix([text, truth]))
-    return head + len(commonprefix([text[head:][::-1], truth[head:][::-1]]))
+    head = _n_equal(text, truth)
+    return head + _n_equal(text[head:][::-1], truth[head:][::-1])
+
+
+def _n_equal(left: str, right: str) -> int:
+    """Length of the common beginning."""
+    pairs = zip(left, right, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
 
 
 def with_stray(content: bytes, rng: random.Random) -> bytes:
@@ -130,8 +135,8 @@ def main() -> None:
     print(f"{'kind':34}{'files':>7}{'ours':>12}{'chardet':>12}")
     folders(arguments.folder, rng)
     if arguments.news:
-        opened = gzip.open(arguments.news, "rt") if arguments.news.suffix == ".gz" else arguments.news.open()
-        with opened as file:
+        opener = gzip.open if arguments.news.suffix == ".gz" else open
+        with opener(arguments.news, "rt", encoding="utf-8") as file:
             news([json.loads(line)["text"] for line in file], arguments.samples, rng)
 
 

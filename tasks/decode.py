@@ -12,15 +12,16 @@ import codecs
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 import chardet
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.document import BadByte, Decoded, RawDocument, Segment, Verbatim
-from tasks.readings import CHINESE, MARK, big5_codec, n_marks, plausibility, read, resynchronise, suspect, write
+from tasks.readings import CHINESE, MARK, big5_codec, n_lost, n_marks, plausibility, read, resynchronise, suspect, write
 
 BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -54,9 +55,9 @@ SUPERSETS = {
 """What a label means on the web (Encoding Standard, "Names and labels"), by Python's names."""
 
 NOISE = -4.0
-"""Score of a character beyond ASCII below which a reading is noise. Measured on real pages and on news of five characters
-and more: Chinese read right scores -4.0 to -1.4, Chinese read as another Chinese encoding -7.5 to -4.8 but for a few of
-the shortest, Korean read as GB18030, the closest, -4.5 to -4.1 (and hangul as hangul about -2.7)."""
+"""Score of a character beyond ASCII below which a reading is noise. Measured on real pages and on news of five
+characters and more: Chinese read right scores -4.0 to -1.4, Chinese read as another Chinese encoding -7.5 to -4.8 but
+for a few of the shortest, Korean read as GB18030, the closest, -4.5 to -4.1 (and hangul as hangul about -2.7)."""
 
 DECLARED_BONUS = 3.0
 """A declaration makes its encoding a thousand times as likely as another: enough to settle a title of a few characters,
@@ -87,11 +88,11 @@ _TEXT_CODEC = re.compile(r"cp\d+|iso8859-\d+|koi8-[ru]|mac-\w+|euc_\w+|big5|joha
 
 _CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t\n\x0b\f\r\x1b"})
 _ISO_2022 = re.compile(rb"\x1b[$(]|\x0e|~\{")
-_UTF8_SHAPE = re.compile(rb"([\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3})|[\xc0-\xdf][\x80-\xbf]")
-"""Sequences of UTF-8, with overlong ones and surrogates (CESU-8): bad, but of no other encoding."""
-_UTF8_LONG = re.compile(rb"[\xe0-\xf7][\x80-\xbf]{2}")
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+"""Half of a character beyond U+FFFF in CESU-8: bad in UTF-8, but of no other encoding."""
 _OCTETS = "application/octet-stream"
-_HIGH = re.compile(rb"[\x80-\xff]")
+_HIGH = bytes(range(0x80, 0x100))
+_THREE_BYTES = re.compile("[\u0800-\U0010ffff]")
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 _ISLAND = re.compile(rb"[^\x00-\x2f\x3a-\x3f\x7f]++")
 """As in `tasks.readings`: where a long line can be cut."""
@@ -131,19 +132,17 @@ def decode(raw: RawDocument) -> Decoded:
             return _decoded([_piece(rest, codec)], Verdict(codec, 1.0, "bom"), bom)
         bom, rest = b"", content
     pieces, verdict = _read(rest, _declared(raw))
-    if bom and {piece.codec for piece in pieces} <= {codec, "ascii"}:
+    verdict = verdict if pieces else NO_TEXT
+    if bom and pieces and {piece.codec for piece in pieces} <= {codec, "ascii"}:
         pieces, verdict = [piece._replace(codec=codec) for piece in pieces], Verdict(codec, 1.0, "bom")
-    if not verdict.codec or sum(n_marks(piece.marked) for piece in pieces) > MAX_BAD_BYTES:
+    if not verdict.codec:
         return Decoded(content.decode("latin-1"), *NO_TEXT)
     return _decoded(pieces, verdict, bom)
 
 
 def encode(decoded: Decoded) -> bytes:
     """Give back the bytes of which `decode` made a text."""
-    chars = list(decoded.text) if decoded.bad_bytes else [decoded.text]
-    for bad in decoded.bad_bytes:
-        chars[bad.position] = chr(0xDC00 + bad.value)
-    marked = "".join(chars)
+    marked = _marked(decoded)
     segments = decoded.segments or (Segment(0, decoded.encoding or "latin-1"),)
     ends = [*(segment.position for segment in segments[1:]), len(marked)]
     verbatim = list(reversed(decoded.verbatim))
@@ -157,8 +156,22 @@ def encode(decoded: Decoded) -> bytes:
     return b"".join(out)
 
 
+def _marked(decoded: Decoded) -> str:
+    pieces: list[str] = []
+    at = 0
+    for bad in decoded.bad_bytes:
+        pieces += decoded.text[at : bad.position], chr(0xDC00 + bad.value)
+        at = bad.position + 1
+    return "".join([*pieces, decoded.text[at:]])
+
+
 def _piece(content: bytes, codec: str) -> Piece:
     return Piece(codec, content, read(content, codec))
+
+
+def _whole(content: bytes, codec: str) -> list[Piece]:
+    """All bytes as one piece, or no piece where they are no text."""
+    return [_piece(content, codec)] if n_lost(content, codec) <= MAX_BAD_BYTES else []
 
 
 def _read(content: bytes, declared: tuple[str, ...]) -> tuple[list[Piece], Verdict]:
@@ -186,7 +199,7 @@ def _is_wide_text(content: bytes, codec: str) -> bool:
     """Whether the beginning reads as UTF-16 or UTF-32: random bytes give one in seven that means nothing."""
     text = read(content[:8192], codec)
     strange = sum(unicodedata.category(c) in {"Cc", "Cn", "Co", "Cs"} and c not in "\t\n\r\f" for c in text)
-    return strange <= len(text) * 0.05 + 1
+    return strange <= len(text) * 0.05 + 3
 
 
 def _wide_codec(content: bytes) -> str:
@@ -198,14 +211,14 @@ def _wide_codec(content: bytes) -> str:
         text = read(content[: min(len(content), 4096) // 4 * 4], codec)
         if "\0" not in text and not n_marks(text):
             return codec
-    sides = (sample[1::2], sample[: len(sample) // 2 * 2 : 2])
-    for codec, high, low in (("utf-16-le", *sides), ("utf-16-be", *reversed(sides))):
+    even, odd = sample[: len(sample) // 2 * 2 : 2], sample[1::2]
+    for codec, high, low in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
         if _is_ascii_wide(high, low) or (not content.isascii() and _is_chinese_wide(content, codec, high, low)):
             return codec
     return ""
 
 
-_Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
+_Bytes = NDArray[np.uint8]
 
 
 def _is_ascii_wide(high: _Bytes, low: _Bytes) -> bool:
@@ -256,12 +269,14 @@ def _is_utf8(content: bytes) -> bool:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         return False
-    if _UTF8_LONG.search(content):
+    if _THREE_BYTES.search(text):
         return True
-    blocks = {ord(char) >> 7 for char in _BEYOND_ASCII.findall(text)}
+    beyond = set(_BEYOND_ASCII.findall(text))
+    if min(beyond) < "\u0180" or len({ord(char) >> 8 for char in beyond}) < 2:
+        return True
     chinese = read(content, "gb18030")
     n_chars = len(_BEYOND_ASCII.findall(chinese))
-    return len(blocks) < 3 or n_chars < 3 or n_marks(chinese) > 0 or plausibility(chinese) < -3.0 * n_chars
+    return n_chars < 2 or n_marks(chinese) > 0 or plausibility(chinese) < -3.5 * n_chars
 
 
 # Declarations
@@ -293,33 +308,45 @@ def _read_lines(lines: list[bytes], declared: tuple[str, ...]) -> tuple[list[Pie
     shapes = [not line.isascii() and _has_utf8_shape(line) for line in lines]
     others = [line for line, shape in zip(lines, shapes, strict=True) if not (shape or line.isascii())]
     verdict = _judge(others, declared) if others else Verdict("utf-8", 1.0, "strict")
-    n_shaped = sum(len(line) for line, shape in zip(lines, shapes, strict=True) if shape)
-    if verdict.codec == "utf-8" or (n_shaped and _is_weak(verdict) and n_shaped > sum(map(len, others))):
-        return [_piece(b"".join(lines), "utf-8")], Verdict("utf-8", 1.0, "strict")
-    if not verdict.codec:
-        return [], verdict
-    pieces = list(_by_line(lines, shapes, verdict.codec))
+    n_shaped = sum(_n_high(line) for line, shape in zip(lines, shapes, strict=True) if shape)
+    mostly_utf8 = n_shaped > _n_high(b"".join(others))
+    if verdict.codec == "utf-8" or (mostly_utf8 and _is_weak(verdict)):
+        return _whole(b"".join(lines), "utf-8"), Verdict("utf-8", 1.0, "strict")
+    pieces = list(_by_line(lines, shapes, verdict.codec)) if verdict.codec else []
+    if not pieces:
+        return [], NO_TEXT
     mixed = len({piece.codec for piece in pieces} - {"ascii"}) > 1
     return pieces, verdict._replace(method="lines") if mixed else verdict
 
 
 def _has_utf8_shape(line: bytes) -> bool:
-    """Whether there are sequences of three bytes or more, and next to nothing that is no sequence at all."""
-    if not _UTF8_LONG.search(line):
-        return False
-    left = len(_HIGH.findall(_UTF8_SHAPE.sub(b"", line)))
-    return left <= len(_HIGH.findall(line)) * MAX_BAD_SHARE
+    """Whether a line is UTF-8, or three quarters of what is beyond ASCII are."""
+    whole = _SURROGATE.sub(b"\xc2\xa0", line) if b"\xed" in line else line
+    text = whole.decode("utf-8", "ignore")
+    lost = len(whole) - len(text.encode())
+    if not lost:
+        return True
+    return lost <= _n_high(whole) * MAX_BAD_SHARE and len(_BEYOND_ASCII.findall(text[:10_000])) >= min(lost * 4, 8)
+
+
+def _n_high(content: bytes) -> int:
+    return len(content) - len(content.translate(None, _HIGH))
 
 
 def _is_weak(verdict: Verdict) -> bool:
-    return verdict.method in {"chardet", "none"} or verdict.confidence < 0.9
+    """Too weak to stand beside UTF-8: lines in two encodings are met with in Chinese, and one stray byte is no line."""
+    return verdict.codec not in CHINESE or verdict.confidence < 0.999
 
 
 def _by_line(lines: list[bytes], shapes: list[bool], base: str) -> Iterator[Piece]:
     """Pieces of one codec each; ASCII lines go with the piece they stand in."""
+    if base not in CHINESE:
+        yield from _whole(b"".join(lines), base)
+        return
     names = [_shaped_codec(line, base) if shape else base for line, shape in zip(lines, shapes, strict=True)]
-    if base in CHINESE:
-        names = _other_chinese(lines, names, base)
+    names = _one_big5(lines, _other_chinese(lines, names, base))
+    if sum(n_lost(_of(name, lines, names), name) for name in set(names)) > MAX_BAD_BYTES:
+        return
     texts = resynchronise(zip(lines, names, strict=True))
     current = next(name for line, name in zip(lines, names, strict=True) if not line.isascii())
     for i, line in enumerate(lines):
@@ -336,23 +363,37 @@ def _shaped_codec(line: bytes, base: str) -> str:
 
 def _other_chinese(lines: list[bytes], names: list[str], base: str) -> list[str]:
     """Give the lines that read much better in the other Chinese encoding to it."""
-    other = big5_codec(b"".join(lines)) if base == "gb18030" else "gb18030"
-    gains = {i: _gain(line, base, other) for i, line in enumerate(lines) if names[i] == base}
+    suspects = [i for i, line in enumerate(lines) if names[i] == base and _is_suspect(line, base)]
+    other = big5_codec(b"".join(lines[i] for i in suspects)) if base == "gb18030" else "gb18030"
+    gains = {i: _gain(lines[i], base, other) for i in suspects}
     if max(gains.values(), default=0.0) < MIX_MARGIN:
         return names
     return [other if gains.get(i, 0.0) > 3.0 else name for i, name in enumerate(names)]
 
 
+def _one_big5(lines: list[bytes], names: list[str]) -> list[str]:
+    """The same of Big5's two codecs for all lines that are in Big5."""
+    codec = big5_codec(_of("cp950", lines, names) + _of("big5hkscs", lines, names))
+    return [codec if name in CHINESE[1:] else name for name in names]
+
+
+def _of(name: str, lines: list[bytes], names: list[str]) -> bytes:
+    return b"".join(line for line, own in zip(lines, names, strict=True) if own == name)
+
+
+def _is_suspect(line: bytes, codec: str) -> bool:
+    return not line.isascii() and suspect().search(read(line, codec)) is not None
+
+
 def _gain(line: bytes, base: str, other: str) -> float:
-    """How much better a line reads in the other encoding; 0.0 where the base reads without suspects, or other not well."""
-    here = read(line[:2000], base)
-    if not suspect().search(here):
-        return 0.0
+    """How much better a line reads in the other encoding; 0.0 where it does not read well."""
     there = read(line[:2000], other)
-    score = plausibility(there)
-    if n_marks(there) > 1 or score < NOISE * len(_BEYOND_ASCII.findall(there)):
+    if n_marks(there) > 1:
         return 0.0
-    return score - plausibility(here)
+    score = plausibility(there)
+    if score < NOISE * len(_BEYOND_ASCII.findall(there)):
+        return 0.0
+    return score - plausibility(read(line[:2000], base))
 
 
 # Which encoding
@@ -360,36 +401,53 @@ def _gain(line: bytes, base: str, other: str) -> float:
 
 def _judge(lines: list[bytes], declared: tuple[str, ...]) -> Verdict:
     """The most plausible multi-byte encoding of lines that are no UTF-8, or what chardet says if none is."""
-    sample = list(_sample(lines))
-    scores = {codec: [_score(line, codec) for line in sample] for codec in (*CJK, "utf-8")}
-    totals = {codec: sum(of) + DECLARED_BONUS * (codec in declared) for codec, of in scores.items()}
+    verdict = _weigh(_sample(lines, SAMPLE_BYTES), declared, read)
+    if verdict.codec not in CHINESE:  # a stray byte in a short text or a long line may be the only reason
+        in_step = _weigh(_sample(lines, SAMPLE_BYTES // 4), declared, _read_in_step)
+        verdict = in_step if in_step.codec in CHINESE else verdict
+    rival = _ask(lines, declared) if not verdict.codec or verdict.method == "doubtful" else NO_TEXT
+    if rival.codec or not verdict.codec:
+        return rival
+    return verdict
+
+
+def _read_in_step(line: bytes, codec: str) -> str:
+    return resynchronise([(line, codec)])[0]
+
+
+def _weigh(sample: list[bytes], declared: tuple[str, ...], reader: Callable[[bytes, str], str]) -> Verdict:
+    """The best of the encodings that the language model tells apart, with the odds against the second and noise."""
+    codecs_ = [big5_codec(b"".join(sample)) if codec == "big5" else codec for codec in CJK]
+    texts = {codec: [reader(line, codec) for line in sample] for codec in codecs_}
+    scores = {codec: [plausibility(text) for text in of] for codec, of in texts.items()}
+    claimed = {codec: ("big5" if codec in {"cp950", "big5hkscs"} else codec) in declared for codec in codecs_}
+    totals = {codec: sum(of) + DECLARED_BONUS * claimed[codec] for codec, of in scores.items()}
     best = max(totals, key=lambda codec: totals[codec])
-    mixed = sum(max(pair) for pair in zip(scores["gb18030"], scores["big5"], strict=True))
-    text = read(b"".join(sample), big5_codec(b"".join(sample)) if best == "big5" else best)
-    noise = NOISE * len(_BEYOND_ASCII.findall(text))
-    second = max(noise, *(total for codec, total in totals.items() if codec != best))
+    n_chars = sum(len(_BEYOND_ASCII.findall(text)) for text in texts[best])
+    n_bad = sum(map(n_marks, texts[best]))
+    mixed = sum(map(max, zip(*(scores[codec] for codec in codecs_[:2]), strict=True)))
+    noise = NOISE * n_chars
     if max(mixed, totals[best]) < noise:
-        return _ask(lines, declared)
-    if n_marks(text) > 2 + len(text) * 0.05 and mixed <= totals[best]:
-        rival = _ask(lines, declared)
-        if rival.codec and n_marks(read(b"".join(sample), rival.codec)) * 4 < n_marks(text):
-            return rival
-    confidence = 1 / (1 + 10 ** min(300.0, second - totals[best]))
-    codec = big5_codec(b"".join(lines)) if best == "big5" else best
-    return Verdict(codec, confidence, "declared" if best in declared else "plausible")
+        return NO_TEXT
+    if best in CHINESE and sum(map(_n_high, sample)) <= n_chars < 5:
+        return NO_TEXT  # letters of Latin-1, each with the next ASCII letter: `Ch\xednh` is no `Ch韓h`
+    rivals, total = codecs_, totals[best]
+    if best in CHINESE and mixed > total + MIX_MARGIN:
+        rivals, total = codecs_[2:], mixed
+    second = max(noise, *(totals[codec] for codec in rivals if codec != best))
+    confidence = 1 / (1 + 10 ** min(300.0, second - total))
+    if n_bad > 2 + n_chars * 0.05 and mixed <= totals[best]:
+        return Verdict(best, confidence, "doubtful")
+    return Verdict(best, confidence, "declared" if claimed[best] else "plausible")
 
 
-def _score(line: bytes, codec: str) -> float:
-    return plausibility(read(line, big5_codec(line) if codec == "big5" else codec))
-
-
-def _sample(lines: list[bytes]) -> Iterator[bytes]:
+def _sample(lines: list[bytes], size: int) -> list[bytes]:
     """Lines with bytes beyond ASCII from all over a document; of long ones, stretches that begin in step."""
     parts = lines
-    if sum(map(len, lines)) > SAMPLE_BYTES:
+    if sum(map(len, lines)) > size:
         parts = [part[:1000] for line in lines for part in _stretches(line)]
-    wanted = max(1, SAMPLE_BYTES * len(parts) // max(1, sum(map(len, parts))))
-    return (part for part in parts[:: max(1, len(parts) // wanted)])
+    wanted = max(1, size * len(parts) // max(1, sum(map(len, parts))))
+    return parts[:: -(-len(parts) // wanted)]
 
 
 def _stretches(line: bytes) -> Iterator[bytes]:
@@ -402,19 +460,20 @@ def _ask(lines: list[bytes], declared: tuple[str, ...]) -> Verdict:
     """What the document declares, if nothing speaks against it, or else what chardet says of these lines."""
     content = b"".join(lines)
     for codec in declared:
-        if codec not in (*CJK, "utf-8") and n_marks(read(content, codec)) <= len(content) * 0.002:
+        if codec not in (*CJK, "utf-8") and n_lost(content, codec) <= len(content) * 0.002:
             return Verdict(codec, 0.8, "declared")
-    guess = chardet.detect(content, prefer_superset=True, compat_names=False)
+    unlabelled = re.sub(rb"(?i)charset|coding", b"", content)  # chardet believes declarations
+    guess = chardet.detect(unlabelled, prefer_superset=True, compat_names=False)
     codec = SUPERSETS.get(guess["encoding"] or "", guess["encoding"] or "")
-    if guess["confidence"] < 0.1 and len(_HIGH.findall(content)) < len(content) * 0.3:
+    if guess["confidence"] < 0.1 and _n_high(content) < len(content) * 0.3:
         codec = "cp1252"  # the web's default for Western text, where there is too little of it to tell
-    if codec in {"gb18030", "big5"} and len(content) > 60:
-        return NO_TEXT  # it would be Chinese that makes no sense: EUC-TW, for which Python has no codec, comes out so
-    codec = big5_codec(content) if codec == "big5" else codec
-    known = _TEXT_CODEC.fullmatch(codec) or codec in CHINESE
-    if not known or (guess["confidence"] < 0.1 and codec != "cp1252"):
+    if codec in {"gb18030", "big5"}:
+        if len(content) > 60:
+            return NO_TEXT  # Chinese that makes no sense: EUC-TW, for which Python has no codec, comes out so
+        return Verdict(big5_codec(content) if codec == "big5" else codec, guess["confidence"], "chardet")
+    if not _TEXT_CODEC.fullmatch(codec) or (guess["confidence"] < 0.1 and codec != "cp1252"):
         return NO_TEXT
-    if n_marks(read(content, codec)) > 1 + len(_HIGH.findall(content)) * MAX_BAD_SHARE:
+    if n_lost(content, codec) > 1 + _n_high(content) * MAX_BAD_SHARE:
         return NO_TEXT
     return Verdict(codec, guess["confidence"], "chardet")
 
@@ -433,13 +492,13 @@ def _decoded(pieces: list[Piece], verdict: Verdict, bom: bytes = b"") -> Decoded
         bad += _bad_bytes(piece, offset, position)
         verbatim += _verbatim(piece, position)
         position, offset = position + len(piece.marked), offset + len(piece.raw)
-    n_high = len(_HIGH.findall(b"".join(piece.raw for piece in pieces))) if bad else 1
+    content = bom + b"".join(piece.raw for piece in pieces)
+    n_high = len(content) if verdict.codec.startswith(("utf-16", "utf-32")) else _n_high(content)
     text = MARK.sub("\ufffd", "".join(piece.marked for piece in pieces))
     encoding = "+".join(dict.fromkeys(segment.encoding for segment in segments)) or verdict.codec
-    confidence = verdict.confidence * max(0.0, 1 - len(bad) / n_high)
+    confidence = verdict.confidence * max(0.0, 1 - len(bad) / max(1, n_high))
     decoded = Decoded(text, encoding, confidence, verdict.method, tuple(bad), (), tuple(verbatim))
     decoded = replace(decoded, segments=tuple(segments)) if len(segments) > 1 else decoded
-    content = bom + b"".join(piece.raw for piece in pieces)
     return decoded if encode(decoded) == content else replace(decoded, verbatim=(Verbatim(0, len(text), content),))
 
 
@@ -452,7 +511,7 @@ def _bad_bytes(piece: Piece, offset: int, position: int) -> Iterator[BadByte]:
 
 
 def _verbatim(piece: Piece, position: int) -> Iterator[Verbatim]:
-    """Stretches that the codec would write in other bytes than those that were read (Big5 and Shift_JIS have doubles)."""
+    """Stretches that the codec would write in other bytes than it read (Big5 and Shift_JIS have doubles)."""
     written = write(piece.marked, piece.codec)
     if written == piece.raw:
         return
