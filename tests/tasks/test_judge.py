@@ -1,0 +1,81 @@
+import pytest
+
+from schemas.config import CleanConfig
+from schemas.document import Cleaned, Decoded, Reason
+from tasks.judge import judge_input, judge_output
+
+NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三季度经济运行情况。"
+
+
+def reason_of_input(text: str, encoding: str = "utf-8") -> Reason | None:
+    rejection = judge_input(Decoded(text, encoding, 1.0, "strict"))
+    return rejection.reason if rejection else None
+
+
+def reason_of_output(text: str, min_chars: int = 10) -> Reason | None:
+    rejection = judge_output(Cleaned(text, ()), CleanConfig(min_chars=min_chars))
+    return rejection.reason if rejection else None
+
+
+@pytest.mark.parametrize("text", ["", " \n\t\u3000\r\n", "\ufeff", "\u200b\u00ad\u2060\n"])
+def test_nothing_to_be_seen_is_empty(text: str) -> None:
+    assert reason_of_input(text) == Reason.EMPTY
+
+
+@pytest.mark.parametrize("text", [NEWS, "a", NEWS + "\x1b[0m\0", "One line.\f\nAnother.\x0b", "12:30"])
+def test_text_goes_on_to_be_cleaned(text: str) -> None:
+    assert reason_of_input(text) is None
+
+
+def test_nul_bytes_alone_are_no_text() -> None:
+    assert reason_of_input("\0" * 100) == Reason.NOT_TEXT
+
+
+def test_what_no_encoding_fits_is_binary_if_there_are_control_characters_and_undecodable_otherwise() -> None:
+    assert reason_of_input("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "") == Reason.NOT_TEXT
+    assert reason_of_input("".join(map(chr, range(256))), "") == Reason.NOT_TEXT
+    assert reason_of_input("\xe9\xf8\xd3\xa7" * 50, "") == Reason.UNDECODABLE
+
+
+def test_the_detail_gives_figures() -> None:
+    rejection = judge_input(Decoded("\0" * 1500 + "a" * 500, "", 0.0, "none"))
+    assert rejection is not None
+    assert rejection.detail == "A binary file: 1,500 of 2,000 characters are control characters."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NEWS,
+        "The quick brown fox jumps over the lazy dog, and that is all.",
+        "def f(x):\n    return [y ** 2 for y in range(x) if y % 3 != 0]\n",
+        "北京 08:15 -> 上海 13:48  G103  ¥553.0 二等座\n上海 14:00 -> 杭州 15:03  G7501  ¥73.0 一等座",
+        "——《岳阳楼记》：“先天下之忧而忧，后天下之乐而乐。”……（范仲淹）",
+    ],
+)
+def test_prose_code_and_timetables_are_text(text: str) -> None:
+    assert reason_of_output(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3.14159 26535 89793 23846 26433 83279 50288 41971 69399 37510 abc def ghi j",
+        "════════════════════════════════ 表格表格 ═══════════════ abcdefg",
+        "🀄🀅🀆" * 30 + "这里只有十几个汉字而已了吧",
+    ],
+)
+def test_digits_rules_and_symbols_are_not(text: str) -> None:
+    assert reason_of_output(text) == Reason.NOT_TEXT
+
+
+def test_too_short_counts_letters_and_ideographs_only() -> None:
+    assert reason_of_output("一二三四五，六七八九！…… 123") == Reason.TOO_SHORT
+    assert reason_of_output("一二三四五，六七八九十！") is None
+    assert reason_of_output("", min_chars=0) is None
+
+
+def test_too_short_says_how_short() -> None:
+    rejection = judge_output(Cleaned("短", ()), CleanConfig(min_chars=10))
+    assert rejection is not None
+    assert rejection.detail == "1 letter or ideographs left after cleaning, and 10 asked for."

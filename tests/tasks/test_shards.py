@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from schemas.document import Origin, Outcome
+from tasks import shards
+from tasks.progress import watcher
+from tasks.read import Source
+from tasks.shards import SHARD_BYTES, SHARD_DOCUMENTS, plan_shards
+
+
+def sources(*sizes: int) -> list[Source]:
+    return [Source(f"file:///{number:08}", Path(f"/{number:08}"), size) for number, size in enumerate(sizes)]
+
+
+def test_small_inputs_are_one_shard() -> None:
+    given = sources(*[1000] * 5)
+    (shard,) = plan_shards(given)
+    assert (shard.number, shard.sources) == (0, tuple(given))
+
+
+def test_nothing_is_no_shard() -> None:
+    assert plan_shards([]) == []
+
+
+def test_shards_are_full_by_number() -> None:
+    planned = plan_shards(sources(*[1] * (2 * SHARD_DOCUMENTS + 1)))
+    assert [len(shard.sources) for shard in planned] == [SHARD_DOCUMENTS, SHARD_DOCUMENTS, 1]
+
+
+def test_shards_are_full_by_bytes_and_a_large_document_has_its_own() -> None:
+    planned = plan_shards(sources(SHARD_BYTES - 1, 1, 1, SHARD_BYTES * 9, 1))
+    assert [len(shard.sources) for shard in planned] == [2, 1, 1, 1]
+
+
+def test_every_source_is_in_one_shard_in_order() -> None:
+    given = sources(*[size * 7919 % SHARD_BYTES for size in range(5000)])
+    planned = plan_shards(given)
+    assert [source for shard in planned for source in shard.sources] == given
+    assert [shard.number for shard in planned] == list(range(len(planned)))
+
+
+@pytest.mark.parametrize("size", [0, SHARD_BYTES // 2])
+def test_large_inputs_get_larger_shards_and_not_more(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "MAX_SHARDS", 5)
+    planned = plan_shards(sources(*[size] * (15 * SHARD_DOCUMENTS)))
+    assert len(planned) <= 5
+
+
+def test_documents_of_a_shard_that_is_begun_again_are_counted_once() -> None:
+    seen: list[int] = []
+    token = watcher.set(lambda _, n: seen.append(n))
+    tally = shards._Tally()
+    tally.add(1)
+    tally.add(1)
+    outcomes = [Outcome(Origin(str(n), "", "", 0)) for n in range(5)]
+    assert list(tally.again(outcomes)) == outcomes
+    assert seen == [1] * 5
+    watcher.reset(token)
