@@ -18,7 +18,7 @@ were replaced by the same rule were one edit. docs/adr/0002-edit-log.md.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from operator import eq, itemgetter
 from typing import Any, NamedTuple
 
@@ -68,9 +68,13 @@ class _Operation:
     def changes(self, text: str) -> dict[str, _Source]:
         """The sources of those characters of a text that the operation says were changed."""
         chars = "".join(set(text))
-        implied = {char: _Source(form, *self.main) for char, form in zip(chars, _FORMS[self.form](chars), strict=True)}
+        forms = zip(chars, _FORMS[self.form](chars), strict=True)
+        implied = {char: _Source(form, *self.main) for char, form in forms if char != form}
         implied |= self.pairs
-        return {char: source for char, source in implied.items() if char != source.before}
+        for char in self.pairs:
+            if implied[char].before == char:
+                del implied[char]
+        return implied
 
 
 def pack(text_before: str, stages: Iterable[Stage]) -> list[dict[str, Any]]:
@@ -137,8 +141,9 @@ class _Row(NamedTuple):
 def _pack_stage(text_before: str, text_after: str, stage: Stage) -> list[_Row]:
     """Operations and exceptions if they are smaller than the edits and say the same, or else the edits."""
     plain = [_Row(*edit[1:]) for edit in stage.edits]
-    if sum(map(_is_substitution, stage.edits)) >= _WORTHWHILE:
-        operation = _best_operation(_observed(text_before, stage.edits))
+    substitutions = list(filter(_is_substitution, stage.edits))
+    if len(substitutions) >= _WORTHWHILE:
+        operation = _best_operation(_observed(text_before, stage.edits, substitutions))
         packed = [*_operation_rows(operation), *_exceptions(text_before, stage.edits, operation)]
         if len(packed) < len(plain) and tuple(_unpack_stage(stage.step, text_after, packed)) == stage.edits:
             return packed
@@ -150,54 +155,67 @@ def _is_substitution(edit: Edit) -> bool:
     return len(edit.before) == len(edit.after) and not any(map(eq, edit.before, edit.after))
 
 
-def _observed(text: str, edits: Iterable[Edit]) -> dict[str, Counter[_Source]]:
-    """How often each character that an operation would reach came from which source."""
-    observed: dict[str, Counter[_Source]] = defaultdict(Counter)
+class _Observed(NamedTuple):
+    """What became of the characters that an operation would reach."""
+
+    sources: Mapping[str, Counter[_Source]]
+    """How often each one came from which other."""
+    kept: Counter[str]
+    """How often each one was there before."""
+
+
+def _observed(text: str, edits: Iterable[Edit], substitutions: Iterable[Edit]) -> _Observed:
     kept: list[str] = []
     end = 0
     for edit in edits:
         kept.append(text[end : edit.start])
         end = edit.start + len(edit.before)
-        if _is_substitution(edit):
-            for before, char in zip(edit.before, edit.after, strict=True):
-                observed[char][_Source(before, edit.rule, edit.confidence)] += 1
     kept.append(text[end:])
-    for char, n in Counter("".join(kept)).items():
-        observed[char][_Source(char, *_KEPT)] += n
-    return observed
+    changes = Counter(chain.from_iterable(_changes_of(edit) for edit in substitutions))
+    sources: dict[str, Counter[_Source]] = defaultdict(Counter)
+    for (char, source), n in changes.items():
+        sources[char][source] = n
+    return _Observed(sources, Counter("".join(kept)))
 
 
-def _best_operation(observed: Mapping[str, Counter[_Source]]) -> _Operation:
-    changes: Counter[tuple[str, float]] = Counter()
-    for char, sources in observed.items():
+def _changes_of(edit: Edit) -> Iterator[tuple[str, _Source]]:
+    return ((char, _Source(b, edit.rule, edit.confidence)) for b, char in zip(edit.before, edit.after, strict=True))
+
+
+def _best_operation(observed: _Observed) -> _Operation:
+    rules: Counter[tuple[str, float]] = Counter()
+    for sources in observed.sources.values():
         for source, n in sources.items():
-            if source.before != char:
-                changes[source.rule, source.confidence] += n
-    main = changes.most_common(1)[0][0]
+            rules[source.rule, source.confidence] += n
+    main = rules.most_common(1)[0][0]
     candidates = [_operation(observed, form, main) for form in _FORMS]
     return min(candidates, key=lambda candidate: candidate[0])[1]
 
 
-def _operation(observed: Mapping[str, Counter[_Source]], form: int, main: tuple[str, float]) -> tuple[int, _Operation]:
+def _operation(observed: _Observed, form: int, main: tuple[str, float]) -> tuple[int, _Operation]:
     """The cheapest pairs for one form, and what they and the exceptions cost."""
     cost = 0
     pairs: dict[str, _Source] = {}
-    chars = "".join(sorted(observed))
-    for char, by_form in zip(chars, _FORMS[form](chars), strict=True):
-        sources = observed[char]
-        n_fitting = sources[_source(char, by_form, main)]
-        best, n_best = max(sources.items(), key=itemgetter(1))
+    for char, by_form in _concerned(observed, form):
+        sources: Mapping[_Source, int] = observed.sources.get(char, {})
+        n_kept = observed.kept[char]
+        n_all = sum(sources.values()) + n_kept
+        n_fitting = n_kept if char == by_form else sources.get(_Source(by_form, *main), 0)
+        kept = (_Source(char, *_KEPT), n_kept)
+        best, n_best = max(chain([kept], sources.items()), key=itemgetter(1))
         if _ROW_COST * (n_best - n_fitting) > _PAIR_COST:
             pairs[char] = best
-            cost += _PAIR_COST + _ROW_COST * (sources.total() - n_best)
+            cost += _PAIR_COST + _ROW_COST * (n_all - n_best)
         else:
-            cost += _ROW_COST * (sources.total() - n_fitting)
+            cost += _ROW_COST * (n_all - n_fitting)
     return cost, _Operation(form, main, pairs)
 
 
-def _source(char: str, before: str, main: tuple[str, float]) -> _Source:
-    """A character that was not changed has no rule."""
-    return _Source(before, *(main if char != before else _KEPT))
+def _concerned(observed: _Observed, form: int) -> list[tuple[str, str]]:
+    """The characters that were changed, or that the form says were changed, with their forms; sorted."""
+    chars = "".join(observed.sources.keys() | observed.kept.keys())
+    forms = zip(chars, _FORMS[form](chars), strict=True)
+    return sorted((char, by_form) for char, by_form in forms if char != by_form or char in observed.sources)
 
 
 def _operation_rows(operation: _Operation) -> Iterator[_Row]:
@@ -232,7 +250,7 @@ def _exceptions(text: str, edits: Sequence[Edit], operation: _Operation) -> Iter
 
 
 def _is_implied(edit: Edit, changes: Mapping[str, _Source]) -> bool:
-    return _is_substitution(edit) and all(
+    return len(edit.before) == len(edit.after) and all(
         changes.get(char) == (before, edit.rule, edit.confidence)
         for before, char in zip(edit.before, edit.after, strict=True)
     )
