@@ -247,7 +247,9 @@ def _is_binary(content: bytes) -> bool:
     rest = len(content) - n_zeros
     if n_controls > max(3, rest * 0.04) or not rest or re.match(rb"%PDF-\d\.\d", content):
         return rest > 0 or len(content) > 3
-    return n_controls + n_zeros > 0 and chardet.detect(content[:512])["mime_type"] not in {"text/plain", _OCTETS, None}
+    mime_type = chardet.detect(content[:512])["mime_type"] or _OCTETS
+    some = n_controls + n_zeros > 3 + rest * 0.005  # `BMW` begins like a picture, and a page may hold a stray zero
+    return some and not (mime_type == _OCTETS or mime_type.startswith("text/"))
 
 
 def _read_escaped(content: bytes) -> Verdict:
@@ -429,7 +431,7 @@ def _weigh(sample: list[bytes], declared: tuple[str, ...], reader: Callable[[byt
     noise = NOISE * n_chars
     if max(mixed, totals[best]) < noise:
         return NO_TEXT
-    if best in CHINESE and sum(map(_n_high, sample)) <= n_chars < 5:
+    if sum(map(_n_high, sample)) <= n_chars < 5:
         return NO_TEXT  # letters of Latin-1, each with the next ASCII letter: `Ch\xednh` is no `Ch韓h`
     rivals, total = codecs_, totals[best]
     if best in CHINESE and mixed > total + MIX_MARGIN:

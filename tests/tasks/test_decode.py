@@ -227,6 +227,13 @@ def test_zero_bytes_stay_and_change_nothing_else() -> None:
     assert result.text == NEWS[:5] + "\0" + NEWS[5:] + "\0" * 600
 
 
+@pytest.mark.parametrize("head", ["<?xml version='1.0'?>\n<rss>", "<!DOCTYPE html>\n<html>", "BMW", "GIF 图片"])
+def test_a_zero_byte_makes_no_page_binary(head: str) -> None:
+    text = f"{head}\0{NEWS}\n{NEWS}\0"
+    assert decoded(text.encode("gb18030")).text == text
+    assert decoded(text.encode()).text == text
+
+
 def test_surrogates_and_overlong_forms_are_bad_utf8() -> None:
     result = decoded(NEWS.encode() + b"\xed\xa0\xbd\xed\xb8\x80 \xc0\x80\xe0\x80\xaf")
     assert result.encoding == "utf-8"
