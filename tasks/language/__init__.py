@@ -19,9 +19,7 @@ MODEL_PATH = Path(__file__).parent / "ngrams.npz"
 UNSEEN = -7.0
 """Score of a character that the model does not know (below the rarest one that it does)."""
 
-_WIDTH = str.maketrans(
-    {**dict(zip(",:;!?()~", "，：；！？（）～", strict=True)), **{0xFF10 + d: str(d) for d in range(10)}}
-)
+_WIDTH = str.maketrans(",:;!?()~０１２３４５６７８９", "，：；！？（）～0123456789")
 """Signs that stand for each other between ideographs; digits the other way round: half-width is their rule."""
 
 
@@ -79,7 +77,7 @@ def _pairs(
 
 
 def pair_score(previous: str, char: str) -> float:
-    """Score of one folded character after another (`\n` for the start or the end of a line)."""
+    r"""Score of one folded character after another (`\n` for the start or the end of a line)."""
     unigram, backoff, bigram = _model()
     seen = bigram.get(previous + char)
     return seen if seen is not None else backoff.get(previous, 0.0) + unigram.get(char, UNSEEN)

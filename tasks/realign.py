@@ -1,0 +1,269 @@
+"""The search for the text behind a misaligned run of GBK: a beam search over byte strings.
+
+What is seen gives bytes, a mark stands for a byte that was lost, and pairs that are no characters may have vanished
+anywhere in the run (tasks/mangler.py is the forward model). Each hypothesis is a Traditional text that explains all
+bytes so far, scored by the language model; the run ends where an ASCII byte puts the decoder back in step.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from itertools import chain
+from operator import attrgetter
+from typing import NamedTuple
+
+from tasks.language import fold_width, next_score
+from tasks.mangler import decode_pair, encode
+from tasks.pinyin import fits
+from tasks.scripts import simplified_only, simplify
+
+BEAM = 64
+"""Hypotheses kept after each token."""
+
+LOST_BEAM = 16
+"""Hypotheses for which another vanished pair is tried."""
+
+LOST_PAIRS = 3
+"""Vanished pairs in a row that are tried. Two stand in seed 003."""
+
+CHOICES = 80
+"""Characters tried for a pair of which a byte is unknown, commonest first."""
+
+HOPELESS = 10.0
+"""Hypotheses this far behind the best one (decimal logarithms) are dropped."""
+
+TWINS = 2
+"""Hypotheses kept that cannot be told apart from here on: the second shows how sure the first one is."""
+
+SURE = 20
+"""A run has ended where this many of the best hypotheses are in step with what is seen."""
+
+LENGTH_BONUS = 0.4
+"""Added for each vanished pair: the model finds long texts less likely than they are, so it would rather have none. 0
+to 0.6 repair the same number of 60 runs."""
+
+OUTSIDE_TABLE = -1.0
+"""Score of a gloss whose character is not in the table that the document shows elsewhere."""
+
+WRONG_SCRIPT = -4.0
+"""Score of a character that step 1 of the mangler would have converted."""
+
+LEADS = frozenset(range(0x81, 0xFF))
+TRAILS = frozenset(range(0x40, 0xFF)) - {0x7F}
+
+TRACELESS = "\0"
+"""The mark of decoders that drop a byte without a trace: it may stand before ASCII and at the end of a line."""
+
+
+class Table(NamedTuple):
+    """What is known of the site's gloss table."""
+
+    glosses: Mapping[str, str]
+    """Glossed character → its gloss."""
+    certain: frozenset[str]
+    """Characters that never stand without their gloss."""
+
+
+class Token(NamedTuple):
+    """A piece of the observed text: known bytes, a gloss, or a mark."""
+
+    end: int
+    """Offset behind it in the observed text."""
+    data: bytes = b""
+    reading: str = ""
+    mark: str = ""
+
+
+class State(NamedTuple):
+    """A hypothesis: a Traditional text that explains what was read so far."""
+
+    score: float
+    text: str
+    context: str
+    """Its last two characters, as the language model knows them."""
+    pending: frozenset[int] | None = None
+    """Possible values of a lead byte whose trail is still to come; None where the text is in step."""
+    due: bool = False
+    """Whether the last character is of the site's table, so that its gloss has to come next."""
+    split: bool = False
+    """Whether a gloss stands behind the first byte of the character to come, so that the site could not see it."""
+
+
+def search(tokens: list[Token], begin: State, table: Table, *, lossy: bool) -> Iterator[tuple[int, list[State]]]:
+    """Hypotheses, best first, at every place where the run may have ended, nearest first.
+
+    Args:
+        tokens: the observed text from the first byte that is out of step.
+        begin: the text before the run (its last character at least).
+        table: what the document shows of the site's glosses.
+        lossy: whether undefined pairs vanished (False where the decoder kept them as private-use characters).
+
+    Yields:
+        The offset of the end in the observed text, and the states that are in step there.
+    """
+    states = [begin]
+    for i, token in enumerate(tokens):
+        states = _prune(_advance(states, token, table, lossy=lossy))
+        if not states:
+            return
+        upcoming = tokens[i + 1] if i + 1 < len(tokens) else None
+        in_step = [s for s in states if s.pending is None and not s.due]
+        if i and in_step and _may_end(token, upcoming):
+            yield token.end, in_step
+            if in_step[0] is states[0] and all(s.pending is None for s in states[:SURE]):
+                return
+
+
+def _may_end(token: Token, upcoming: Token | None) -> bool:
+    """Whether the decoder is in step after this token: behind ASCII, before ASCII, at the end."""
+    if upcoming is None:
+        return True
+    if upcoming.reading or upcoming.mark:
+        return False
+    return bool(token.reading or token.mark or len(token.data) == 1 or len(upcoming.data) == 1)
+
+
+def _prune(states: Iterable[State]) -> list[State]:
+    best: list[State] = []
+    twins: Counter[tuple[str, frozenset[int] | None]] = Counter()
+    for state in sorted(states, key=attrgetter("score"), reverse=True):
+        if len(best) == BEAM or (best and state.score < best[0].score - HOPELESS):
+            break
+        twins[state.context, state.pending] += 1
+        if twins[state.context, state.pending] <= TWINS:
+            best.append(state)
+    return best
+
+
+def _advance(states: list[State], token: Token, table: Table, *, lossy: bool) -> Iterable[State]:
+    """All hypotheses after one more token."""
+    if token.reading:
+        return chain.from_iterable(_read_gloss(state, token.reading, table) for state in states)
+    if token.mark:
+        return chain.from_iterable(_read_mark(state, token.mark, table) for state in states)
+    reach = list(states)
+    wave = states
+    for _ in range(LOST_PAIRS if lossy else 0):
+        wave = _prune(lost for state in wave[:LOST_BEAM] if state.pending for lost in _lose_pair(state, table))
+        reach += wave
+    return chain.from_iterable(_read_bytes(state, token.data, table) for state in reach)
+
+
+def _read_gloss(state: State, reading: str, table: Table) -> Iterator[State]:
+    """The gloss stands behind the pair that the site matched: the last two bytes before it."""
+    last = encode(state.text[-1]) or b""
+    if len(last) != 2:
+        return
+    if state.pending is None:
+        penalty = _match(state.text[-1], reading, table)
+        if penalty is not None:
+            yield state._replace(score=state.score + penalty, due=False)
+    elif not state.due:
+        for lead in state.pending:
+            char = decode_pair(bytes((last[1], lead)))
+            penalty = _match(char, reading, table) if char else None
+            if penalty is not None:
+                yield state._replace(score=state.score + penalty, pending=frozenset((lead,)), split=True)
+
+
+def _match(char: str, reading: str, table: Table) -> float | None:
+    """Score of a gloss behind this character; None if the site would not have put it there."""
+    if not reads(char, reading):
+        return None
+    return 0.0 if char in table.glosses else OUTSIDE_TABLE
+
+
+@cache
+def reads(char: str, reading: str) -> bool:
+    """Whether this is a gloss of this character, and the character is one that sites gloss: Traditional only."""
+    return simplify(char) != char and fits(reading, char)
+
+
+def _read_mark(state: State, mark: str, table: Table) -> Iterator[State]:
+    """A mark is one byte that found no partner, or (`?`) just what it looks like, or (traceless) nothing at all."""
+    if mark == TRACELESS and state.pending is None:
+        yield state
+    if state.due:
+        return
+    if state.pending is None:
+        yield state._replace(pending=LEADS)
+        if mark == "?":
+            yield from _push(state, (_choice("?"),), table)
+    else:
+        yield from _push(state, _completions(state.pending, TRAILS & LEADS), table)
+
+
+def _lose_pair(state: State, table: Table) -> Iterator[State]:
+    """A pair that is no character vanished here: its first byte is a trail of ours, its second a lead."""
+    bonus = state._replace(score=state.score + LENGTH_BONUS)
+    for firsts, seconds in _undefined_pairs().items():
+        for completed in _push(bonus, _completions(state.pending or frozenset(), firsts), table):
+            if not completed.due:
+                yield completed._replace(pending=seconds)
+
+
+@cache
+def _undefined_pairs() -> dict[frozenset[int], frozenset[int]]:
+    """Leads of undefined pairs of GBK (those with the same ones together) → their second bytes, if these can be
+    leads."""
+    table: dict[frozenset[int], frozenset[int]] = {}
+    for first in LEADS:
+        seconds = frozenset(b for b in TRAILS & LEADS if decode_pair(bytes((first, b))) is None)
+        if seconds:
+            table[seconds] = table.get(seconds, frozenset()) | {first}
+    return {firsts: seconds for seconds, firsts in table.items()}
+
+
+def _read_bytes(state: State, data: bytes, table: Table) -> Iterator[State]:
+    """Known bytes: one of an ASCII sign, two of another character."""
+    if state.pending is None:
+        char = decode_pair(data) if len(data) == 2 else data.decode("ascii", errors="replace")
+        if char and not state.due:
+            yield from _push(state, (_choice(char),), table)
+        return
+    for completed in _push(state, _completions(state.pending, frozenset(data[:1])), table):
+        if len(data) == 1:
+            yield completed
+        elif not completed.due:
+            yield completed._replace(pending=frozenset(data[1:]))
+
+
+class _Choice(NamedTuple):
+    char: str
+    folded: str
+    """As the language model knows it."""
+    penalty: float
+
+
+@cache
+def _choice(char: str) -> _Choice:
+    wrong = char in simplified_only() and not _in_big5(char)
+    return _Choice(char, fold_width(simplify(char)), WRONG_SCRIPT if wrong else 0.0)
+
+
+def _in_big5(char: str) -> bool:
+    """Sites leave characters alone that are Traditional ones too (后, 里, 于, 秘, 群): Big5 has those."""
+    try:
+        char.encode("big5")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@cache
+def _completions(leads: frozenset[int], trails: frozenset[int]) -> tuple[_Choice, ...]:
+    """The characters of these leads and trails, the commonest `CHOICES` of them."""
+    chars = (decode_pair(bytes((lead, trail))) for lead in leads for trail in trails)
+    choices = (_choice(char) for char in chars if char)
+    return tuple(heapq.nlargest(CHOICES, choices, key=lambda c: next_score("\n\n", c.folded) + c.penalty))
+
+
+def _push(state: State, choices: Iterable[_Choice], table: Table) -> Iterator[State]:
+    if state.due:
+        return
+    score, text, context, split = state.score, state.text, state.context, state.split
+    last = context[1]
+    for char, folded, penalty in choices:
+        due = not split and char in table.certain
+        yield State(score + next_score(context, folded) + penalty, text + char, last + folded, None, due)
