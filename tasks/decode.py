@@ -63,7 +63,7 @@ DECLARED_BONUS = 3.0
 """A declaration makes its encoding a thousand times as likely as another: enough to settle a title of a few characters,
 nothing against a paragraph, whose readings differ by a hundred orders of magnitude."""
 
-SAMPLE_BYTES = 16 * 1024
+SAMPLE_BYTES = 4 * 1024
 """Enough to tell encodings apart. What the sample decides is checked on every line."""
 
 MAX_BAD_SHARE = 0.25
@@ -208,8 +208,8 @@ def _wide_codec(content: bytes) -> str:
         return ""
     sample = np.frombuffer(content[:65536], np.uint8)
     for codec in ("utf-32-le", "utf-32-be"):
-        text = read(content[: min(len(content), 4096) // 4 * 4], codec)
-        if "\0" not in text and not n_marks(text):
+        start = content[: min(len(content), 4096) // 4 * 4]
+        if "\0" not in start.decode(codec, "ignore") and not n_lost(start, codec):
             return codec
     even, odd = sample[: len(sample) // 2 * 2 : 2], sample[1::2]
     for codec, high, low in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
@@ -405,7 +405,7 @@ def _judge(lines: list[bytes], declared: tuple[str, ...]) -> Verdict:
     """The most plausible multi-byte encoding of lines that are no UTF-8, or what chardet says if none is."""
     verdict = _weigh(_sample(lines, SAMPLE_BYTES), declared, read)
     if verdict.codec not in CHINESE:  # a stray byte in a short text or a long line may be the only reason
-        in_step = _weigh(_sample(lines, SAMPLE_BYTES // 4), declared, _read_in_step)
+        in_step = _weigh(_sample(lines, SAMPLE_BYTES), declared, _read_in_step)
         verdict = in_step if in_step.codec in CHINESE else verdict
     rival = _ask(lines, declared) if not verdict.codec or verdict.method == "doubtful" else NO_TEXT
     if rival.codec or not verdict.codec:
