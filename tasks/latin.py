@@ -1,0 +1,195 @@
+"""Wrong readings that are not a matter of Chinese: those that ftfy undoes, and single signs inside Latin text."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from schemas.document import Edit
+from tasks.codecs import has_utf8_structure
+from tasks.language import mean_score
+
+STEP = "mojibake"
+
+PIECE = 4000
+"""Characters given to ftfy at once: its time grows faster than the length of a line."""
+
+LEAST_SCORE = -4.5
+"""Mean score of Chinese that a run of Latin-1 letters may stand for; letters of European words come out below -5.5."""
+
+_SETTINGS = {
+    # Repairs of encodings only: everything else that ftfy does is damage in Chinese text, or belongs to another step.
+    "unescape_html": False,
+    "fix_character_width": False,
+    "uncurl_quotes": False,
+    "fix_latin_ligatures": False,
+    "fix_line_breaks": False,
+    "remove_control_chars": False,
+    "remove_terminal_escapes": False,
+    "normalization": None,
+}
+
+_BYTES = frozenset(("restore_byte_a0", "replace_lossy_sequences"))
+"""Parts of a plan of ftfy that work on bytes, between encoding and decoding."""
+
+_HIGH = r"[\xa1-\xfe]"
+
+_DOUBLE_BYTE = re.compile(rf"(?<!{_HIGH})(?:{_HIGH}{{2}}){{2,50}}+(?!{_HIGH})")
+"""An even run of Latin-1 letters: `ÖÐ¹ú`. If it is no UTF-8 it may be GBK, which ftfy would make unrecoverable."""
+
+_SIGNS_AS_1252 = re.compile(
+    r"(?P<quote>¡[®¯°±])|(?P<dash>(?:¡ª){1,2}+|(?:¡\xad){1,2}+|¡[¤ãæÁ«])"
+    r"|(?P<sign>¡[¢£¶·¸¹¾¿]|£[¡¨©»¿])|(?P<in_number>£[¬º])"
+)
+"""GB2312 signs in Latin text, read as Latin-1 (A1A2 `、` to A3BF `？`); the quotes A1AE to A1B1 are the commonest."""
+
+_SIGN_AS_GBK = re.compile(
+    "[鈥茅猫锚毛帽贸铆谩脿莽枚眉么卯茂没霉](?:"
+    "(?<=鈥)(?<![\u3400-\u9fff]鈥)[\u4e00-\u9fff\ue000-\uf8ff€\x80]|(?<=[A-Za-zÀ-ÿ][^鈥])(?=[A-Za-z]))"
+)
+"""UTF-8 in Latin text, read as GBK: E2 80 and what follows (`鈥檚` is `’s`), and Western Europe's accented letters."""
+
+
+def fix_signs(text: str) -> Iterator[Edit]:
+    """Single signs of Chinese typography in Latin text: `Yueyang¡¯s`, `don鈥檛`, `caf茅s`."""
+    found = [*_signs_as_1252(text), *_signs_as_gbk(text)]
+    yield from sorted(found, key=lambda e: e.start)
+
+
+def _signs_as_1252(text: str) -> Iterator[Edit]:
+    if "¡" not in text and "£" not in text:
+        return
+    for match in _SIGNS_AS_1252.finditer(text):
+        around = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
+        if match["sign"] and not _is_between_words(*around):
+            continue
+        if match["in_number"] and not around[0].isalnum():
+            continue
+        if any("\xa1" <= c <= "\xfe" for c in around) and not match["quote"]:
+            continue
+        yield Edit(
+            STEP, "gbk-as-windows-1252", match.start(), match.group(), match.group().encode("latin-1").decode("gbk")
+        )
+
+
+def _is_between_words(before: str, after: str) -> bool:
+    """Whether a sign closes something: Spanish and prices have `¡` and `£` as well, after a space and before a word."""
+    return before.isalnum() and not after.isalnum()
+
+
+def _signs_as_gbk(text: str) -> Iterator[Edit]:
+    for match in _SIGN_AS_GBK.finditer(text):
+        data = b"".join(b"\x80" if c in "€\x80" else c.encode("gb18030") for c in match.group())
+        try:
+            after = data.decode()
+        except UnicodeDecodeError:
+            continue
+        yield Edit(STEP, "utf-8-as-gbk", match.start(), match.group(), after)
+
+
+_OTHER = "√‚≈ƒÿ◊Ÿ╨╤├┼┬─ß"
+"""First letters of UTF-8 read as MacRoman or as code page 437, whose sequences ftfy knows by their look only."""
+
+_ANY = re.compile(f"[\x80-\x9f\xc2-\u052f{_OTHER}]")
+"""Without one of these there is nothing for ftfy to do, and it isn't even imported."""
+
+
+@cache
+def _gate() -> re.Pattern[str]:
+    """A character that begins a wrongly read UTF-8 sequence, and one that can follow it; or a control character."""
+    from ftfy.chardata import UTF8_CLUES  # noqa: PLC0415  (only for text that has any of this)
+
+    firsts = "".join(UTF8_CLUES[f"utf8_first_of_{n}"] for n in (2, 3, 4))
+    following = UTF8_CLUES["utf8_continuation"] + "?\ufffd\x1a"
+    # One set first, then what is behind it: alternatives would cost ten times as much on text that has none.
+    return re.compile(
+        f"[\x80-\x9f{firsts}{_OTHER}](?:(?<=[\x80-\x9f])|(?<=[{firsts}])[{following}]|(?<=[{_OTHER}])[^\x00-\x7f])"
+    )
+
+
+def fix_latin(text: str) -> Iterator[Edit]:
+    """What ftfy repairs, line by line, in lines that hold a sign of it; as small edits."""
+    end = 0
+    for match in _gate().finditer(text) if _ANY.search(text) else ():
+        if match.start() < end:
+            continue
+        start = max(text.rfind("\n", 0, match.start()) + 1, end)
+        stop = text.find("\n", match.start())
+        end = len(text) if stop < 0 else stop
+        for offset in range(start, end, PIECE):
+            yield from _fix_piece(text[offset : min(end, offset + PIECE)], offset)
+
+
+def _fix_piece(piece: str, offset: int) -> Iterator[Edit]:
+    """The first of the steps that ftfy would take: what it leaves may be GBK, which its next step would destroy."""
+    from ftfy import TextFixerConfig, apply_plan, fix_encoding_and_explain  # noqa: PLC0415
+    from ftfy.badness import is_bad  # noqa: PLC0415
+
+    if not is_bad(piece) or _holds_double_bytes(piece):
+        return
+    plan = fix_encoding_and_explain(piece, TextFixerConfig(**_SETTINGS)).explanation or []  # type: ignore[arg-type]
+    first = next((i for i, step in enumerate(plan) if step.action != "encode" and step.parameter not in _BYTES), -1)
+    for start, before, after in differences(
+        piece, apply_plan(piece, [(step.action, step.parameter) for step in plan[: first + 1]])
+    ):
+        if _is_letter_pair(before, after):
+            continue
+        yield Edit(STEP, "ftfy", offset + start, before, after, 1.0 if _is_proved(before, after) else 0.9)
+
+
+def _is_letter_pair(before: str, after: str) -> bool:
+    """Whether ftfy took two letters of an alphabet for UTF-8: `×Ø` in `Ö×ØÙ` is no Hebrew `ר`."""
+    return len(before) == 2 and before[1].isalpha() and "\u0500" < after < "\u0800"
+
+
+def _holds_double_bytes(piece: str) -> bool:
+    """Whether a run reads like Chinese once it is taken for GBK or Big5: the search left it, so must ftfy."""
+    for match in _DOUBLE_BYTE.finditer(piece):
+        if has_utf8_structure(match.group()):
+            continue
+        for codec in ("gb2312", "big5"):
+            text = match.group().encode("latin-1").decode(codec, "replace")
+            if mean_score(text) > LEAST_SCORE:
+                return True
+    return False
+
+
+def _is_proved(before: str, after: str) -> bool:
+    """Whether reading the repair wrongly, at most three times, gives what was observed."""
+    from ftfy.chardata import CHARMAP_ENCODINGS  # noqa: PLC0415
+
+    texts = {after}
+    for _ in range(3):
+        texts = {t.encode("utf-8", "surrogatepass").decode(c, "ignore") for t in texts for c in CHARMAP_ENCODINGS}
+        if before in texts:
+            return True
+        texts = {t for t in texts if len(t) < 200}
+    return False
+
+
+WINDOW = 24
+"""How far two texts are compared for where they run together again: no character is longer after three misreadings."""
+
+
+def differences(old: str, new: str) -> Iterator[tuple[int, str, str]]:
+    """Where two texts differ: (offset in the old one, what stands there, what replaces it), in linear time.
+
+    After a difference the next place is taken where two characters agree, or the ends do; if there is none
+    within `WINDOW` characters, all that is left is one difference.
+    """
+    i = j = 0
+    while i < len(old) or j < len(new):
+        if i < len(old) and j < len(new) and old[i] == new[j]:
+            i, j = i + 1, j + 1
+            continue
+        di, dj = _resume(old, i, new, j)
+        yield i, old[i : i + di], new[j : j + dj]
+        i, j = i + di, j + dj
+
+
+def _resume(old: str, i: int, new: str, j: int) -> tuple[int, int]:
+    for total in range(1, 2 * WINDOW):
+        for dj in range(min(total, WINDOW) + 1):
+            a, b = old[i + total - dj : i + total - dj + 2], new[j + dj : j + dj + 2]
+            if a == b and (a or i + total - dj == len(old)) and i + total - dj <= len(old) and j + dj <= len(new):
+                return total - dj, dj
+    return len(old) - i, len(new) - j

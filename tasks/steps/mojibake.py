@@ -1,0 +1,357 @@
+"""Text that was read with the wrong codec, escapes that were never resolved, and what of it cannot be repaired.
+
+Four repairs take turns until none finds anything: escapes (`tasks.escapes`), Chinese read wrongly (here, by the search
+in `tasks.unreading`), single signs inside Latin text, and ftfy for all other wrong readings. The order is
+load-bearing: ftfy takes pairs of `ÖÐ¹ú` for UTF-8 and makes it unrecoverable. docs/adr/0004 says why it is safe.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from schemas.document import Context, Damage, Edit, Finding
+from tasks.codecs import Misreading, has_utf8_structure
+from tasks.escapes import unescape
+from tasks.language import fold_width, mean_score, pair_score
+from tasks.latin import fix_latin, fix_signs
+from tasks.scripts import simplify
+from tasks.steps.edits import apply
+from tasks.unreading import Repair, unread
+
+STEP = "mojibake"
+
+MAX_ROUNDS = 6
+"""Text read wrongly three times takes three rounds, with escapes around it one more; the last finds nothing."""
+
+BUDGET = 100_000
+"""Characters that are searched in one document for each reading, over all rounds, at about 50 to 100 µs each. No text
+opens the gates of more than three or four readings. What lies behind is left as it is."""
+
+REACH = 200
+"""Characters searched to either side of a suspicious place: damaged text is suspicious again within that distance."""
+
+NEAR = 6
+"""Characters to either side that are searched first, to see whether there is anything to gain."""
+
+PIECE = 2000
+"""Characters searched at once: the search remembers a path for each of them."""
+
+_LOST_GATE = re.compile("[烫屯葺锟\ufffdï]")
+_LOST = re.compile(
+    "(?P<memory>烫{3,1000}+|屯{3,1000}+|葺{3,1000}+)|(?:锟斤拷){1,1000}+锟?|\ufffd{1,1000}+|(?:ï¿½){1,1000}+"
+)
+"""`锟斤拷` is U+FFFD in UTF-8, twice, read as GBK (`锟` is left of one at the end of a run), `ï¿½` the same read as
+Windows-1252. `烫`, `屯` and `葺` are what Microsoft's debuggers fill memory with (CC, CD, DD)."""
+
+MAX_DEPTH = 3
+"""Wrong readings inside one another that the search goes through."""
+
+LEAST_SCORE = -4.3
+"""Mean score that text must have that was repaired twice over."""
+
+LEAST_NESTED = 4
+"""Characters of a repair that are worth a second reading."""
+
+_LATIN = re.compile("[¡-¯±-¶¸-ÖØ-þ]")
+"""Anything read as Latin-1 or Windows-1252 has one of these (no degree, times or middle dot: Chinese has those)."""
+
+UTF8_AS_GBK = Misreading("utf-8", "gbk")
+UTF8_AS_1252 = Misreading("utf-8", "windows-1252")
+GBK_AS_1252 = Misreading("gbk", "windows-1252")
+BIG5_AS_1252 = Misreading("big5", "windows-1252")
+GBK_AS_BIG5 = Misreading("gbk", "big5")
+BIG5_AS_GBK = Misreading("big5", "gbk")
+
+READINGS = (UTF8_AS_GBK, UTF8_AS_1252, GBK_AS_1252, BIG5_AS_1252, GBK_AS_BIG5, BIG5_AS_GBK)
+
+HIGH = "\x80-\xff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc–—‘’‚“”„†‡•…‰‹›€™"
+"""The upper half of Latin-1 and of Windows-1252."""
+
+
+def find(text: str, context: Context) -> Iterable[Finding]:  # noqa: ARG001  (the contract of steps)
+    """Repair what was read with the wrong codec; mark what was lost for good.
+
+    Edits have a confidence of 1.0 where all bytes were there and reading the repair wrongly again gives what was
+    observed, and less where lost bytes were chosen by the language model. At most `BUDGET` characters are searched.
+    """
+    edits: list[Edit] = []
+    repaired, budget = text, _Budget(BUDGET)
+    for _ in range(MAX_ROUNDS):
+        before = repaired
+        for repair in (unescape, lambda t: _reread(t, budget), fix_signs, fix_latin):
+            found = list(repair(repaired))
+            if found:
+                edits = compose(edits, found, text, repaired)
+                repaired = apply(repaired, found)
+        if repaired == before:
+            break
+    yield from edits
+    yield from _damage(text, edits)
+
+
+class _Budget:
+    """What is left of the work that one document may cost, for each reading."""
+
+    def __init__(self, characters: int) -> None:
+        self.left = dict.fromkeys(READINGS, characters)
+
+    def take(self, misreading: Misreading, characters: int) -> bool:
+        """Whether so many characters may still be searched; they are, if so."""
+        granted = characters <= self.left[misreading]
+        self.left[misreading] -= characters if granted else 0
+        return granted
+
+
+def _reread(text: str, budget: _Budget, depth: int = MAX_DEPTH) -> list[Edit]:
+    """Repairs of Chinese that was read wrongly, each by the reading under which it gains most."""
+    has_latin = _LATIN.search(text) is not None
+    readings = [m for m in READINGS if has_latin or m.read != "windows-1252"]
+    found = [r for m in readings for r in _accepted(text, m, budget, depth)]
+    found.sort(key=lambda f: -f[1].gain)
+    covered = bytearray(len(text) if found else 0)
+    edits = []
+    for rule, repair in found:
+        if not any(covered[repair.start : repair.end]):
+            covered[repair.start : repair.end] = b"\1" * (repair.end - repair.start)
+            before = text[repair.start : repair.end]
+            edits.append(Edit(STEP, rule, repair.start, before, repair.after, repair.confidence))
+    return sorted(edits, key=lambda e: e.start)
+
+
+def _accepted(text: str, misreading: Misreading, budget: _Budget, depth: int) -> list[tuple[str, Repair]]:
+    """Repairs that stand, with the names of their rules; those that only another repair makes readable included."""
+    repairs: list[Repair] = []
+    for start, end in _regions(text, misreading, budget):
+        for left in range(start, end, PIECE):
+            right = min(end, left + PIECE)
+            if budget.take(misreading, right - left):
+                found = unread(text[left:right], misreading)
+                repairs += (r._replace(start=left + r.start, end=left + r.end) for r in found)
+    if not repairs:
+        return []
+    repairs = [r for r in repairs if _is_possible(text, r, misreading)]
+    good = _good(repairs, misreading)
+    accepted = [(misreading.rule, r) for r in good]
+    if depth > 1:
+        poor = (r for r in repairs if r not in good and len(r.after) >= LEAST_NESTED)
+        accepted += (nested for r in poor if (nested := _nested(r, misreading, budget, depth)) is not None)
+    return accepted
+
+
+def _nested(repair: Repair, misreading: Misreading, budget: _Budget, depth: int) -> tuple[str, Repair] | None:
+    """A repair that is itself mojibake, taken further: text that was read wrongly twice."""
+    after, edits = repair.after, []
+    for again in (lambda t: _reread(t, budget, depth - 1), fix_latin) * 2:
+        found = list(again(after))
+        after = apply(after, found)
+        edits += found
+    if not edits or mean_score(after) < LEAST_SCORE or _chinese(after) * 2 < len(after):
+        return None
+    rules = dict.fromkeys(e.rule for e in edits)
+    confidence = min(repair.confidence, *(e.confidence for e in edits))
+    return "+".join([misreading.rule, *rules]), repair._replace(after=after, confidence=confidence)
+
+
+def _is_possible(text: str, repair: Repair, misreading: Misreading) -> bool:
+    """Whether nothing speaks against the reading: no kana, no structure of UTF-8, no stranger beside it."""
+    observed = text[repair.start : repair.end]
+    if misreading.written == "utf-8":
+        return True
+    if misreading.read != "windows-1252":
+        return not _is_kana(observed)
+    beside = text[max(0, repair.start - 1) : repair.start] + text[repair.end : repair.end + 1]
+    return not has_utf8_structure(observed) and all(c < "\x80" or c > "\u2e80" for c in beside)
+
+
+def _good(repairs: Sequence[Repair], misreading: Misreading) -> list[Repair]:
+    """Those that are clear; and where there is much of that, those that are likely."""
+    clear = [r for r in repairs if _is_clear(r, misreading)]
+    if len(clear) < 2 and sum(len(r.after) for r in clear) < 6:
+        return clear
+    return [r for r in repairs if _is_clear(r, misreading) or _is_likely(r, misreading)]
+
+
+def _is_kana(text: str) -> bool:
+    """Whether a run is Japanese rather than Big5 read as GBK, in which only one character in six comes out as kana."""
+    return sum("\u3041" <= c <= "\u30ff" for c in text) * 2 > len(text)
+
+
+def _is_clear(repair: Repair, misreading: Misreading) -> bool:
+    """Whether a repair stands on its own, in a text that shows no other trace of this reading.
+
+    Where UTF-8 was read, its structure is evidence besides the model: few other texts can be taken for it. Between GBK
+    and Big5 nearly every text can be taken for the other, so only a long run that reads like prose will do.
+    """
+    n = _chinese(repair.after)
+    if misreading == UTF8_AS_GBK and _is_foreign(repair.after):
+        return repair.gain >= 4
+    if len(set(repair.after)) <= 2 < n:  # `ááááááá`
+        return False
+    if misreading.written == "utf-8":
+        least = -4.8 if n >= 4 else -4.3 if repair.confidence == 1.0 else -3.0
+        return n >= 2 and n * 2 >= len(repair.after) and repair.gain >= 4 and repair.quality >= least
+    if misreading.read == "windows-1252":
+        return n >= 2 and repair.gain >= 4 and repair.quality >= (-3.6 if n < 4 else -4.3)
+    return n >= 8 and repair.gain >= 10 and repair.quality >= -3.0
+
+
+def _chinese(text: str) -> int:
+    """Number of ideographs and of signs as wide."""
+    return sum("\u3000" <= c <= "\u9fff" or "\uff00" <= c <= "\uff65" for c in text)
+
+
+def _is_foreign(text: str, least: int = 4) -> bool:
+    """Whether a text is a word of Greek or Cyrillic letters, which the model does not know."""
+    letters = [c for c in text if c.isalpha()]
+    one = all("\u0370" <= c <= "\u03ff" for c in letters) or all("\u0400" <= c <= "\u04ff" for c in letters)
+    return one and len(letters) >= least and len(letters) == len(text)
+
+
+def _is_likely(repair: Repair, misreading: Misreading) -> bool:
+    """Whether a repair is good enough in a text where others of the same reading are clear."""
+    if misreading.written == "utf-8":
+        return repair.gain >= 1 and (_chinese(repair.after) * 2 >= len(repair.after) or _is_foreign(repair.after, 1))
+    if misreading.read == "windows-1252":
+        return repair.gain >= 2 and repair.quality >= -5.5
+    return repair.gain >= 2 and repair.quality >= -4.5
+
+
+def compose(first: Sequence[Edit], second: Sequence[Edit], old: str, middle: str) -> list[Edit]:
+    """Edits of `old` that do at once what `first` (from `old` to `middle`) and then `second` (on `middle`) do."""
+    if not first or not second:
+        return [*first, *second]
+    composed = []
+    shift = 0  # offsets in `middle` minus offsets in `old`, before the group
+    for group in _groups(first, second):
+        start, end = min(s.start for s in group), max(s.end for s in group)
+        growth = sum(len(s.edit.after) - len(s.edit.before) for s in group if s.is_first)
+        before = old[start - shift : end - shift - growth]
+        inner = [s.edit._replace(start=s.start - start) for s in group if not s.is_first]
+        after = apply(middle[start:end], inner)
+        shift += growth
+        if before != after:
+            rule = "+".join(dict.fromkeys(s.edit.rule for s in group))
+            confidence = min(s.edit.confidence for s in group)
+            composed.append(Edit(STEP, rule, start + growth - shift, before, after, confidence))
+    return composed
+
+
+class _Span(NamedTuple):
+    """What an edit covers of the text between two rounds."""
+
+    start: int
+    end: int
+    is_first: bool
+    edit: Edit
+
+
+def _groups(first: Sequence[Edit], second: Sequence[Edit]) -> Iterator[list[_Span]]:
+    """Edits of two rounds in order, those together that touch the same characters."""
+    spans = [_Span(e.start, e.start + len(e.before), False, e) for e in second]
+    shift = 0
+    for e in first:
+        spans.append(_Span(e.start + shift, e.start + shift + len(e.after), True, e))
+        shift += len(e.after) - len(e.before)
+    group: list[_Span] = []
+    end = -1
+    for span in sorted(spans, key=lambda s: (s.start, s.end)):
+        empty = span.start == span.end or any(s.start == s.end == span.start for s in group)
+        if group and (span.start > end or (span.start == end and not empty)):
+            yield group
+            group = []
+        group.append(span)
+        end = max(end, span.end) if len(group) > 1 else span.end
+    if group:
+        yield group
+
+
+def _damage(text: str, edits: Sequence[Edit]) -> Iterator[Damage]:
+    """What is lost for good, outside the edits."""
+    repaired = [(e.start, e.start + len(e.before)) for e in edits]
+    i = 0
+    end = 0
+    for gate in _LOST_GATE.finditer(text):
+        match = _LOST.match(text, gate.start()) if gate.start() >= end else None
+        if match is None:
+            continue
+        end = match.end()
+        while i < len(repaired) and repaired[i][1] <= match.start():
+            i += 1
+        if i < len(repaired) and repaired[i][0] < match.end():
+            continue
+        kind = "not-text" if match["memory"] else "lost-characters"
+        yield Damage(STEP, kind, match.start(), match.group())
+
+
+def _regions(text: str, misreading: Misreading, budget: _Budget) -> Iterator[tuple[int, int]]:
+    """Stretches of lines around suspicious places, in order, without overlap."""
+    start = end = -1
+    for match in _gate(misreading).finditer(text):
+        if match.end() <= end:
+            continue
+        if not budget.take(misreading, 1):
+            break
+        if not _is_odd(text, match, misreading, budget):
+            continue
+        line_start = text.rfind("\n", 0, match.start()) + 1
+        line_end = text.find("\n", match.start())
+        line_end = len(text) if line_end < 0 else line_end
+        left, right = max(line_start, match.start() - REACH), min(line_end, match.end() + REACH)
+        if start >= 0 and left <= end:
+            end = right
+            continue
+        if start >= 0:
+            yield start, end
+        start, end = left, right
+    if start >= 0:
+        yield start, end
+
+
+def _is_odd(text: str, match: re.Match[str], misreading: Misreading, budget: _Budget) -> bool:
+    """Whether the model finds the place unlikely: spares the search for genuine neighbours (`锂电`, `顧問`)."""
+    if misreading != UTF8_AS_GBK:
+        return True
+    start = match.start() - 1
+    window = (text[start] if start >= 0 else "\n") + text[match.start() : match.end() + 2]
+    if sum(pair_score(a, b) < -4.0 for a, b in pairwise(fold_width(simplify(window)))) < 2:
+        return False
+    near = text[max(0, start - NEAR) : match.end() + NEAR]
+    return budget.take(misreading, len(near)) and any(r.gain > 2 for r in unread(near, misreading))
+
+
+@cache
+def _gate(misreading: Misreading) -> re.Pattern[str]:
+    """What the damage of this kind can't do without, as cheap to look for as a set of characters."""
+    if misreading == UTF8_AS_GBK:
+        a = _row(range(0xE2, 0xF0), range(0x80, 0xC0), "gb18030")
+        b = _row(range(0x81, 0xA1), range(0x80, 0xFF), "gb18030") + _row(
+            range(0xA4, 0xC0), range(0x80, 0xF0), "gb18030"
+        )
+        letters = _row((0xC2, 0xC3, 0xCE, 0xCF, 0xD0, 0xD1), range(0x80, 0xC0), "gb18030")
+        return re.compile(f"[{a}][{b}€\x80]|[{letters}]{{3}}")
+    if misreading == UTF8_AS_1252:
+        return re.compile(f"[â-ï][{HIGH}?]{{1,2}}")
+    if misreading == GBK_AS_1252:
+        return re.compile(f"[¡-þ][{HIGH}]")
+    if misreading == BIG5_AS_1252:
+        return re.compile("[¡-É][@-~¡-þ][¡-É][@-~¡-þ]")
+    if misreading == GBK_AS_BIG5:
+        rare = _rare(_row(range(0xC9, 0xFA), range(0x40, 0xFF), "big5"))
+        return re.compile(f"[{rare}].?[{rare}]")
+    kana = _row(range(0xA4, 0xA9), range(0xA1, 0xFF), "gb18030") + _row(range(0xAA, 0xB0), range(0xA1, 0xFF), "gb18030")
+    rare = _rare(_row(range(0xA8, 0xF8), range(0x40, 0x7F), "gb18030")) + kana
+    rare += _row(range(0xA1, 0xA8), range(0x40, 0x7F), "gb18030")
+    return re.compile(f"[{rare}].?[{rare}]")
+
+
+def _row(leads: Iterable[int], trails: Iterable[int], codec: str) -> str:
+    trails = list(trails)
+    chars = (bytes((a, b)).decode(codec, "ignore") for a in leads for b in trails)
+    return re.escape("".join(c for c in chars if len(c) == 1))
+
+
+def _rare(chars: str) -> str:
+    """Those without a Simplified form in GB2312: hardly one of them is met in text of either script."""
+    return "".join(c for c in dict.fromkeys(chars) if c > "\x80" and not simplify(c).encode("gb2312", "ignore"))
