@@ -6,9 +6,10 @@ strays; script conversion is last, since its phrases must be whole.
 """
 
 from schemas.document import Step
-from tasks.steps import boilerplate, repeats, spam
+from tasks.steps import boilerplate, mojibake, repeats, spam
 
 STEPS: dict[str, Step] = {
+    "mojibake": mojibake.find,
     "spam": spam.find,
     "boilerplate": boilerplate.find,
     "repeats": repeats.find,
