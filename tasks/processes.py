@@ -75,7 +75,7 @@ def run_isolated(function: Callable[..., Any], *args: Any, report: Report) -> An
 
 def warm_up() -> None:
     """Start the server of processes, if it isn't there, without waiting for it."""
-    _CONTEXT.set_forkserver_preload(["tasks.shards", *_main_module()])
+    _CONTEXT.set_forkserver_preload(_preloaded())
     forkserver.ensure_running()
 
 
@@ -100,14 +100,15 @@ def cpu_limit(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _main_module() -> list[str]:
-    """The module that was run with -m, if any.
+def _preloaded() -> list[str]:
+    """What the server has loaded before it forks.
 
-    Multiprocessing imports it in every process, and a served run's is all of Prefect (2 s): once the server has it
-    loaded, that costs nothing.
+    Multiprocessing runs the main module again in every process. That of a served run, `prefect.engine`, imports 2 s of
+    Prefect; once the server has those parts loaded it costs nothing.
     """
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return [spec.name] if spec else []
+    is_served = spec is not None and spec.name.startswith("prefect.")
+    return ["tasks.shards", *(["prefect.exceptions", "prefect.logging.loggers"] if is_served else [])]
 
 
 def _answer(receiver: Connection, report: Report) -> Any:

@@ -1,0 +1,289 @@
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from flows.cli import main
+from tasks.steps import STEPS
+from tasks.verify import verify
+
+ROOT = Path(__file__).parents[2]
+QINGYUAN = [sys.executable, "-m", "flows"]
+SEED = next((ROOT / "seeds").glob("002*"))
+NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三季度经济运行情况。"
+
+BOMB = """
+import os, signal, time
+from tasks.steps import STEPS
+
+def bomb(text, context):
+    if "SEGFAULT" in text:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if "RAISE" in text:
+        raise ValueError("a bug")
+    while "SPIN" in text:
+        pass
+    if "SLEEP" in text:
+        time.sleep(60)
+    return ()
+
+STEPS["bomb"] = bomb
+"""
+"""A step that does to its process what a bug in a library might. Python runs `sitecustomize` in every process."""
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+class TestOptions:
+    def test_help_says_exit_codes(self) -> None:
+        assert "3    clean: published, but documents were unreadable" in call("--help").output
+
+    def test_version(self) -> None:
+        assert re.fullmatch(r"qingyuan, version \d+\.\d+\.\d+\n", call("--version").output)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["clean"], "Missing SOURCE..."),
+            (["clean", "seeds"], "Missing --out"),
+            (["clean", "seeds", "--out", "x", "--script", "hanz"], "'hanz' is not one of"),
+            (["clean", "seeds", "--out", "x", "--workers", "0"], "0 is not in the range 1<=x<=256"),
+            (["clean", "seeds", "--out", "x", "--skip", "spma"], "there is no step 'spma'; the steps are: "),
+            (["clean", "seeds", "--out", "x", "--config", "none.toml"], "'none.toml' does not exist"),
+            (["clean", "nothing-here", "--out", "x"], "no such file or folder: 'nothing-here'"),
+            (["explain", "nothing-here"], "no such file or folder: 'nothing-here'"),
+            (["check", "nothing-here"], "no such file or folder: 'nothing-here'"),
+            (["revert", "seeds", "abc"], "seeds holds no dataset of qingyuan"),
+            (["verify", "seeds"], "seeds holds no dataset of qingyuan"),
+            (["verify", "nothing-here"], "does not exist"),
+            (["claen"], "No such command 'claen'"),
+        ],
+    )
+    def test_wrong_use_is_explained_without_a_traceback(
+        self, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(ROOT)
+        result = call(*arguments)
+        assert result.exit_code == 2
+        assert message in re.sub(r"\s+", " ", result.output)
+        assert "Traceback" not in result.output
+        assert not Path("x").exists()
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (
+                "wrokers = 2",
+                "unknown key 'wrokers' in the top level. Did you mean 'workers'? Known there: sources, out",
+            ),
+            ("[clean]\nscirpt = 'hant'", "unknown key 'scirpt' in [clean]. Did you mean 'script'? Known there: script"),
+            ("[clean]\nmin_chars = -1", "clean.min_chars: Input should be greater than or equal to 0 (it is -1)"),
+            ("[clean]\nscript = 'xx'", "clean.script: Input should be 'hans', 'hant'"),
+            ("[clean]\nskip = ['x']", "there is no step 'x'; the steps are: "),
+            ("clean = 3", "clean: Input should be a valid dictionary"),
+            ("workers = ", "is no TOML file that can be read"),
+            ("workers = 1\nworkers = 2", "is no TOML file that can be read"),
+        ],
+    )
+    def test_errors_of_the_configuration_say_where_and_what_is_known(
+        self, content: str, message: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "run.toml"
+        file.write_text(content)
+        result = call("check", SEED, "--config", file)
+        assert result.exit_code == 2
+        assert "run.toml" in result.output or "no step" in result.output
+        assert message in result.output
+
+    def test_options_go_before_the_configuration(self, tmp_path: Path) -> None:
+        file = tmp_path / "run.toml"
+        file.write_text(f"[clean]\nscript = 'hant'\nskip = {list(STEPS)}")
+        assert call("check", SEED, "--config", file).exit_code == 0
+        assert call("check", SEED, "--config", file, "--skip", next(iter(STEPS))).exit_code == 1
+
+
+class TestExplainAndCheck:
+    def test_a_seed_would_change(self) -> None:
+        result = call("explain", SEED)
+        assert result.exit_code == 0
+        assert "would be kept: " in result.output
+        assert call("check", SEED).exit_code == 1
+
+    def test_undamaged_text_would_not(self, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_text(NEWS)
+        result = call("check", tmp_path)
+        assert (result.exit_code, result.output) == (0, "")
+
+    def test_a_document_that_would_be_rejected_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "a\x1b[31m.bin").write_bytes(bytes(100))
+        result = call("check", tmp_path)
+        assert result.exit_code == 1
+        assert "a\\x1b[31m.bin: would be rejected as not-text: A binary file" in result.output
+
+    def test_standard_input_is_a_document(self) -> None:
+        result = CliRunner().invoke(main, ["check", "-"], input=SEED.read_bytes())
+        assert result.exit_code == 1
+
+    @pytest.mark.parametrize("code", ["import tasks.steps, tasks.documents", "import flows.cli, tasks.shards"])
+    def test_cleaning_a_document_loads_neither_prefect_nor_pandas(self, code: str) -> None:
+        check = f"import sys; {code}; sys.exit(str([m for m in ('prefect', 'pandas') if m in sys.modules]))"
+        done = subprocess.run([sys.executable, "-c", check], check=False, capture_output=True, text=True, cwd=ROOT)
+        assert done.stderr == "[]\n"
+
+    def test_explain_loads_neither_and_takes_less_than_a_second_of_processor_time(self) -> None:
+        check = (
+            "import sys, time, click\nfrom flows.cli import main\n"
+            f"try: main(['explain', {str(SEED)!r}])\n"
+            "except SystemExit: pass\n"
+            "loaded = [m for m in ('prefect', 'pandas', 'pyarrow') if m in sys.modules]\n"
+            "sys.exit(f'{loaded} {time.process_time():.2f}')"
+        )
+        done = subprocess.run([sys.executable, "-c", check], check=False, capture_output=True, text=True, cwd=ROOT)
+        loaded, _, seconds = done.stderr.strip().rpartition(" ")
+        assert loaded == "[]"
+        assert float(seconds) < 1.5  # 0.6 measured; machines of CI are slower
+
+    def test_a_pipe_that_closes_is_no_error(self) -> None:
+        command = f"{sys.executable} -m flows explain --all {SEED} | head -n 1"
+        done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, cwd=ROOT)
+        assert done.stdout.strip() == str(SEED)
+        assert done.stderr == ""
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    """One with a step that goes wrong, and with Prefect's files in a place of their own."""
+    (tmp_path / "site").mkdir(exist_ok=True)
+    (tmp_path / "site" / "sitecustomize.py").write_text(BOMB)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return {**kept, "PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}", "PREFECT_HOME": str(tmp_path / "prefect")}
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all that can go wrong, cleaned once."""
+    folder = tmp_path_factory.mktemp("hostile")
+    pages = folder / "pages"
+    pages.mkdir()
+    for name in ("good", "SEGFAULT", "RAISE", "SPIN", "also good"):
+        (pages / f"{name}.txt").write_text(f"{NEWS} {name}")
+    (pages / "zero").touch()
+    (pages / "binary").write_bytes(bytes(range(256)) * 10)
+    (pages / "line").touch()
+    os.truncate(pages / "line", 200_000_000)
+    (pages / "loop").symlink_to("loop")
+    (pages / "self").symlink_to(pages)
+    os.mkfifo(pages / "pipe")
+    (pages / "nul").write_text(NEWS.replace("，", "\0", 1))
+    (pages / "escape\x1b[31m").write_text(f"{NEWS}\x1b[31m")
+    (folder / "run.toml").write_text(f"sources = ['{pages}']\nmax_seconds = 3")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cleaned(hostile: Path) -> "subprocess.CompletedProcess[str]":
+    command = [*QINGYUAN, "clean", "--config", "run.toml", "--out", "out"]
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=hostile, env=environment(hostile))
+
+
+class TestClean:
+    def test_what_goes_wrong_costs_its_document_and_no_other(
+        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
+    ) -> None:
+        assert cleaned.returncode == 3, cleaned.stderr
+        rejected = pd.read_parquet(hostile / "out" / "rejected")
+        reasons = {Path(uri).name: reason for uri, reason in zip(rejected.source_uri, rejected.reason, strict=True)}
+        assert reasons == {
+            "SEGFAULT.txt": "crashed",
+            "SPIN.txt": "crashed",
+            "RAISE.txt": "failed",
+            "zero": "empty",
+            "binary": "not-text",
+            "line": "too-large",
+            "loop": "unreadable",
+        }
+        clean = pd.read_parquet(hostile / "out" / "clean")
+        assert [Path(uri).name for uri in clean.source_uri] == ["also%20good.txt", "escape%1B%5B31m", "good.txt", "nul"]
+        details = "\n".join(rejected.detail)
+        assert "SIGSEGV" in details
+        assert "more than 3 s of processor time" in details
+        assert "ValueError: a bug" in details
+        assert verify(hostile / "out").ok
+
+    def test_the_summary_has_figures_and_says_how_to_open_it(
+        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
+    ) -> None:
+        assert "11 documents: 4 clean, 7 rejected (crashed 2, " in cleaned.stdout
+        assert re.search(r"rejected: too-large +1\n", cleaned.stdout)
+        assert f"pd.read_parquet('{hostile}/out/clean')" in cleaned.stdout
+        assert f"FROM '{hostile}/out/clean/*.parquet'" in cleaned.stdout
+
+    def test_without_a_terminal_there_are_plain_lines(self, cleaned: "subprocess.CompletedProcess[str]") -> None:
+        first, *between, last = cleaned.stderr.splitlines()
+        assert (first, last) == ("cleaning 0 of 11 documents", "publishing 11 of 11 documents")
+        assert all(re.fullmatch(r"cleaned \d+ of 11 documents", line) for line in between)
+
+    def test_revert_gives_the_text_as_it_was_and_harmless_on_a_terminal(
+        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
+    ) -> None:
+        assert cleaned.returncode == 3
+        clean = pd.read_parquet(hostile / "out" / "clean")
+        doc_id = clean.doc_id[clean.source_uri.str.contains("escape")].item()
+        command = [*QINGYUAN, "revert", "out", doc_id[:10]]
+        done = subprocess.run(command, check=True, capture_output=True, cwd=hostile, env=environment(hostile))
+        assert done.stdout.decode() == f"{NEWS}\x1b[31m"
+        leader, follower = pty.openpty()
+        subprocess.run(command, check=True, stdout=follower, cwd=hostile, env=environment(hostile))
+        os.close(follower)
+        assert os.read(leader, 4096).decode().strip() == f"{NEWS}\\x1b[31m"
+
+    def test_verify_finds_damage(self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]") -> None:
+        assert cleaned.returncode == 3
+        assert call("verify", hostile / "out").output.endswith("11 documents, all well\n")
+        part = min((hostile / "out" / "clean").iterdir())
+        content = part.read_bytes()
+        part.write_bytes(content[:-1] + b"x")
+        result = call("verify", hostile / "out")
+        part.write_bytes(content)
+        assert result.exit_code == 1
+        assert "problem" in result.output
+
+    def test_an_interrupted_run_leaves_the_dataset_and_no_processes(
+        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
+    ) -> None:
+        assert cleaned.returncode == 3
+        (hostile / "slow").mkdir()
+        (hostile / "slow" / "a.txt").write_text(f"{NEWS} SLEEP")
+        command = [*QINGYUAN, "clean", "slow", "--out", "out"]
+        env = environment(hostile)
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, cwd=hostile, env=env, start_new_session=True
+        ) as process:
+            assert process.stderr
+            assert process.stderr.readline().startswith("cleaning")
+            time.sleep(2)
+            os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: all of them
+            assert process.stderr.read() == "Error: stopped. Nothing was published: out is as it was.\n"
+        assert process.returncode == 130
+        assert verify(hostile / "out").snapshot == 1
+        assert has_ended(process.pid)
+
+
+def has_ended(group: int) -> bool:
+    """Whether there are no processes of a group, after some seconds to end in."""
+    for _ in range(300):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
