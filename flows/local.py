@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import Future
 from typing import Any
 
+import httpx
 from prefect import State, tags
 from prefect.context import refresh_global_settings_context
 from prefect.logging.handlers import PrefectConsoleHandler
@@ -32,13 +33,26 @@ SECONDS_TO_END = 2
 """What the temporary server takes to end if the signal that stopped the run has reached it, at most."""
 
 
+class ServerError(OSError):
+    """Prefect's server did not start, can't be reached, or went away."""
+
+
 def run_locally(config: RunConfig, console: Console, level: int) -> State[Any]:
-    """Run the flow, with Prefect's log of that level and above on the console; a state that holds a `Summary`."""
+    """Run the flow, with Prefect's log of that level and above on the console; a state that holds a `Summary`.
+
+    Raises:
+        ServerError: if Prefect's server doesn't answer.
+    """
     _set_defaults()
     _share_console(console, level)
-    _start_server()
-    with tags("qingyuan"):
-        return clean_corpus(config, return_state=True)
+    try:
+        _start_server()
+        with tags("qingyuan"):
+            return clean_corpus(config, return_state=True)
+    except (httpx.HTTPError, RuntimeError) as error:
+        url = get_current_settings().api.url
+        advice = "Start it, or unset PREFECT_API_URL for a temporary one" if url else "Is 127.0.0.1 open to this user?"
+        raise ServerError(f"Prefect's server can't be worked with: {error}. {advice}") from error
 
 
 def is_server_gone() -> bool:

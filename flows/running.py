@@ -46,9 +46,11 @@ def run_in_terminal(config: RunConfig, *, verbose: bool) -> int:
     except SourceError as error:
         return _fail(console, str(error), WRONG_USE)
     except BaseException as error:
-        if not (code := _stopped_by(error)):
-            raise
-        return _fail(console, STOPPED.format(out=config.out), code)
+        if code := _stopped_by(error):
+            return _fail(console, STOPPED.format(out=config.out), code)
+        if isinstance(error, OSError):
+            return _fail(console, str(error), RUN_FAILED)
+        raise
     return _conclude(state, console)
 
 

@@ -287,3 +287,29 @@ def has_ended(group: int) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+class TestPrefect:
+    def test_a_server_that_is_not_there_is_an_error_for_the_user(self, tmp_path: Path) -> None:
+        env = {**environment(tmp_path), "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+        command = [*QINGYUAN, "clean", str(SEED), "--out", "out"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=env)
+        assert done.returncode == 4
+        assert "Prefect's server can't be worked with: Failed to reach API at http://127.0.0.1:1/api" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "out").exists()
+
+    def test_settings_of_the_user_go_before_ours_wherever_they_are_made(self, tmp_path: Path) -> None:
+        profile = 'active = "mine"\n[profiles.mine]\nPREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS = "33"\n'
+        env = {**environment(tmp_path), "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "7"}
+        (tmp_path / "prefect").mkdir()
+        (tmp_path / "prefect" / "profiles.toml").write_text(profile)
+        code = (
+            "from flows.local import _set_defaults; from prefect.settings import get_current_settings as settings\n"
+            "_set_defaults(); server = settings().server\n"
+            "print(server.ephemeral.startup_timeout_seconds, server.services.task_run_recorder.batch_size, "
+            "server.analytics_enabled)"
+        )
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=env)
+        assert done.stdout == "33 7 False\n"

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,29 @@ def test_a_step_that_raises_costs_its_document(tmp_path: Path, monkeypatch: pyte
 def test_an_unknown_step_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"no step 'spma'; the steps are: .*spam"):
         check_steps(["spam", "spma"])
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "市政府召开新闻发布会通报情况",
+        "市政府召開新聞發布會通報情況",
+        "?",
+        " ",
+        "a",
+        "\ufffd",
+        "(chǎn)",
+        "中\u200b",
+        "&amp;",
+        "a\0",
+    ],
+)
+def test_one_long_line_takes_time_in_proportion(tmp_path: Path, unit: str) -> None:
+    seconds = []
+    for n in (25_000, 100_000):
+        content = (unit * n)[:n].encode()
+        started = time.process_time()
+        outcome = outcome_of(tmp_path / "line", content)
+        seconds.append(time.process_time() - started)
+        assert outcome.rejection is None or outcome.rejection.reason != Reason.FAILED
+    assert seconds[1] < 10 * seconds[0] + 1  # four times the text; quadratic would be sixteen times
