@@ -22,7 +22,7 @@ lint: $(VENV)/.installed-dev
 
 $(VENV)/.installed: $(REQUIREMENTS)
 	$(call make_venv)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -41,9 +41,9 @@ def clean_corpus(config: RunConfig) -> State[Summary]:
             sources = find_sources(config.sources, config.out, Path(spool))
             shards = plan_shards(sources)
             logger.info("%d documents in %d shards, run %s", len(sources), len(shards), run.run_id)
-            tell("found", len(sources))
             with DatasetLock(config.out):
                 prepare(config.out)
+                tell("found", len(sources))
                 parts = clean_shards(shards, run, run_folder(config.out, run.run_id), config)
                 tell("publishing")
                 snapshot = publish(config.out, parts, run_row(run, list(config.sources)))
