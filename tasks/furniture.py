@@ -38,7 +38,7 @@ _COLON_LESS = {
     "updated": r"(?=\s{0,3}(?:(?:19|20)\d\d|" + MONTH + r"))",
     "count": r"(?=\s{0,3}[\d(]|$)",
     "view": r"(?=[\s\[(|]|$)",
-    "neighbour": r"(?=\s|>|\]|$)",
+    "neighbour": r"(?=\s?[>\]]|$|(?<=[上下]一篇)\s)",
     "editor": r"(?=\s{1,3}[\u4e00-\u9fff]{2,4}(?:$|[\s\])]))",
     "crumb": r"(?=\s{0,3}(?:首页|主页|网站首页|home)\b)",
 }
@@ -53,11 +53,12 @@ _VALUES = {
     "url": re.compile(
         r"(?:https?://|www\.)[^\s\[\]()<>]{1,500}|[\w.-]{1,60}\.(?:com|cn|net|org|gov|tw|hk)\b[^\s\[\]()<>]{0,300}"
     ),
-    "site": re.compile(r"[\w·.&'’《》\"“”/\s-]{1,40}(?:\([\w ]{1,12}\))?(?=\s{0,3}$)"),
-    "author": re.compile(r"[\w·.&'、,/\s()-]{1,30}$"),
+    "site": re.compile(r"[\w·.&'’《》\"“”/\s-]{1,40}(?:,\s?(?:ltd|inc|llc|corp)\.?|\([\w ]{1,12}\))?(?=\s{0,3}$)"),
+    "author": re.compile(r"[\w·.&'、/\s()-]{1,30}$"),  # with a comma it is a sentence about the author
     "editor": re.compile(r"[\w·.&'、,/\s()-]{1,30}$"),
     "staff": re.compile(r"[\w·.&'、,/\s()-]{1,30}$"),
     "section": re.compile(r"[\w·&'、,/\s>-]{1,40}$"),
+    "keywords": re.compile(r"[^。;!?、]{1,120}$"),  # an author's own are joined by `、` or `；`
     "tags": re.compile(r"[^。;!?]{1,120}$"),
     "neighbour": re.compile(r"[^。]{1,120}$"),
     "title": re.compile(r"[^。]{1,120}$"),
@@ -73,9 +74,12 @@ _UNLIMITED = _WHOLE | {"published", "updated", "count", "url"}
 _COUNTED = re.compile(
     r"\(?[\d,.]{1,12}\s?[万kw]?\+?\s?(?:人次|次|人|个|条)?\s?"
     r"(?:浏览|阅读|点击|评论|围观|回复|查看|人气|次|views?\b|reads?\b|comments?\b|hits\b)"
+    r"|\d{1,2}\s?(?:小时|分钟|天|days?|hours?|minutes?)\s?(?:前|ago\b)|(?:昨天|今天|前天)\s?\d{1,2}:\d\d"
+    r"|\d{1,2}-\d{1,2}\s\d{1,2}:\d\d(?::\d\d)?(?!\d)|共?有?\d{1,9}条(?:评论|跟帖|回复)"
 )
+"""Counts with their noun behind them, and times that name no day."""
 _OUTLET = re.compile(
-    r"(?:[\w·]{1,14}?(?:网|网站|报|报社|通讯社|新华社|电视台|电台"
+    r"(?:《\w{2,12}》|第?\s?[a-z]?\d{1,2}\s?版:?\w{0,6}|[\w·]{1,14}?(?:网|网站|报|报社|通讯社|新华社|电视台|电台"
     r"|在线|客户端|杂志|周刊|频道|新闻|资讯|公众号|新媒体|融媒体|融媒体中心|委员会|办公室|人民政府|出版社|头条)"
     r"(?:-[\w·]{2,15})?|(?:新浪|搜狐|网易|腾讯|凤凰)\w{0,6}|中新社|中央社|央视)"
     r"(?=\s{0,3}(?:$|[|\[\]()])|\s)"
@@ -87,10 +91,13 @@ _BY = re.compile(r"by\s[a-z][\w.']{0,20}(?:\s[a-z][\w.']{0,20}){0,2}(?=\s{0,3}(?
 _SEGMENT = re.compile(r"[a-z][\w.&']{1,15}(?:\s[\w.&']{1,15}){0,3}(?=\s{0,3}(?:$|\|))")
 """A few Latin words between bars (`By Li Na | China Daily | Updated: 2023-06-24`)."""
 
-_LEVEL = r"(?:首 页|[^>|/\\。\s]{1,20})(?:\s[a-z&][^>|/\\。\s]{0,20}){0,3}"
-_ARROWS = re.compile(rf"(?:{_LEVEL})?(?:\s{{0,3}}-{{0,2}}>{{1,3}}\s{{0,3}}(?:{_LEVEL})?){{1,8}}\s{{0,3}}$")
-_STROKES = re.compile(rf"(?:{_LEVEL})(?:\s{{0,3}}(?:/|\\|\||-{{1,2}}|::?|·|\s)\s{{0,3}}(?:{_LEVEL})?){{1,8}}\s{{0,3}}$")
-"""Levels of a breadcrumb. Arrows speak for themselves; other separators need a label in front."""
+_ARROWS = re.compile(r"-{0,2}>+")
+_STROKES = re.compile(r"-{0,2}>+|[/|\\]|-{1,2}|:{1,2}|·|\s+")
+"""What stands between the levels of a breadcrumb. Other signs than arrows need the home page in front."""
+_FROM_HOME = re.compile(r"\s*(?:[\w·]{0,12}(?:首\s?页|主\s?页)|[\w·]{2,8}网|home\b|index\b)")
+_LONGEST_LEVEL = 30
+_LONGEST_TITLE = 80
+"""Characters of a level, and of the last one, which may be the title of the page."""
 _HOME = re.compile(
     r"(?:[\w·]{0,12}(?:首\s?页|主\s?页)|[\w·]{2,8}网\w{0,4}|home(?:\s?page)?|index)\s{0,3}"
     r"(?:-{0,2}>|/(?=\s{0,3}(?:news|products|about|blog|media|新闻)))"
@@ -169,8 +176,9 @@ def _home(line: str, at: int) -> Token | None:
     """A breadcrumb without a label: it starts at the home page."""
     if not _HOME.match(line, at):
         return None
-    match = _ARROWS.match(line, at) or _STROKES.match(line, at)
-    return Token("crumb", match[0], True, at, match.end()) if match else None
+    crumbs = line[at:]
+    is_trail = _is_trail(_ARROWS.split(crumbs)) or _is_trail(crumbs.split("/"))
+    return Token("crumb", crumbs, True, at, len(line)) if is_trail else None
 
 
 def _labelled(line: str, at: int) -> Token | None:
@@ -189,10 +197,22 @@ def _labelled(line: str, at: int) -> Token | None:
 
 
 def _crumb(line: str, start: int) -> Token | None:
-    match = _ARROWS.match(line, start) or _STROKES.match(line, start)
-    if not match and start < len(line):
+    crumbs = line[start:]
+    from_home = _STROKES.split(crumbs) if _FROM_HOME.match(crumbs) else []
+    if crumbs and not _is_trail(_ARROWS.split(crumbs)) and not _is_trail(from_home):
         return None
-    return Token("crumb", match[0] if match else "", True, start, len(line))
+    return Token("crumb", crumbs, True, start, len(line))
+
+
+def _is_trail(parts: list[str]) -> bool:
+    """Whether these are the levels of a breadcrumb: at least two, short, and no sentence among them."""
+    *upper, last = (part.strip() for part in parts or [""])
+    return (
+        1 <= len(upper) <= 9
+        and all(len(part) <= _LONGEST_LEVEL and "。" not in part for part in upper)
+        and len(last) <= _LONGEST_TITLE
+        and "。" not in last
+    )
 
 
 def _valued(line: str, kind: str, strong: bool, start: int) -> Token | None:
@@ -288,7 +308,7 @@ def _stop() -> re.Pattern[str]:
         r"\s?\)$",
         rf"[\s,;(]{{0,3}}(?:{_label_source()})",
         rf"\s{{1,3}}(?:{_bare_label_source()})",
-        rf"\s{{0,3}}(?:{DATETIME.pattern})",
+        rf"[\s(]{{0,3}}(?:{DATETIME.pattern})",
         rf"\s(?=(?:{_word_source(frozenset({'anywhere', 'edge'}))}))",  # a part of a name (`China News`) is no button
     )
     return re.compile("|".join(re.sub(r"\?P<\w+>", "?:", source) for source in sources))

@@ -1,7 +1,7 @@
 """Notices below an article: copyright, disclaimers, calls to follow. Told by the phrases of their sentences."""
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from tasks.lines import fold, key
 from tasks.rules import load
@@ -12,6 +12,12 @@ LONGEST = 700
 _SENTENCE = re.compile(r"(?:[^。!?;.]|\.(?!\s|$))*+(?:[。!?;]|\.(?=\s|$))++|(?:[^。!?;.]|\.(?!\s|$))++$")
 
 STRONG, WEAK, NONE = 2, 1, 0
+
+_SAID_ANYHOW = re.compile(
+    r"不代表(?:\w{0,8}(?:网|站|平台|社|报|公众号))\w{0,6}(?:观点|立场|意见)"
+    r"|未经\w{0,10}(?:授权|许可|同意|允许)\w{0,4}(?:禁止|不得|严禁|请勿|谢绝)\w{0,8}(?:转载|使用|复制|摘编|引用)"
+)
+"""Phrases with the name of the site in the middle."""
 
 
 def is_notice(line: str) -> bool:
@@ -41,6 +47,7 @@ def notice_start(line: str) -> int:
     return start
 
 
+@lru_cache(maxsize=4)  # asked two or three times in a row about the same line
 def _weighed(line: str) -> list[tuple[int, int]]:
     """Offset and weight of each sentence; of the last one alone where that is none, as in most texts."""
     if len(line) > LONGEST:
@@ -62,7 +69,7 @@ def _key(folded: str) -> str:
 
 
 def _weigh(sentence: str) -> int:
-    if _either("strong").search(sentence):
+    if _either("strong").search(sentence) or _SAID_ANYHOW.search(sentence):
         return STRONG
     return WEAK if len(set(_either("weak").findall(sentence))) >= 2 else NONE
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from schemas.document import Context, Edit, Fact, Finding
 from tasks.dates import DATETIME
 from tasks.furniture import Token, levels, parse
-from tasks.lines import Line, fold, is_prose, key, lines_of, removal
+from tasks.lines import Line, fold, is_heading, is_prose, key, lines_of, removal
 from tasks.notices import is_notice, is_notice_heading, may_be_notice, notice_start
 from tasks.rules import load
 
@@ -26,6 +26,9 @@ TAIL_LINES = 40
 """The same below it: lists of links are rarely longer."""
 LONGEST_META = 250
 """Characters of the longest line of labels; what is longer is not taken apart."""
+
+SURVEYED = 200
+"""Lines that are looked through for others of a kind; more would cost as much for each line in question."""
 
 _FIELDS = {
     "published": "published_at",
@@ -57,6 +60,8 @@ _COPYRIGHT = re.compile(
 _REGISTERED = re.compile(r"[^。]{0,100}(?:icp[备证]|公网安备\s?\d|网安备\s?\d|经营许可证|信息服务许可证|网站标识码)")
 """Numbers that Chinese law asks of websites."""
 
+_HOST = re.compile(r"\W{0,3}(?:主办|承办|主管|技术支持)")
+
 _DOCUMENTED = frozenset({"published", "updated", "date", "author", "site", "count", "counted", "section"})
 """Kinds of which two weak ones on a line, one of them a date, are a line of data about the article."""
 
@@ -81,7 +86,7 @@ def find(text: str, context: Context) -> Iterator[Finding]:  # noqa: ARG001 (a s
     tail, last = _walk(lines, range(len(lines) - 1, -1, -1), TAIL_LINES, partial(_judge_tail, has_body=has_body))
     if last is None:  # a page of nothing but notices is about them
         tail = {i: found for i, found in tail.items() if not found.rule.startswith("notice")}
-    found = _anywhere(lines) | _links(lines, tail, last) | tail | head
+    found = _anywhere(lines) | _neighbours(lines, tail) | _links(lines, tail, last) | tail | head
     yield from _facts((lines[i].text, token) for i in sorted(found) for token in found[i].tokens)
     edits = [removal(text, lines[i], STEP, found[i].rule, found[i].confidence) for i in found]
     if first is not None and first not in found:
@@ -100,8 +105,10 @@ def _walk(lines: list[Line], order: Iterable[int], patience: int, judge: _Judge)
     Lines that go don't count against the patience: otherwise each pass of the pipeline would get further.
     """
     found: dict[int, Found] = {}
+    beside = False
     for i in order:
-        verdict = judge(lines, i)
+        verdict = judge(lines, i) or (_judge_beside(lines[i]) if beside else None)
+        beside = verdict is not None
         if verdict:
             found[i] = verdict
         elif is_prose(lines[i].text):
@@ -111,6 +118,12 @@ def _walk(lines: list[Line], order: Iterable[int], patience: int, judge: _Judge)
             if not patience:
                 break
     return found, None
+
+
+def _judge_beside(line: Line) -> Found | None:
+    """Whether a line next to one that goes is made of words that count beside others only (`微信` below `分享到`)."""
+    kinds = {token.kind for token in parse(fold(line.text))} if len(line.text) <= 30 else set()
+    return Found("buttons", 0.95) if kinds and kinds <= {"part", "edge"} else None
 
 
 def _judge_head(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
@@ -150,26 +163,23 @@ def _may_be_meta(line: str) -> bool:
 
 def _judge_tokens(lines: list[Line], i: int, tokens: tuple[Token, ...], *, has_body: bool) -> Found | None:
     """Whether what a line was taken apart into makes it furniture."""
-    kinds = [token.kind for token in tokens]
+    kinds = {token.kind for token in tokens}
     strong = next((token.kind for token in tokens if token.strong), None)
-    if (
-        strong in {"author", "editor", "staff"}
-        and set(kinds) <= {"author", "editor", "staff"}
-        and _is_dialogue(lines, i)
-    ):
-        return None
     if strong:
-        return Found(_RULES.get(strong, "label"), 0.99, tokens)
-    dated = bool({"date", "published", "updated"} & set(kinds))
-    if dated and (len(set(kinds) & _DOCUMENTED) >= 2 or set(kinds) & _BESIDE_DATE):
+        names_people = kinds <= _PEOPLE  # so do a poem with its poet and an interview
+        stays = names_people and (not has_body or _is_dialogue(lines, i))
+        return None if stays else Found(_RULES.get(strong, "label"), 0.99, tokens)
+    if kinds & _DATES and (len(kinds & _DOCUMENTED) >= 2 or kinds & _BESIDE_DATE):
         return Found("data-line", 0.98, tokens)
-    if not has_body or not kinds:
-        return None
-    if set(kinds) <= {"count", "counted", "edge", "part"} and (set(kinds) != {"part"} or len(kinds) >= 3):
-        return Found("buttons", 0.98)
-    return None
+    if has_body and kinds == {"office"} and len(tokens) >= 2 and _HOST.match(fold(lines[i].text)):
+        return Found("registration", 0.97)
+    is_button = kinds and kinds <= _BUTTONS and (kinds != {"part"} or len(tokens) >= 3)
+    return Found("buttons", 0.98) if has_body and is_button else None
 
 
+_PEOPLE = frozenset({"author", "editor", "staff"})
+_DATES = frozenset({"date", "published", "updated"})
+_BUTTONS = frozenset({"count", "counted", "edge", "part"})
 _RULES = {"crumb": "breadcrumb", "neighbour": "neighbour", "anywhere": "buttons", "view": "buttons", "count": "counter"}
 """Names of rules by the kind of the first strong token; `label` for the others."""
 
@@ -177,7 +187,7 @@ _RULES = {"crumb": "breadcrumb", "neighbour": "neighbour", "anywhere": "buttons"
 def _is_dialogue(lines: list[Line], i: int) -> bool:
     """Whether a label is a speaker of an interview: it begins three lines or more."""
     label = lines[i].text[:2]
-    return sum(line.text.startswith(label) for line in lines) >= 3
+    return sum(line.text.startswith(label) for line in lines[:SURVEYED]) >= 3
 
 
 def _judge_words(line: Line, *, has_body: bool) -> Found | None:
@@ -201,7 +211,9 @@ def _judge_date(lines: list[Line], i: int, tokens: tuple[Token, ...]) -> Found |
     written_out = "年" in text and not any(":" in token.value for token in tokens)
     if text.startswith(("(", "（")) or (i == 0 and written_out):
         return None
-    chronicle = sum(bool(_BARE_DATE.fullmatch(fold(line.text))) for line in lines if len(line.text) <= 40) >= 2
+    chronicle = (
+        sum(bool(_BARE_DATE.fullmatch(fold(line.text))) for line in lines[:SURVEYED] if len(line.text) <= 40) >= 2
+    )
     return None if chronicle else Found("date-line", 0.97, tokens)
 
 
@@ -221,10 +233,18 @@ def _judge_notice(lines: list[Line], i: int) -> Found | None:
         return Found("notice-heading", 0.97)
     if is_notice(line):
         return Found("notice", 0.97)
-    above = next((k for k in range(i - 1, max(i - 6, -1), -1) if is_notice_heading(lines[k].text)), None)
-    if above is not None and all(may_be_notice(lines[k].text) for k in range(above + 1, i + 1)):
-        return Found("notice-below-heading", 0.95)
-    return None
+    return Found("notice-below-furniture", 0.95) if may_be_notice(line) and _is_below_furniture(lines, i) else None
+
+
+def _is_below_furniture(lines: list[Line], i: int) -> bool:
+    """Whether a heading of notices or a label stands above a line, with nothing but possible notices between them."""
+    for line in reversed(lines[max(0, i - 6) : i]):
+        tokens = parse(fold(line.text)) if _may_be_meta(line.text) else []
+        if is_notice_heading(line.text) or any(token.strong for token in tokens):
+            return True
+        if is_prose(line.text) and not may_be_notice(line.text):
+            return False
+    return False
 
 
 def _anywhere(lines: list[Line]) -> dict[int, Found]:
@@ -238,6 +258,16 @@ def _anywhere(lines: list[Line]) -> dict[int, Found]:
 
 def _is_unmistakable(text: str) -> bool:
     return text[-1] not in "。，、；" and _places().get(key(text)) == "anywhere"
+
+
+def _neighbours(lines: list[Line], tail: dict[int, Found]) -> dict[int, Found]:
+    """The titles on the lines after `上一篇` and `下一篇`, where these say nothing themselves."""
+    return {
+        i + 1: Found("neighbour", 0.95)
+        for i, found in tail.items()
+        if found.rule == "neighbour" and not found.tokens[-1].value
+        if i + 1 < len(lines) and i + 1 not in tail and is_heading(lines[i + 1].text)
+    }
 
 
 def _links(lines: list[Line], tail: dict[int, Found], last: int | None) -> dict[int, Found]:
@@ -261,14 +291,16 @@ def _link_headings() -> frozenset[str]:
 
 _LABEL_AT_END = re.compile(r"(?<=[。！？!?”」…)）])[\s　]*[(（\[【]?[^。！？!?()（）\[\]【】]{2,60}[)）\]】]?\s*$")
 """What follows the last full stop of a paragraph."""
-_GLUED = frozenset({"editor", "staff", "anywhere", "neighbour", "tags", "view", "site", "count", "author", "edge"})
+_GLUED = frozenset({"editor", "staff", "anywhere", "neighbour", "keywords", "tags", "view", "count", "edge"})
+_GLUED_IN_BRACKETS = _GLUED | {"site", "author"}
+"""Without brackets `来源：…` after a sentence may be a reference."""
 
 
 def _cut_end(line: Line) -> list[Edit]:
     """Furniture glued to the end of the last paragraph: `（责任编辑：张三）`, `转载请注明出处。`."""
     window = max(0, len(line.text) - LONGEST_META)
     match = _LABEL_AT_END.search(line.text[window:])
-    if match and _is_glued(parse(fold(match[0]))):
+    if match and _is_glued(match[0]):
         return [Edit(STEP, "label-at-end", line.at + window + match.start(), match[0], "", 0.97)]
     start = notice_start(line.text)
     if 20 <= start < len(line.text):
@@ -276,8 +308,10 @@ def _cut_end(line: Line) -> list[Edit]:
     return []
 
 
-def _is_glued(tokens: list[Token]) -> bool:
-    return any(token.strong for token in tokens) and {token.kind for token in tokens} <= _GLUED
+def _is_glued(text: str) -> bool:
+    tokens = parse(fold(text))
+    kinds = _GLUED_IN_BRACKETS if text.strip()[0] in "(（[【" else _GLUED
+    return any(token.strong for token in tokens) and {token.kind for token in tokens} <= kinds
 
 
 _CRUMBS_AT_HEAD = re.compile(
@@ -323,7 +357,7 @@ def _value(line: str, token: Token) -> str:
     """What a token says, in the characters of the page."""
     if _FIELDS[token.kind] == "published_at":
         return token.value
-    said = " ".join(line[token.start : token.end].split()).strip(" -,，、[(（【|:：/")
+    said = " ".join(line[token.start : token.end].split()).strip(" -,，、[(（【|:：/《》")
     if token.kind == "crumb":
         said = " > ".join(levels(said))
     return "" if _SAYS_NOTHING.fullmatch(fold(said)) else said

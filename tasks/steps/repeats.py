@@ -29,7 +29,7 @@ _NEWS = (
     "热点|快看|速看|速讯|快讯|讯息|资讯|热文|热闻|新消息|消息|动态|新动态|快播|快报|短讯|要闻|头条|今头条|热议|观点|热讯|看热讯|观热点"
     "|观速讯|热推荐|观察|关注|信息|通讯|简讯|聚焦|百事通|最资讯|热资讯|热头条|热消息|微动态|微资讯|微头条|微速讯|滚动|时快讯|播报|即看|看点"
 )
-_SITE_PREFIX = re.compile(rf"(?:(?:{_OF_ALL})?(?:{_NEWS})!|(?:{_OF_ALL})(?:{_NEWS}):)\s?")
+_SITE_PREFIX = re.compile(rf"(?:原?标题:|(?:{_OF_ALL})?(?:{_NEWS})!|(?:{_OF_ALL})(?:{_NEWS}):)\s?")
 """What networks of cloned news sites put in front of a title (`通讯!`, `环球热点!`, `全球快看:`), from their pages."""
 
 _OUTLET = re.compile(

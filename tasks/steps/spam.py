@@ -18,7 +18,7 @@ from tasks.scripts import simplified_only, traditional_only
 
 STEP = "spam"
 
-BOUND = 5.0
+BOUND = 6.0
 """Points that make a line spam at the edge of a page."""
 BOUND_INSIDE = 7.5
 """The same between paragraphs, where spam is rare and a quotation is not."""
@@ -87,12 +87,11 @@ def _suspect(text: str, *, is_foreign: bool) -> _Words | None:
 
 
 def _foreign_on_top(lines: list[Line]) -> int | None:
-    """0 if the first line is made of titles in another script than the lines below it."""
-    if len(lines) < 2 or len(lines[0].text) > LONGEST or not _SEPARATOR.search(fold(lines[0].text)):
+    """0 if the first line is made of titles in Simplified, joined in the way of titles, on a Traditional page."""
+    if len(lines) < 2 or len(lines[0].text) > LONGEST or not _JOINT.search(fold(lines[0].text)):
         return None
-    script = _script(lines[0].text)
     below = "".join(line.text[:200] for line in lines[1:6])
-    return 0 if script and _script(below) not in {script, ""} else None
+    return 0 if _script(lines[0].text) == "hans" and _script(below) == "hant" else None
 
 
 def _judge(lines: list[Line], suspects: dict[int, _Words], page: Page) -> Iterator[tuple[int, tuple[str, float]]]:
@@ -154,7 +153,7 @@ def _foreign(line: Candidate) -> float:
 
 def _other_script(line: Candidate) -> float:
     """Written in Simplified on a Traditional page: the page was converted, the line put on it later."""
-    return 2.0 if line.script and line.page.script and line.script != line.page.script else 0.0
+    return 2.5 if (line.script, line.page.script) == ("hans", "hant") else 0.0
 
 
 def _joined(line: Candidate) -> float:
@@ -169,10 +168,9 @@ def _stutters(line: Candidate) -> float:
 
 
 def _speaks(line: Candidate) -> float:
-    """Words of grammar and the end of a sentence speak for an author."""
-    return -1.0 * min(3, len(set(_GRAMMAR.findall(line.text)))) - (
-        1.0 if line.text.endswith(("!", "?", "”", ":")) else 0.0
-    )
+    """Words of grammar, the end of a sentence and the signs of headlines speak for an author."""
+    words = min(3, len(set(_GRAMMAR.findall(line.text))))
+    return -1.0 * words - (1.0 if line.text.endswith(("!", "?", "”", ":")) or _HEADLINE.search(line.text) else 0.0)
 
 
 def _reports(line: Candidate) -> float:
@@ -198,9 +196,14 @@ EVIDENCE: tuple[Callable[[Candidate], float], ...] = (
 
 _SIGNS = re.compile(r"[\W_]+")
 _SEPARATOR = re.compile(r"[\s,、_|/·•\-:;]+|\si\s")
+_JOINT = re.compile(r"[\u4e00-\u9fff]{2}\s?[_|]{1,2}\s?\w|[\u4e00-\u9fff]{2}(?:-|\si\s)[\u4e00-\u9fff]{2}")
+"""Signs that join the titles of pages."""
 _STUTTER = re.compile(r"([\u4e00-\u9fff])\1\1")
+_HEADLINE = re.compile(r"[:、《“](?!\d)")
+"""Titles of pages are joined by other signs."""
 _REPORT = re.compile(
-    r"警|查获|抓获|落网|涉案|打击|整治|破获|曝光|揭|骗|案|判|罪|举报|调查|记者|违法|非法|取缔|监管|处罚|通报|乱象|治理|危害|远离|抵制|严禁"
+    r"警|查获|抓获|落网|涉案|打击|整治|破获|曝光|揭|骗|案|判|罪|举报|调查|记者|违法|非法|取缔|监管|处罚|通报|乱象|治理|危害|远离|抵制|严禁|警惕|防范|风险"
+    r"|关于|通知|公告|讲座|报名|招标|专家|同比"
 )
 _GRAMMAR = re.compile(r"[了是在将被对也就为把从向于及着]|因为|但|如何|什么|据|称|说")
 """Function words of reports and sentences. `的` and `和` are left out: titles of films have them as well."""
