@@ -66,7 +66,7 @@ class Table(NamedTuple):
 
 
 class Token(NamedTuple):
-    """A piece of the observed text: known bytes, a gloss, or a mark."""
+    """A piece of the observed text: known bytes, a gloss, a mark, or a gloss behind a mark."""
 
     end: int
     """Offset behind it in the observed text."""
@@ -138,15 +138,17 @@ def _prune(states: Iterable[State]) -> list[State]:
 
 def _advance(states: list[State], token: Token, table: Table, *, lossy: bool) -> Iterable[State]:
     """All hypotheses after one more token."""
-    if token.reading:
-        return chain.from_iterable(_read_gloss(state, token.reading, table) for state in states)
-    if token.mark:
-        return chain.from_iterable(_read_mark(state, token.mark, table) for state in states)
     reach = list(states)
     wave = states
-    for _ in range(LOST_PAIRS if lossy else 0):
+    for _ in range(LOST_PAIRS if lossy and (token.reading or token.mark != TRACELESS) else 0):
         wave = _prune(lost for state in wave[:LOST_BEAM] if state.pending for lost in _lose_pair(state, table))
         reach += wave
+    if token.mark:
+        reach = [s for state in reach for s in _read_mark(state, token.mark, token.reading, table)]
+    if token.reading:
+        return chain.from_iterable(_read_gloss(state, token.reading, table) for state in reach)
+    if token.mark:
+        return reach
     return chain.from_iterable(_read_bytes(state, token.data, table) for state in reach)
 
 
@@ -180,7 +182,7 @@ def reads(char: str, reading: str) -> bool:
     return simplify(char) != char and fits(reading, char)
 
 
-def _read_mark(state: State, mark: str, table: Table) -> Iterator[State]:
+def _read_mark(state: State, mark: str, reading: str, table: Table) -> Iterator[State]:
     """A mark is one byte that found no partner, or (`?`) just what it looks like, or (traceless) nothing at all."""
     if mark == TRACELESS and state.pending is None:
         yield state
@@ -191,7 +193,10 @@ def _read_mark(state: State, mark: str, table: Table) -> Iterator[State]:
         if mark == "?":
             yield from _push(state, (_choice("?"),), table)
     else:
-        yield from _push(state, _completions(state.pending, TRAILS & LEADS), table)
+        yield from _push(state, _completions(state.pending, TRAILS & LEADS, reading), table)
+        if mark != TRACELESS and not reading:
+            # Some decoders put one mark for a pair that is no character.
+            yield from _lose_pair(state, table)
 
 
 def _lose_pair(state: State, table: Table) -> Iterator[State]:
@@ -205,8 +210,7 @@ def _lose_pair(state: State, table: Table) -> Iterator[State]:
 
 @cache
 def _undefined_pairs() -> dict[frozenset[int], frozenset[int]]:
-    """Leads of undefined pairs of GBK (those with the same ones together) → their second bytes, if these can be
-    leads."""
+    """First bytes of undefined pairs of GBK → their second bytes, as far as these can be leads in turn."""
     table: dict[frozenset[int], frozenset[int]] = {}
     for first in LEADS:
         seconds = frozenset(b for b in TRAILS & LEADS if decode_pair(bytes((first, b))) is None)
@@ -252,10 +256,10 @@ def _in_big5(char: str) -> bool:
 
 
 @cache
-def _completions(leads: frozenset[int], trails: frozenset[int]) -> tuple[_Choice, ...]:
-    """The characters of these leads and trails, the commonest `CHOICES` of them."""
+def _completions(leads: frozenset[int], trails: frozenset[int], reading: str = "") -> tuple[_Choice, ...]:
+    """The characters of these leads and trails (with this reading), the commonest `CHOICES` of them."""
     chars = (decode_pair(bytes((lead, trail))) for lead in leads for trail in trails)
-    choices = (_choice(char) for char in chars if char)
+    choices = (_choice(char) for char in chars if char and (not reading or reads(char, reading)))
     return tuple(heapq.nlargest(CHOICES, choices, key=lambda c: next_score("\n\n", c.folded) + c.penalty))
 
 

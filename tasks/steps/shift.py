@@ -1,9 +1,9 @@
 """GBK misalignment: `發展?jié)摿Γ苿右欢a(chǎn)業(yè)` → `發展潛力，推動一二三產業`.
 
 A gloss put between the bytes of two characters shifts all that follows by one byte, until an ASCII byte puts the
-decoder back in step; so does a byte-wise trim that eats the first byte of a sentence (`保障!笆サ剀`, `保障。“圣地`). The text
-behind the run is searched for (tasks/realign.py) and taken if damaging it again (tasks/mangler.py) gives exactly what
-was observed, if it reads better than what stands there, and if it leaves the next best behind.
+decoder back in step; so does a trim that eats the first byte of a sentence (`保障!笆サ剀` for `保障。“圣地`).
+The text behind the run is searched for (tasks/realign.py) and taken if damaging it again (tasks/mangler.py) gives
+exactly what was observed, if it reads better than what stands there, and if it leaves the next best behind.
 """
 
 import re
@@ -40,6 +40,11 @@ names and old prose gain less by any realignment: none of 5,000 news items, 200 
 paragraphs."""
 
 
+IMPLAUSIBLE = -5.0
+"""Mean score of a pair below which a run may be shifted: news is at -2.2, shifted text between -5.3 and -6.7. Of
+500,000 characters of news, essays and Wikipedia 20 places are below it: names and Japanese."""
+
+
 class Start(NamedTuple):
     """Where a run may begin, and the first byte that is missing before it."""
 
@@ -73,7 +78,7 @@ def _suspects(text: str, site: Site | None) -> list[tuple[int, list[Start]]]:
         places[gloss.start] = [Start(gloss.start - marked, "misfit-gloss")]
     for match in _rare().finditer(text):
         starts = list(_trimmed_starts(text, match.start()))
-        if starts and _is_implausible(text[match.start() : match.start() + 6]):
+        if starts:
             places.setdefault(match.start(), starts)
     return sorted(places.items())[:MOST_RUNS]
 
@@ -96,22 +101,28 @@ def _is_rare(char: str) -> bool:
         return True
 
 
-def _is_implausible(window: str) -> bool:
-    """Whether these few characters read like none that people write. -4.6 a character: news is at -2.2, noise at
-    -5.5."""
-    folded = simplify(window.partition("\n")[0])
-    return sum(pair_score(a, b) for a, b in pairwise(folded)) < -4.6 * (len(folded) - 1)
-
-
 def _trimmed_starts(text: str, position: int) -> Iterator[Start]:
-    """Where a sentence may begin whose first byte, A1, was trimmed off: before a character whose lead is the rest of
-    a sign."""
+    """Where a sentence may begin whose first byte, A1, was trimmed: what leads its first character is a sign's rest."""
     for start in range(position, max(position - 4, -1), -1):
-        data = _bytes_of_trimmed(text[start])
         if text[start] == "\n":
             return
-        if len(data) == 2 and data[0] in _SECOND_BYTES_OF_SIGNS:
+        data = _bytes_of_trimmed(text[start])
+        if len(data) == 2 and data[0] in _SECOND_BYTES_OF_SIGNS and _is_implausible(text[start : start + 8]):
             yield Start(start, "trimmed-byte", frozenset((0xA1,)))
+
+
+def _is_implausible(window: str) -> bool:
+    """Whether these characters, up to the first ASCII sign, read like none that people write."""
+    run = _RUN.match(window)
+    if run is None or _FOREIGN.search(run[0]):
+        return False
+    folded = fold_width(simplify(run[0]))
+    return sum(pair_score(a, b) for a, b in pairwise(folded)) < IMPLAUSIBLE * (len(folded) - 1)
+
+
+_RUN = re.compile(r"[!]?[^\x00-\x7f]{4,}")
+_FOREIGN = re.compile("[\u3040-\u309f]{2}|[\u30a0-\u30ff]{3}|[\u0370-\u03ff]{3}|[\u0400-\u04ff]{3}")
+"""Words in kana, Greek or Cyrillic: what shifted bytes make of these comes one by one."""
 
 
 _SECOND_BYTES_OF_SIGNS = frozenset(encode(sign)[1] for sign in "、。·—…‘’“”〔〕〈〉《》「」『』〖〗【】")  # type: ignore[index]
@@ -119,7 +130,7 @@ _SECOND_BYTES_OF_SIGNS = frozenset(encode(sign)[1] for sign in "、。·—…�
 
 
 def _bytes_of_trimmed(char: str) -> bytes:
-    """Bytes of the first character behind a trim: `!` stands for `！` there, which a site made half-width afterwards."""
+    """Bytes of the first character behind a trim: `!` stands for `！` there, made half-width afterwards."""
     return encode(fold_width(char)) or b""
 
 
@@ -159,10 +170,8 @@ def _tokens(text: str, position: int, start: Start, *, traceless: bool) -> Itera
     while position < stop:
         gloss = glosses.get(position)
         if gloss is not None:
-            if traceless:
-                yield Token(position, mark=TRACELESS)
             position += gloss.end - gloss.start
-            yield Token(position, reading=gloss.reading)
+            yield Token(position, reading=gloss.reading, mark=TRACELESS if traceless else "")
             continue
         char = text[position]
         trimmed = position == first and start.rule == "trimmed-byte"
@@ -172,7 +181,11 @@ def _tokens(text: str, position: int, start: Start, *, traceless: bool) -> Itera
         if traceless and data and data < b"@":
             yield Token(position, mark=TRACELESS)
         position += 1
-        yield Token(position, data or b"", mark=char if char in "?\ufffd" else "")
+        mark = char if char in "?\ufffd" else ""
+        gloss = glosses.get(position) if mark else None
+        if gloss is not None:
+            position += gloss.end - gloss.start
+        yield Token(position, data or b"", gloss.reading if gloss else "", mark)
     if traceless:
         yield Token(position, mark=TRACELESS)
 
