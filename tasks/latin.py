@@ -51,7 +51,7 @@ _SIGN_AS_GBK = re.compile(
 
 def fix_signs(text: str) -> Iterator[Edit]:
     """Single signs of Chinese typography in Latin text: `Yueyang¡¯s`, `don鈥檛`, `caf茅s`."""
-    found = [*_signs_as_1252(text), *_signs_as_gbk(text)]
+    found = [*_signs_as_1252(text), *_signs_as_gbk(text), *_closing_quotes(text)]
     yield from sorted(found, key=lambda e: e.start)
 
 
@@ -84,6 +84,17 @@ def _signs_as_gbk(text: str) -> Iterator[Edit]:
         except UnicodeDecodeError:
             continue
         yield Edit(STEP, "utf-8-as-gbk", match.start(), match.group(), after)
+
+
+_QUOTE_WITHOUT_END = re.compile("“[^“”\n]{1,300}?(?P<lost>鈥[?\ufffd])(?![A-Za-z])")
+"""An opened quotation, and then a sign of UTF-8 (E2 80) read as GBK that lost its last byte."""
+
+
+def _closing_quotes(text: str) -> Iterator[Edit]:
+    if "鈥" in text:
+        for match in _QUOTE_WITHOUT_END.finditer(text):
+            if match["lost"] and not text[match.start("lost") - 1].isspace():
+                yield Edit(STEP, "utf-8-as-gbk", match.start("lost"), match["lost"], "”", 0.9)
 
 
 _OTHER = "√‚≈ƒÿ◊Ÿ╨╤├┼┬─ß"

@@ -394,10 +394,12 @@ def _odds(char: str, options: tuple[str, ...], context: str, following: str) -> 
 
     def weight(option: str) -> float:
         folded = _fold(option)
+        if folded == context[1] and not folded.isalnum():  # `。。`: news is full of it at the ends of lines
+            return 0.0
         score = next_score(context, folded) + next_score(context[1] + folded, following)
         return float(10.0 ** (MODESTY * score))
 
-    return weight(char) / sum(map(weight, options))
+    return weight(char) / max(sum(map(weight, options)), 1e-300)
 
 
 def _is_proved(observed: str, guess: str, misreading: Misreading) -> bool:

@@ -38,12 +38,14 @@ NEAR = 6
 PIECE = 2000
 """Characters searched at once: the search remembers a path for each of them."""
 
-_LOST_GATE = re.compile("[烫屯葺锟\ufffdï]")
+_LOST_GATE = re.compile("[烫屯葺锟鈥\ufffdï]")
 _LOST = re.compile(
-    "(?P<memory>烫{3,1000}+|屯{3,1000}+|葺{3,1000}+)|(?:锟斤拷){1,1000}+锟?|\ufffd{1,1000}+|(?:ï¿½){1,1000}+"
+    "(?P<memory>烫{3,1000}+|屯{3,1000}+|葺{3,1000}+)|(?P<sign>鈥[?\ufffd])"
+    "|(?:锟斤拷){1,1000}+锟?|\ufffd{1,1000}+|(?:ï¿½){1,1000}+"
 )
 """`锟斤拷` is U+FFFD in UTF-8, twice, read as GBK (`锟` is left of one at the end of a run), `ï¿½` the same read as
-Windows-1252. `烫`, `屯` and `葺` are what Microsoft's debuggers fill memory with (CC, CD, DD)."""
+Windows-1252. `鈥?` is a sign of UTF-8 (E2 80) read as GBK whose last byte is gone. `烫`, `屯` and `葺` are what
+Microsoft's debuggers fill memory with (CC, CD, DD)."""
 
 MAX_DEPTH = 3
 """Wrong readings inside one another that the search goes through."""
@@ -162,7 +164,7 @@ def _is_possible(text: str, repair: Repair, misreading: Misreading) -> bool:
     if misreading.read != "windows-1252":
         return not _is_kana(observed)
     beside = text[max(0, repair.start - 1) : repair.start] + text[repair.end : repair.end + 1]
-    return not has_utf8_structure(observed) and all(c < "\x80" or c > "\u2e80" for c in beside)
+    return not has_utf8_structure(observed) and all(c < "\x80" or c > "\u2e80" or c in "“”‘’—…" for c in beside)
 
 
 def _good(repairs: Sequence[Repair], misreading: Misreading) -> list[Repair]:
@@ -281,7 +283,7 @@ def _damage(text: str, edits: Sequence[Edit]) -> Iterator[Damage]:
             i += 1
         if i < len(repaired) and repaired[i][0] < match.end():
             continue
-        kind = "not-text" if match["memory"] else "lost-characters"
+        kind = "not-text" if match["memory"] else "mojibake" if match["sign"] else "lost-characters"
         yield Damage(STEP, kind, match.start(), match.group())
 
 
@@ -339,7 +341,8 @@ def _gate(misreading: Misreading) -> re.Pattern[str]:
         return re.compile("[¡-É][@-~¡-þ][¡-É][@-~¡-þ]")
     if misreading == GBK_AS_BIG5:
         rare = _rare(_row(range(0xC9, 0xFA), range(0x40, 0xFF), "big5"))
-        return re.compile(f"[{rare}].?[{rare}]")
+        signs = "ㄛㄩㄐㄗㄘㄞ﹝﹜﹞﹛"  # what `，：！（）？。、》《` become, beside ideographs
+        return re.compile(f"[{rare}{signs}][^\n]{{0,4}}[{rare}]")
     kana = _row(range(0xA4, 0xA9), range(0xA1, 0xFF), "gb18030") + _row(range(0xAA, 0xB0), range(0xA1, 0xFF), "gb18030")
     rare = _rare(_row(range(0xA8, 0xF8), range(0x40, 0x7F), "gb18030")) + kana
     rare += _row(range(0xA1, 0xA8), range(0x40, 0x7F), "gb18030")
