@@ -164,7 +164,8 @@ def _is_possible(text: str, repair: Repair, misreading: Misreading) -> bool:
     if misreading.read != "windows-1252":
         return not _is_kana(observed)
     beside = text[max(0, repair.start - 1) : repair.start] + text[repair.end : repair.end + 1]
-    return not has_utf8_structure(observed) and all(c < "\x80" or c > "\u2e80" or c in "“”‘’—…" for c in beside)
+    is_utf8 = len(observed) > 2 and has_utf8_structure(observed)  # of two letters it is an accident: `Ê±`, 时
+    return not is_utf8 and all(c < "\x80" or c > "\u2e80" or c in "“”‘’—…" for c in beside)
 
 
 def _good(repairs: Sequence[Repair], misreading: Misreading) -> list[Repair]:
