@@ -145,7 +145,7 @@ class TestExplainAndCheck:
 
     def test_explain_takes_less_than_a_second_of_processor_time_on_undamaged_text(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_text(NEWS)
-        assert float(explain_in_a_process(tmp_path / "a.txt")[1]) < 2  # 0.6 measured; machines of CI are slower
+        assert float(explain_in_a_process(tmp_path / "a.txt")[1]) < 2  # 0.8 measured on two busy cores
 
     def test_a_pipe_that_closes_is_no_error(self) -> None:
         command = f"{sys.executable} -m flows explain --all {SEED} | head -n 1"
