@@ -39,7 +39,8 @@ _COLON_LESS = {
     "count": r"(?=\s{0,3}[\d(]|$)",
     "view": r"(?=[\s\[(|]|$)",
     "neighbour": r"(?=\s?[>\]]|$|(?<=[上下]一篇)\s)",
-    "editor": r"(?=\s{1,3}[\u4e00-\u9fff]{2,4}(?:$|[\s\])]))",
+    "editor": r"(?=(?:\s{1,3}|\s?[|/]\s?)[\u4e00-\u9fff]{2,4}(?:$|[\s\])]))",
+    "staff": r"(?=\s?[|/]\s?[\u4e00-\u9fff]{2,4}(?:$|[\s\])]))",
     "crumb": r"(?=\s{0,3}(?:首页|主页|网站首页|home)\b)",
 }
 """What must follow a label of a kind that has no colon."""
@@ -75,7 +76,7 @@ _COUNTED = re.compile(
     r"\(?[\d,.]{1,12}\s?[万kw]?\+?\s?(?:人次|次|人|个|条)?\s?"
     r"(?:浏览|阅读|点击|评论|围观|回复|查看|人气|次|views?\b|reads?\b|comments?\b|hits\b)"
     r"|\d{1,2}\s?(?:小时|分钟|天|days?|hours?|minutes?)\s?(?:前|ago\b)|(?:昨天|今天|前天)\s?\d{1,2}:\d\d"
-    r"|\d{1,2}-\d{1,2}\s\d{1,2}:\d\d(?::\d\d)?(?!\d)|共?有?\d{1,9}条(?:评论|跟帖|回复)"
+    r"|\d{1,2}-\d{1,2}\s\d{1,2}:\d\d(?::\d\d)?(?!\d)|共?有?\d{1,9}条(?:评论|跟帖|回复)|\d{1,6}(?=\))"
 )
 """Counts with their noun behind them, and times that name no day."""
 _OUTLET = re.compile(
@@ -189,7 +190,7 @@ def _labelled(line: str, at: int) -> Token | None:
     if kind in _WHOLE and at > _skip(line, 0):
         return None
     start = match.end()
-    while start < len(line) and line[start] in " >]":
+    while start < len(line) and line[start] in " >]|/":
         start += 1
     if kind == "crumb":
         return _crumb(line, start)
@@ -301,6 +302,7 @@ def _word_pattern() -> re.Pattern[str]:
 
 @cache
 def _stop() -> re.Pattern[str]:
+    """What ends a value. Words that count beside others only do not: they are parts of names (`China News`)."""
     sources = (
         r"\s{2,}",
         r"\s?[|\[\]]",
@@ -309,6 +311,6 @@ def _stop() -> re.Pattern[str]:
         rf"[\s,;(]{{0,3}}(?:{_label_source()})",
         rf"\s{{1,3}}(?:{_bare_label_source()})",
         rf"[\s(]{{0,3}}(?:{DATETIME.pattern})",
-        rf"\s(?=(?:{_word_source(frozenset({'anywhere', 'edge'}))}))",  # a part of a name (`China News`) is no button
+        rf"[\s(]{{1,2}}(?=(?:{_word_source(frozenset({'anywhere', 'edge'}))}))",
     )
     return re.compile("|".join(re.sub(r"\?P<\w+>", "?:", source) for source in sources))

@@ -59,8 +59,8 @@ def _weighed(line: str) -> list[tuple[int, int]]:
     return [(at, _weigh(sentence)) for at, sentence in sentences if sentence]
 
 
-_WINDOW = 200
-"""Characters of the longest last sentence."""
+_WINDOW = 240
+"""Characters looked at for the last sentence, signs included."""
 _SIGNS = re.compile(r"[\W_]+")
 
 
@@ -68,10 +68,18 @@ def _key(folded: str) -> str:
     return _SIGNS.sub("", folded)
 
 
+_LONGEST_STRONG = 200
+_LONGEST_WEAK = 100
+"""Characters of sentences. A longer one holds more than a notice: a page flattened to one line."""
+
+
 def _weigh(sentence: str) -> int:
+    if len(sentence) > _LONGEST_STRONG:
+        return NONE
     if _either("strong").search(sentence) or _SAID_ANYHOW.search(sentence):
         return STRONG
-    return WEAK if len(set(_either("weak").findall(sentence))) >= 2 else NONE
+    is_weak = len(sentence) <= _LONGEST_WEAK and len(set(_either("weak").findall(sentence))) >= 2
+    return WEAK if is_weak else NONE
 
 
 @cache

@@ -53,7 +53,7 @@ _SAYS_NOTHING = re.compile(
 
 _COPYRIGHT = re.compile(
     r"\W{0,5}(?:copyright\b\W{0,6}(?:19|20)\d\d|copyright\s{0,3}(?:©|\(c\))|©\s{0,3}(?:copyright\b)?\W{0,4}(?:19|20)\d\d"
-    r"|版权所有(?:\W|$)|all rights? reserved|(?:19|20)\d\d(?:-(?:19|20)\d\d)?\s?(?:©|copyright)"
+    r"|powered by \w|版权所有(?:\W|$)|all rights? reserved|(?:19|20)\d\d(?:-(?:19|20)\d\d)?\s?(?:©|copyright)"
     r"|[^。]{0,80}(?:©|copyright|版权所有)[^。]{0,80}(?:all rights? reserved|版权所有))"
 )
 """Lines that begin with a claim of copyright, or are one. A credit under a picture (`© Xinhua`) has no year."""
@@ -87,13 +87,14 @@ def find(text: str, context: Context) -> Iterator[Finding]:  # noqa: ARG001 (a s
     if last is None:  # a page of nothing but notices is about them
         tail = {i: found for i, found in tail.items() if not found.rule.startswith("notice")}
     found = _anywhere(lines) | _neighbours(lines, tail) | _links(lines, tail, last) | tail | head
-    yield from _facts((lines[i].text, token) for i in sorted(found) for token in found[i].tokens)
-    edits = [removal(text, lines[i], STEP, found[i].rule, found[i].confidence) for i in found]
-    if first is not None and first not in found:
-        edits += _cut_head(lines[first])
-    if last is not None and last not in found:
-        edits += _cut_end(lines[last])
-    yield from sorted(edits, key=lambda edit: edit.start)
+    cuts = _cut_head(lines[first]) if first is not None and first not in found else []
+    if last is not None and last not in found and not (cuts and last == first):  # the next pass sees to the other end
+        cuts += _cut_end(lines[last])
+    said = [(lines[i].text, token) for i in sorted(found) for token in found[i].tokens]
+    said += [(cut.before, token) for cut in cuts for token in parse(fold(cut.before))]
+    yield from _facts(said)
+    removals = [removal(text, lines[i], STEP, found[i].rule, found[i].confidence) for i in found]
+    yield from sorted([*removals, *cuts], key=lambda edit: edit.start)
 
 
 _Judge = Callable[[list[Line], int], Found | None]
@@ -147,7 +148,7 @@ def _judge_tail(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
 
 
 _CALL = re.compile(
-    r"(?:请?用?(?:微信|手机|qq)?(?:扫一扫|扫码|扫描|长按)|(?:点击)?(?:关注|订阅)(?:我们|公众号|微信)|返回\w{2,4}[,，]查看)[^。:]{0,30}$"
+    r"(?:请?用?(?:微信|手机|qq)?(?:扫一扫|扫码|扫描|长按)|(?:点击|欢迎)?(?:关注|订阅)(?:我们|公众号|微信|本站)|返回\w{2,4}[,，]查看)[^。]{0,30}$"
 )
 """Calls to scan and to follow, which come in endless variety."""
 

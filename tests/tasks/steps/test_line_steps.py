@@ -112,6 +112,11 @@ def test_lines_are_not_eaten_pass_by_pass() -> None:
     assert run("boilerplate", "来源：新华社\n" * 50 + f"第一行\n第二行\n{BODY}") == f"第一行\n第二行\n{BODY}"
 
 
+def test_cuts_at_both_ends_of_one_line_do_not_overlap() -> None:
+    text = "6月19日，市领导到化工园区调研安全生产工作。 2023-06-24 10:00 来源:某网 转载请注明出处。"
+    assert run("boilerplate", run("boilerplate", text)).startswith("6月19日，市领导到化工园区调研安全生产工作。")
+
+
 @pytest.mark.parametrize("title", ["警方打击网络赌博 查获棋牌平台", "代孕合法吗？法律专家这样说", "传奇女排教练退休"])
 def test_news_about_the_trade_is_no_spam(title: str) -> None:
     for text in (f"{title}\n{BODY}", f"{BODY}{title}\n", f"{title}\n{title}，据有关负责人介绍，情况正在调查。\n"):
