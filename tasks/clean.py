@@ -13,35 +13,43 @@ cleaning twice the same as cleaning once by construction. Damaged text settles i
 not settled after five is flagged `unsettled`."""
 
 
+TIDYING = ("symbols", "punctuation", "script")
+"""Steps that what a removed line said goes through as well: a title stands in the script of its text."""
+
+
 def clean(text: str, config: CleanConfig) -> Cleaned:
     """Run all steps but those that the configuration skips over a decoded text.
 
     Raises:
         EditError: if a step proposes edits that cannot be carried out (a bug of that step).
     """
-    context = Context(config)
     stages: list[Stage] = []
     facts: dict[str, str] = {}
-    damage: list[Damage] = []
     for _ in range(MAX_PASSES):
-        settled = True
-        damage.clear()
+        before, damage = len(stages), list[Damage]()
         for name, step in _steps(config):
-            findings = list(step(text, context))
+            findings = list(step(text, Context(config)))
             edits = tuple(f for f in findings if isinstance(f, Edit))
+            damage += [f for f in findings if isinstance(f, Damage)]
             for fact in findings:
                 if isinstance(fact, Fact):
                     facts.setdefault(fact.field, fact.value)
-            damage += (f for f in findings if isinstance(f, Damage))
             if edits:
                 text = apply(text, edits)
                 stages.append(Stage(name, edits))
-                settled = False
-        if settled:
+        if len(stages) == before:
             break
-    flags = sorted({d.kind for d in damage} | (set() if settled else {"unsettled"}))
-    return Cleaned(text, tuple(stages), facts, tuple(damage), tuple(flags))
+    unsettled = {"unsettled"} if len(stages) > before else set[str]()
+    tidy = {field: _tidy(value, config) for field, value in facts.items()}
+    return Cleaned(text, tuple(stages), tidy, tuple(damage), tuple(sorted({d.kind for d in damage} | unsettled)))
 
 
 def _steps(config: CleanConfig) -> Iterator[tuple[str, Step]]:
     return ((name, step) for name, step in STEPS.items() if name not in config.skip)
+
+
+def _tidy(value: str, config: CleanConfig) -> str:
+    for name, step in _steps(config):
+        if name in TIDYING:
+            value = apply(value, (f for f in step(value, Context(config)) if isinstance(f, Edit)))
+    return value

@@ -24,10 +24,10 @@ BEAM = 64
 LOST_BEAM = 16
 """Hypotheses for which another vanished pair is tried."""
 
-LOST_PAIRS = 3
+LOST_PAIRS = 2
 """Vanished pairs in a row that are tried. Two stand in seed 003."""
 
-CHOICES = 80
+CHOICES = 40
 """Characters tried for a pair of which a byte is unknown, commonest first."""
 
 HOPELESS = 10.0
@@ -142,7 +142,7 @@ def _advance(states: list[State], token: Token, table: Table, *, lossy: bool) ->
     wave = states
     for _ in range(LOST_PAIRS if lossy and (token.reading or token.mark != TRACELESS) else 0):
         wave = _prune(lost for state in wave[:LOST_BEAM] if state.pending for lost in _lose_pair(state, table))
-        reach += wave
+        reach += wave[:LOST_BEAM]
     if token.mark:
         reach = [s for state in reach for s in _read_mark(state, token.mark, token.reading, table)]
     if token.reading:

