@@ -17,6 +17,9 @@ don't count, and a stray one now and then; compressed data has one in ten."""
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]")
 """Control characters but those that stand in text: tab, line ends, form feed, escape (of terminals) and U+0085."""
 
+_C1 = re.compile(r"[\x80-\x84\x86-\x9f]")
+"""Controls that no binary file shows once it is strict UTF: UTF-8 read as Latin-1 is made of them, one in four."""
+
 _INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
 """White space, control characters and zero-width characters: a page of nothing else is empty to its reader."""
 
@@ -24,13 +27,12 @@ _INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\
 def judge_input(decoded: Decoded) -> Rejection | None:
     """Whether a document is worth cleaning: `empty`, `not-text`, `undecodable`, or None."""
     text = decoded.text
-    n_controls = len(_CONTROLS.findall(text))
+    n_controls = _n_controls(text) - (len(_C1.findall(text)) if decoded.encoding.startswith("utf-") else 0)
     if not n_controls and not _n_visible(text):
         n_chars = f"{_count(len(text), 'character')}, none of which can be seen" if text else "no characters"
         return Rejection(Reason.EMPTY, f"The document has {n_chars}.")
     if n_controls > MAX_CONTROL_SHARE * len(text) or (not decoded.encoding and "\0" in text):
-        share = f"{n_controls:,} of {_count(len(text), 'character')} are control characters"
-        return Rejection(Reason.NOT_TEXT, f"A binary file: {share}.")
+        return _binary(text, n_controls)
     if not decoded.encoding:
         return Rejection(Reason.UNDECODABLE, f"No encoding gives readable text of these {len(text):,} bytes.")
     return None
@@ -42,11 +44,23 @@ def judge_output(cleaned: Cleaned, config: CleanConfig) -> Rejection | None:
     if n_letters < config.min_chars:
         detail = f"{_count(n_letters, 'letter')} or ideographs left after cleaning, and {config.min_chars} asked for."
         return Rejection(Reason.TOO_SHORT, detail)
+    n_controls = _n_controls(cleaned.text)
+    if n_controls > MAX_CONTROL_SHARE * len(cleaned.text):
+        return _binary(cleaned.text, n_controls)
     n_visible = _n_visible(cleaned.text)
     if n_letters < MIN_LETTER_SHARE * n_visible:
         share = f"{n_letters:,} of {_count(n_visible, 'visible character')} are letters or ideographs"
         return Rejection(Reason.NOT_TEXT, f"Mostly signs or digits: {share}.")
     return None
+
+
+def _binary(text: str, n_controls: int) -> Rejection:
+    share = f"{n_controls:,} of {_count(len(text), 'character')} are control characters"
+    return Rejection(Reason.NOT_TEXT, f"A binary file: {share}.")
+
+
+def _n_controls(text: str) -> int:
+    return len(_CONTROLS.findall(text))
 
 
 def _n_visible(text: str) -> int:

@@ -2,6 +2,7 @@ import pytest
 
 from schemas.config import CleanConfig
 from schemas.document import Cleaned, Decoded, Reason
+from tasks.clean import clean
 from tasks.judge import judge_input, judge_output
 
 NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三季度经济运行情况。"
@@ -29,6 +30,14 @@ def test_text_goes_on_to_be_cleaned(text: str) -> None:
 
 def test_nul_bytes_alone_are_no_text() -> None:
     assert reason_of_input("\0" * 100) == Reason.NOT_TEXT
+
+
+def test_controls_that_are_misread_utf_8_are_the_business_of_the_steps_and_judged_after_them() -> None:
+    misread = (NEWS * 3).encode().decode("latin-1")
+    assert reason_of_input(misread) is None
+    assert reason_of_input(misread, "iso8859-1") == Reason.NOT_TEXT
+    assert reason_of_output(misread) == Reason.NOT_TEXT
+    assert reason_of_output(clean(misread, CleanConfig()).text) is None
 
 
 def test_what_no_encoding_fits_is_binary_if_there_are_control_characters_and_undecodable_otherwise() -> None:
