@@ -10,7 +10,7 @@ REQUIREMENTS := constraints.txt pyproject.toml
 .PHONY: run test lint constraints
 
 run: $(VENV)/.installed
-	$(BIN)/qingyuan clean seeds --out $(OUT)
+	$(BIN)/qingyuan clean 'seeds/*.txt' --out $(OUT)
 
 test: lint
 	$(BIN)/python -m pytest

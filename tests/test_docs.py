@@ -1,0 +1,308 @@
+"""The documents, held against the code: commands and code are run, links followed, tables compared."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import pandas as pd
+import pytest
+import yaml  # type: ignore[import-untyped]
+from pydantic import BaseModel
+
+from flows.cli import EXIT_CODES
+from schemas.config import CleanConfig, RunConfig
+from schemas.document import Context, Edit
+from tasks.steps import STEPS
+from tasks.steps.edits import apply
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DESIGN = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+BIN = Path(sys.executable).parent
+CLEAN = "qingyuan clean 'seeds/*.txt' --out data/clean-seeds"
+"""What `make run` does: the README of the seeds is none of them."""
+
+NOT_RUN = ("make run", ". .venv/bin/activate", "prefect ")
+"""Shell blocks with these lines are looked at, not run: they install, or need a server."""
+
+
+class Block(NamedTuple):
+    """A fenced block of the README."""
+
+    language: str
+    code: str
+
+
+BLOCKS = [Block(*match.groups()) for match in re.finditer(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]
+
+
+def blocks(language: str, needle: str = "") -> list[Block]:
+    """Blocks of a language with a word in them."""
+    return [block for block in BLOCKS if block.language == language and needle in block.code]
+
+
+def cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip().strip("|").split("|")]
+
+
+def tables(document: str, first_column: str) -> list[list[str]]:
+    """Rows of the table with this title over its first column."""
+    _, _, rest = document.partition(f"| {first_column} |")
+    rows = rest.splitlines()[2:]
+    return [cells(row) for row in rows[: next((i for i, row in enumerate(rows) if not row.startswith("|")), None)]]
+
+
+def shell(code: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment |= {"PATH": f"{BIN}:{os.environ['PATH']}", "PREFECT_HOME": str(cwd / "prefect")}
+    command = ["bash", "-euo", "pipefail", "-c", code]
+    return subprocess.run(command, cwd=cwd, env=environment, check=False, capture_output=True, text=True, timeout=300)
+
+
+class Clone(NamedTuple):
+    """A folder as a user has it after `make run`, and what that printed."""
+
+    folder: Path
+    output: str
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copytree(ROOT / "seeds", folder / "seeds")
+    done = shell(CLEAN, folder)
+    assert done.returncode == 0, done.stderr
+    return Clone(folder, done.stdout)
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Commands of the console blocks, each with the output that is shown."""
+    for block in blocks("console"):
+        for piece in re.split(r"^\$ ", block.code, flags=re.MULTILINE)[1:]:
+            command, _, output = piece.partition("\n")
+            yield command, output
+
+
+def pattern(output: str) -> str:
+    """Shown output as a pattern: `…` is anything, and figures may differ, since every new rule changes them."""
+    pieces = (re.escape(re.sub(r" +", " ", piece)) for piece in re.split(r"…|\d[\d,.]*", output))
+    return "[^\n]*".join(pieces)
+
+
+def prefect_commands() -> list[str]:
+    return [line for block in blocks("sh") for line in block.code.splitlines() if line.startswith("prefect ")]
+
+
+class TestReadme:
+    @pytest.mark.parametrize(("command", "output"), list(commands()), ids=lambda given: given[:40])
+    def test_commands_print_what_is_shown(self, command: str, output: str, clone: Clone) -> None:
+        cleaning = command == CLEAN
+        printed = clone.output if cleaning else shell(f"{command} || test $? = 1", clone.folder).stdout
+        assert re.fullmatch(pattern(output), re.sub(r" +", " ", printed))
+
+    def test_the_seeds_and_nothing_else_are_cleaned(self, clone: Clone) -> None:
+        assert clone.output.startswith("5 documents: 5 clean, 0 rejected\n")
+
+    def test_the_makefile_does_what_is_shown(self) -> None:
+        makefile = (ROOT / "Makefile").read_text()
+        out = re.search(r"^OUT := (.*)$", makefile, re.MULTILINE)
+        assert out
+        assert "\t$(BIN)/" + CLEAN.replace(out[1], "$(OUT)") + "\n" in makefile
+        assert CLEAN in dict(commands())
+        targets = re.findall(r"^make (\w+)", "\n".join(block.code for block in blocks("sh")), re.MULTILINE)
+        assert targets == ["run", "test"]
+        assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+    @pytest.mark.parametrize("block", [b for b in blocks("sh") if not any(line in b.code for line in NOT_RUN)])
+    def test_shell_blocks_run(self, block: Block, clone: Clone) -> None:
+        done = shell(block.code, clone.folder)
+        assert done.returncode == 0, done.stderr
+
+    @pytest.mark.parametrize("block", blocks("python"))
+    def test_code_runs(self, block: Block, clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+        compiled = compile(block.code, "README.md", "exec")
+        if "pyspark" not in block.code:  # Spark is large, and needs Java
+            monkeypatch.chdir(clone.folder)
+            exec(compiled, {"__name__": "README"})
+
+    @pytest.mark.parametrize("command", prefect_commands())
+    def test_prefect_has_the_commands_and_their_options(
+        self, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from prefect.cli import app
+
+        words = command.removeprefix("prefect ").split()
+        verbs = [word for word in words if re.fullmatch("[a-z]+(-[a-z]+)?", word)]
+        for arguments in (["--help"], [*verbs[: 1 if verbs[0] == "deploy" else 2], "--help"]):
+            monkeypatch.setattr(sys, "argv", ["prefect", *arguments])
+            with pytest.raises(SystemExit) as end:
+                app()
+            assert end.value.code == 0
+        told = capsys.readouterr().out
+        assert [word for word in words if word.startswith("--") and word not in told] == []
+
+    def test_prefect_commands_name_what_the_deployment_names(self) -> None:
+        text = (ROOT / "prefect.yaml").read_text()
+        deployment = yaml.safe_load(text)["deployments"][0]
+        shown = " ".join(prefect_commands())
+        assert set(re.findall(r"(?:create|--pool) (\w+)", shown)) == {deployment["work_pool"]["name"]}
+        assert re.findall(r"deployment run (\S+)", shown) == [f"clean_corpus/{deployment['name']}"]
+        assert deployment["concurrency_limit"]["limit"] == 1
+        assert "active: false" in text
+
+    @pytest.mark.parametrize("line", sorted(set(re.findall(r"PREFECT_\w+=\S+", README))))
+    def test_prefect_knows_the_settings(self, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        from prefect.settings import Settings
+
+        name, _, value = line.partition("=")
+        monkeypatch.setenv(name, value.strip('"'))
+        assert name in Settings().to_environment_variables(exclude_unset=True)
+
+    def test_a_sentence_came_from_where_it_says(self, clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+        code = next(b.code for b in blocks("python", "e.confidence < 1"))
+        last = re.findall(r'duckdb\.sql\("""(.*?)"""\)', code, re.DOTALL)[-1]
+        monkeypatch.chdir(clone.folder)
+        rows = duckdb.execute(last).fetchall()
+        shown = tables(README, "step | rule")
+        assert len(rows) >= len(shown) == 3
+        for (step, rule, before, after, confidence), row in zip(shown, rows, strict=False):
+            assert (step, rule, after.strip("`")) == (row[0], row[1], row[3])
+            assert row[2].startswith(before.strip("`").rstrip("…"))
+            assert float(confidence) == pytest.approx(row[4], abs=0.05)
+
+    def test_before_stands_in_the_seeds_and_after_in_the_dataset(self, clone: Clone) -> None:
+        before, after = blocks("text")
+        seeds = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "seeds").glob("*.txt")))
+        texts = "\n".join(pd.read_parquet(clone.folder / "data/clean-seeds/clean").text)
+        for block, whole in ((before, seeds), (after, texts)):
+            fragments = [piece for line in block.code.splitlines() for piece in line.split("…") if piece.strip()]
+            assert len(fragments) >= 4
+            assert [piece for piece in fragments if piece not in whole] == []
+
+    def test_exit_codes(self) -> None:
+        told = dict(re.findall(r"^  (\d+) +(.*)$", EXIT_CODES, re.MULTILINE))
+        assert {code: meaning.replace("`", "") for code, meaning in tables(README, "code")} == told
+
+    def test_every_setting_is_in_the_example_with_its_default(self) -> None:
+        given = tomllib.loads(blocks("toml", "[clean]")[0].code)
+        config = RunConfig.model_validate(given)
+        assert set(given) == set(RunConfig.model_fields)
+        assert set(given["clean"]) == set(CleanConfig.model_fields)
+        examples = {"sources", "out", "workers", "skip"}
+        assert not differing(config, RunConfig) - examples
+        assert not differing(config.clean, CleanConfig) - examples
+
+
+def differing(config: BaseModel, model: type[BaseModel]) -> set[str]:
+    """Settings of the example that are not the defaults."""
+    fields = model.model_fields.items()
+    return {name for name, field in fields if getattr(config, name) != field.default} - {"clean"}
+
+
+class TestSteps:
+    def test_every_step_is_in_the_table_in_its_order(self) -> None:
+        assert [row[0].strip("`") for row in tables(README, "step | what it repairs")] == list(STEPS)
+
+    @pytest.mark.parametrize("row", tables(README, "step | what it repairs"), ids=lambda row: row[0].strip("`"))
+    def test_the_example_is_what_the_step_makes_of_it(self, row: list[str]) -> None:
+        """Alone, in a case of the step, or in a seed."""
+        step, _, before, after = (cell.strip("`") for cell in row)
+        cases = tomllib.loads((ROOT / f"tests/cases/{step}.toml").read_text(encoding="utf-8"))["case"]
+        texts = [before, *(case["before"] for case in cases)]
+        texts += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "seeds").glob("*.txt"))]
+        done = [(text, run(STEPS[step], text)) for text in texts if before in text]
+        assert any(before not in result and after in result for _, result in done)
+
+    def test_the_new_step_keeps_its_cases(self) -> None:
+        module = types.ModuleType("credits")
+        exec(blocks("python", "def find")[0].code, module.__dict__)
+        cases = tomllib.loads(blocks("toml", "[[case]]")[0].code)["case"]
+        assert {case["stance"] for case in cases} == {"made", "negative"}
+        for case in cases:
+            assert run(module.find, case["before"]) == case.get("after", case["before"])
+
+
+def run(step: Any, text: str) -> str:
+    return apply(text, (f for f in step(text, Context(CleanConfig())) if isinstance(f, Edit)))
+
+
+def documents() -> list[Path]:
+    folders = (ROOT / "docs", ROOT / "seeds")
+    return sorted(
+        [*ROOT.glob("*.md"), ROOT / "data/README.md", *(p for folder in folders for p in folder.rglob("*.md"))]
+    )
+
+
+def anchors(document: str) -> set[str]:
+    """Headings as GitHub names them in links."""
+    headings = re.findall(r"^#+ (.*)$", document, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+class TestDocuments:
+    @pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+    def test_links_lead_somewhere(self, path: Path) -> None:
+        links = re.findall(r"\]\(([^()\s]+)\)", path.read_text(encoding="utf-8"))
+        for link in links:
+            name, _, anchor = link.partition("#")
+            if not name.startswith("https://"):
+                target = path.parent / name if name else path
+                assert target.exists(), link
+                assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+
+    def test_every_module_is_in_the_layout_and_the_other_way_round(self) -> None:
+        named = {row[0].strip("`") for row in tables(DESIGN, "module")}
+        modules = {
+            p.relative_to(ROOT).as_posix() for top in ("flows", "schemas", "tasks") for p in (ROOT / top).rglob("*.py")
+        }
+        empty = {m for m in modules if (ROOT / m).read_text(encoding="utf-8").count("\n") <= 1}
+        assert sorted(named ^ (modules - empty)) == []
+
+    def test_folders_of_the_layout_are_there(self) -> None:
+        folders = [row[0].strip("`") for row in tables(DESIGN, "folder")]
+        assert len(folders) >= 5
+        assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
+
+    def test_paths_that_documents_name_are_there(self) -> None:
+        text = "\n".join(path.read_text(encoding="utf-8") for path in documents())
+        paths = set(re.findall(r"`((?:docs|flows|schemas|seeds|tasks|tests|benchmarks)/[\w./-]+\.\w+)`", text))
+        made_up = {"tasks/steps/credits.py", "tests/cases/credits.toml"}  # what a reader is to write
+        assert made_up < paths
+        assert [path for path in paths - made_up if not (ROOT / path).exists()] == []
+
+    def test_the_index_of_decisions_has_all_with_their_titles(self) -> None:
+        index = (ROOT / "docs/adr/README.md").read_text(encoding="utf-8")
+        rows = re.findall(r"^\| \[(\d+)\]\((.*?)\) \| (.*) \|$", index, re.MULTILINE)
+        files = sorted((ROOT / "docs/adr").glob("[0-9]*.md"))
+        titles = [path.read_text(encoding="utf-8").partition("\n")[0] for path in files]
+        assert [(name, f"# {number}. {title}") for number, name, title in rows] == [
+            (path.name, title) for path, title in zip(files, titles, strict=True)
+        ]
+        assert [int(path.name[:4]) for path in files] == list(range(1, len(files) + 1))
+
+    def test_every_seed_is_described(self) -> None:
+        described = re.findall(r"`(\d{3}_\w+\.txt)`", (ROOT / "seeds/README.md").read_text(encoding="utf-8"))
+        assert described == sorted(path.name for path in (ROOT / "seeds").glob("*.txt"))
+
+    def test_the_version_has_its_changes(self) -> None:
+        version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+        assert f"## [{version}] - " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    def test_the_pins_are_those_that_are_told(self) -> None:
+        needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+        told = (ROOT / "docs/adr/0008-prefect-pins-and-settings.md").read_text(encoding="utf-8")
+        pins = re.findall(r"`(\w+>=[^`]*)`", told)
+        assert len(pins) == 3
+        assert [pin for pin in pins if pin not in needed] == []
+
+    def test_no_path_of_one_machine(self) -> None:
+        text = "\n".join(path.read_text(encoding="utf-8") for path in documents())
+        assert re.findall(r"/(?:home|root|work|tmp|Users)/\w+", text) == []
