@@ -480,16 +480,16 @@ def header(cleaners: Iterable[str]) -> str:
     """What stands above the table."""
     names = "".join(f" │{name:^37}" for name in cleaners)
     columns = " │ exact   err fixed  left worse   harm" * len(tuple(cleaners))
-    return f"{'':50}{names}\n{'kind of damage':38}{'docs':>5}{'err':>7}{columns}"
+    return f"{'':51}{names}\n{'kind of damage':38}{'docs':>5}{'err':>8}{columns}"
 
 
 def row(kind: str, outcome: Outcome) -> str:
     """One line of the table."""
     some = next(iter(outcome.counts.values()))
-    cells = f"{kind:38}{some['documents']:5}{percent(some['errors_before'], some['chars']):7.2f}"
+    cells = f"{kind:38}{some['documents']:5}{percent(some['errors_before'], some['chars']):8.2f}"
     for counts in outcome.counts.values():
         f = figures(counts)
-        left = 100 - f["fixed"] - f["worse"]
+        left = abs(100 - f["fixed"] - f["worse"])
         cells += f" │{f['exact']:6.1f}{100 - f['right']:6.2f}"
         cells += f"{f['fixed']:6.1f}{left:6.1f}{f['worse']:6.1f}" if counts["sites"] else f"{'':18}"
         cells += f"{f['harm']:7.0f}"

@@ -382,7 +382,7 @@ def annotate(text: str, rng: Random) -> Damaged:
 
 def gloss_by_hand(text: str, rng: Random) -> Damaged:
     """An author's glosses: three of the rarer characters, each once, with their readings."""
-    chars = sorted(set(re.findall(f"[{_HAN}]", text)), key=lambda c: pair_score("\ue000", simplify(c)))
+    chars = sorted(set(re.findall(f"[{_HAN}]", text)), key=lambda c: (pair_score("\ue000", simplify(c)), c))
     for char in rng.sample(chars[:20], 3):
         text = text.replace(char, f"{char}（{_reading(char)}）", 1)
     return Damaged(text, text)
