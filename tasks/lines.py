@@ -92,9 +92,10 @@ def is_prose(text: str) -> bool:
 
 
 def is_heading(text: str) -> bool:
-    """Whether a line could be a title: short, and not a sentence with a full stop."""
+    """Whether a line could be a title: short, no sentence with a full stop, and no address."""
     longest = 60 if is_chinese(text[:LONGEST]) else 150
-    return len(text) <= longest and "。" not in text and not text.endswith((".", "；", ";", ":", "：", ",", "，", "、"))
+    is_short = len(text) <= longest and not text.startswith(("http://", "https://", "www."))
+    return is_short and "。" not in text and not text.endswith((".", "；", ";", ":", "：", ",", "，", "、"))
 
 
 def removal(text: str, line: Line, step: str, rule: str, confidence: float) -> Edit:

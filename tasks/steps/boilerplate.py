@@ -37,6 +37,7 @@ _FIELDS = {
     "site": "site_name",
     "outlet": "site_name",
     "author": "author",
+    "byline": "author",
     "editor": "editor",
     "crumb": "section",
     "section": "section",
@@ -45,6 +46,12 @@ _FIELDS = {
     "licence": "licence",
 }
 """Which fact a token of a kind is. Where several tell the same fact, the kind that stands first here is believed."""
+
+_REPORTER = re.compile(r"(?:记者|通讯员)\s?(.+?)(?:/[^/]+|报[导道])?$")
+"""The names in `記者王小明／台北報導`."""
+
+_LONGEST_SECTION = 8
+"""Ideographs or letters of a section that may stand on the page as a line as well; a longer one is the title."""
 
 _SAYS_NOTHING = re.compile(
     r"本站|本网|网络|互联网|原创|本站原创|转载|未知|佚名|admin\w*|管理员|小编|none|null|无|网站|匿名|本站编辑|未填写"
@@ -92,7 +99,7 @@ def find(text: str, context: Context) -> Iterator[Finding]:  # noqa: ARG001 (a s
         cuts += _cut_end(lines[last])
     said = [(lines[i].text, token) for i in sorted(found) for token in found[i].tokens]
     said += [(cut.before, token) for cut in cuts for token in parse(fold(cut.before))]
-    yield from _facts(said)
+    yield from _facts(said, frozenset(key(line.text) for line in lines[:HEAD_LINES] if len(line.text) <= LONGEST_META))
     removals = [removal(text, lines[i], STEP, found[i].rule, found[i].confidence) for i in found]
     yield from sorted([*removals, *cuts], key=lambda edit: edit.start)
 
@@ -342,23 +349,28 @@ def _cut_head(line: Line) -> list[Edit]:
     return edits
 
 
-def _facts(said: Iterable[tuple[str, Token]]) -> Iterator[Fact]:
+def _facts(said: Iterable[tuple[str, Token]], headings: frozenset[str]) -> Iterator[Fact]:
     """One fact a field: of what the lines say, what the most reliable kind of token says first."""
     order = list(_FIELDS)
     tokens = sorted((t for t in said if t[1].kind in _FIELDS), key=lambda t: order.index(t[1].kind))
     told: dict[str, str] = {}
     for line, token in tokens:
-        value = _value(line, token)
+        value = _value(line, token, headings)
         if value and _FIELDS[token.kind] not in told:
             told[_FIELDS[token.kind]] = value
             yield Fact(STEP, f"{token.kind}-token", _FIELDS[token.kind], value)
 
 
-def _value(line: str, token: Token) -> str:
-    """What a token says, in the characters of the page."""
+def _value(line: str, token: Token, headings: frozenset[str]) -> str:
+    """What a token says, in the characters of the page; of a breadcrumb no title that stands on a line of its own."""
     if _FIELDS[token.kind] == "published_at":
         return token.value
     said = " ".join(line[token.start : token.end].split()).strip(" -,，、[(（【|:：/《》")
+    if token.kind == "byline":
+        names = _REPORTER.match(fold(said))
+        said = said[slice(*names.span(1))] if names else said
     if token.kind == "crumb":
-        said = " > ".join(levels(said))
+        sections = levels(said)
+        is_title = bool(sections) and len(key(sections[-1])) > _LONGEST_SECTION and key(sections[-1]) in headings
+        said = " > ".join(sections[:-1] if is_title else sections)
     return "" if _SAYS_NOTHING.fullmatch(fold(said)) else said

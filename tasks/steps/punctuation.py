@@ -307,7 +307,12 @@ _WIDE_RANGE = {c: chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}
 
 
 def _wide(line: Line) -> Iterator[Edit]:
-    """Full-width letters and digits, with the points, thousands commas and per cent signs inside numbers."""
+    """Full-width letters and digits, with the points, thousands commas and per cent signs inside numbers.
+
+    In Japanese they are how newspapers write a single digit (`１週間`).
+    """
+    if _JAPANESE_OR_KOREAN.search(line.text) and not _is_chinese(line.text):
+        return
     for match in _WIDE.finditer(line.text):
         narrow = match[0].translate(_WIDE_RANGE)
         if "，" in match[0] and not re.fullmatch(r"\d{1,3}(?:,\d{3})++(?:\.\d++)?%?", narrow):

@@ -34,3 +34,7 @@ def test_prose_and_headings() -> None:
     assert not is_prose("Firm determination, no compromise on synthetic leather renovation in the zone!")
     assert is_heading("市领导到化工园区调研安全生产工作")
     assert not is_heading("市领导调研。")
+
+
+def test_no_address_is_a_title() -> None:
+    assert not is_heading("https://www.example.com/a/b?c=1&d=2")
