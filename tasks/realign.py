@@ -39,6 +39,11 @@ TWINS = 2
 SURE = 20
 """A run has ended where this many of the best hypotheses are in step with what is seen."""
 
+ENOUGH_TO_TELL = 5
+GARBAGE = -4.6
+"""From this many tokens on the best text has to read better than this a character, or there is none. News is at -2.2,
+what the search finds in noise mostly at -5 and below."""
+
 LENGTH_BONUS = 0.4
 """Added for each vanished pair: the model finds long texts less likely than they are, so it would rather have none. 0
 to 0.6 repair the same number of 60 runs."""
@@ -90,7 +95,7 @@ class State(NamedTuple):
     """Whether a gloss stands behind the first byte of the character to come, so that the site could not see it."""
 
 
-def search(tokens: list[Token], begin: State, table: Table, *, lossy: bool) -> Iterator[tuple[int, list[State]]]:
+def search(tokens: Iterable[Token], begin: State, table: Table, *, lossy: bool) -> Iterator[tuple[int, list[State]]]:
     """Hypotheses, best first, at every place where the run may have ended, nearest first.
 
     Args:
@@ -103,16 +108,19 @@ def search(tokens: list[Token], begin: State, table: Table, *, lossy: bool) -> I
         The offset of the end in the observed text, and the states that are in step there.
     """
     states = [begin]
-    for i, token in enumerate(tokens):
+    ahead = iter(tokens)
+    token, i = next(ahead, None), -1
+    while token is not None:
+        upcoming, i = next(ahead, None), i + 1
         states = _prune(_advance(states, token, table, lossy=lossy))
-        if not states:
+        if not states or (i >= ENOUGH_TO_TELL and states[0].score < GARBAGE * len(states[0].text)):
             return
-        upcoming = tokens[i + 1] if i + 1 < len(tokens) else None
         in_step = [s for s in states if s.pending is None and not s.due]
         if i and in_step and _may_end(token, upcoming):
             yield token.end, in_step
             if in_step[0] is states[0] and all(s.pending is None for s in states[:SURE]):
                 return
+        token = upcoming
 
 
 def _may_end(token: Token, upcoming: Token | None) -> bool:
