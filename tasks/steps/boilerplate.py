@@ -91,8 +91,9 @@ def find(text: str, context: Context) -> Iterator[Finding]:  # noqa: ARG001 (a s
     has_body = any(is_prose(line.text) for line in lines)
     head, first = _walk(lines, range(len(lines)), HEAD_LINES, partial(_judge_head, has_body=has_body))
     tail, last = _walk(lines, range(len(lines) - 1, -1, -1), TAIL_LINES, partial(_judge_tail, has_body=has_body))
-    if last is None:  # a page of nothing but notices is about them
-        tail = {i: found for i, found in tail.items() if not found.rule.startswith("notice")}
+    # A page of nothing but notices is about them, and one that goes on with a sentence of its own quotes them.
+    end = len(lines) if last is None else _last_sentence(lines, tail)
+    tail = {i: found for i, found in tail.items() if i > end or not found.rule.startswith("notice")}
     found = _anywhere(lines) | _neighbours(lines, tail) | _links(lines, tail, last) | tail | head
     cuts = _cut_head(lines[first]) if first is not None and first not in found else []
     if last is not None and last not in found and not (cuts and last == first):  # the next pass sees to the other end
@@ -102,6 +103,11 @@ def find(text: str, context: Context) -> Iterator[Finding]:  # noqa: ARG001 (a s
     yield from _facts(said, frozenset(key(line.text) for line in lines[:HEAD_LINES] if len(line.text) <= LONGEST_META))
     removals = [removal(text, lines[i], STEP, found[i].rule, found[i].confidence) for i in found]
     yield from sorted([*removals, *cuts], key=lambda edit: edit.start)
+
+
+def _last_sentence(lines: list[Line], tail: dict[int, Found]) -> int:
+    """Place of the last line that stays and ends with a full stop, however short; -1 if there is none."""
+    return next((i for i in range(len(lines) - 1, -1, -1) if i not in tail and lines[i].text.endswith("。")), -1)
 
 
 _Judge = Callable[[list[Line], int], Found | None]
