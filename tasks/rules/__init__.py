@@ -31,11 +31,11 @@ def load(name: str) -> tuple[tuple[str, ...], ...]:
 def digest() -> str:
     """16 hex digits that name the rules: they change whenever the same bytes could come out as another text.
 
-    Covered are the rule tables, the language model, the source of everything that decodes, cleans and judges, and the
+    Covered are the rule tables, the language model, the source of everything that reads, decodes, cleans and judges, and the
     versions of the libraries whose tables take part.
     """
     tasks = _FOLDER.parent
-    files = [*_FOLDER.glob("*.txt"), *tasks.glob("language/*.npz"), *tasks.glob("*.py"), *tasks.glob("steps/*.py")]
+    files = [*_FOLDER.glob("*.txt"), *tasks.glob("language/*.npz"), *tasks.rglob("*.py")]
     state = hashlib.sha256()
     for path in sorted(files):
         state.update(path.relative_to(tasks).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
