@@ -31,8 +31,8 @@ def load(name: str) -> tuple[tuple[str, ...], ...]:
 def digest() -> str:
     """16 hex digits that name the rules: they change whenever the same bytes could come out as another text.
 
-    Covered are the rule tables, the language model, the source of everything that reads, decodes, cleans and judges, and the
-    versions of the libraries whose tables take part.
+    Covered are the rule tables, the language model, the source of everything that reads, decodes, cleans and judges,
+    and the versions of the libraries whose tables take part.
     """
     tasks = _FOLDER.parent
     files = [*_FOLDER.glob("*.txt"), *tasks.glob("language/*.npz"), *tasks.rglob("*.py")]
