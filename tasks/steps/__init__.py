@@ -6,9 +6,22 @@ punctuation comes after removals, which leave strays; script conversion is last,
 """
 
 from schemas.document import Step
-from tasks.steps import boilerplate, glosses, mojibake, punctuation, repeats, script, shift, spam, symbols, whitespace
+from tasks.steps import (
+    boilerplate,
+    glosses,
+    invisible,
+    mojibake,
+    punctuation,
+    repeats,
+    script,
+    shift,
+    spam,
+    symbols,
+    whitespace,
+)
 
 STEPS: dict[str, Step] = {
+    "invisible": invisible.find,
     "mojibake": mojibake.find,
     "shift": shift.find,
     "glosses": glosses.find,

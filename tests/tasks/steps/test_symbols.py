@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.config import CleanConfig
-from schemas.document import Context, Edit
+from schemas.document import Context, Edit, Step
 from tasks.rules import load
-from tasks.steps import symbols
+from tasks.steps import invisible, symbols
 from tasks.steps.edits import apply, revert
 
 CONTEXT = Context(CleanConfig())
@@ -15,21 +15,23 @@ TEXTS = st.text(
 )
 
 
-def edits_of(text: str) -> list[Edit]:
-    return [f for f in symbols.find(text, CONTEXT) if isinstance(f, Edit)]
+def edits_of(text: str, step: Step = symbols.find) -> list[Edit]:
+    return [f for f in step(text, CONTEXT) if isinstance(f, Edit)]
 
 
 @given(TEXTS)
 @settings(deadline=None)
 def test_edits_carry_out_and_revert(text: str) -> None:
-    edits = edits_of(text)
-    assert revert(apply(text, edits), edits) == text
+    for step in (invisible.find, symbols.find):
+        edits = edits_of(text, step)
+        assert revert(apply(text, edits), edits) == text
 
 
 @given(TEXTS)
 @settings(deadline=None)
 def test_no_letter_or_ideograph_goes(text: str) -> None:
-    assert not any(char.isalnum() for edit in edits_of(text) for char in edit.before)
+    edits = edits_of(text) + edits_of(text, invisible.find)
+    assert not any(char.isalnum() for edit in edits for char in edit.before)
 
 
 def test_neighbours_inside_a_word_attract_and_across_clauses_do_not() -> None:
@@ -45,7 +47,7 @@ def test_scattered_pictures_go_even_where_two_words_meet() -> None:
 
 def test_many_ideographic_variation_selectors_are_noise() -> None:
     text = "".join(char + "\U000e0100" for char in "中华人民共和国成立")
-    assert apply(text, edits_of(text)) == "中华人民共和国成立"
+    assert apply(text, edits_of(text, invisible.find)) == "中华人民共和国成立"
 
 
 def test_private_use_characters_sown_between_neighbours_go() -> None:
