@@ -310,6 +310,7 @@ def read_texts(path: Path) -> Iterator[str]:
 
     Raises:
         FileNotFoundError: if there is nothing to read; the message says what is looked for.
+        ValueError: if a file is no UTF-8, or a line of it no JSON object with a field `text`.
     """
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     files = [file for file in files if file.name.endswith((".txt", ".jsonl", ".jsonl.gz"))]
@@ -320,7 +321,15 @@ def read_texts(path: Path) -> Iterator[str]:
         if file.suffix == ".txt":
             yield from content.decode("utf-8").split("\n\n")
         else:
-            yield from (json.loads(line)["text"] for line in content.decode("utf-8").split("\n") if line)
+            yield from (_text_field(line, file) for line in content.decode("utf-8").split("\n") if line)
+
+
+def _text_field(line: str, file: Path) -> str:
+    found = json.loads(line)
+    if not isinstance(found, dict) or not isinstance(found.get("text"), str):
+        message = f"{file.name} has a line that is no object with a field 'text': {line[:60]}"
+        raise ValueError(message)  # noqa: TRY004 (the file is at fault, not the caller)
+    return str(found["text"])
 
 
 def script_of(text: str) -> str:
@@ -564,7 +573,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", type=Path, nargs="?", default=TEXTS, metavar="FOLDER-or-FILE")
     parser.add_argument("--documents", type=int, default=12, metavar="N", help="per kind (default: 12)")
-    parser.add_argument("--kinds", help="only kinds whose names contain one of these, separated by commas")
+    parser.add_argument("--kinds", help="one kind, or parts of names of kinds, separated by commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--examples", type=int, default=0, metavar="N", help="failures to show, per kind")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
@@ -573,13 +582,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--raise-floors", action="store_true", help="write floors, none lower than it was")
     parser.add_argument("--lower-floors", action="store_true", help="write floors, also lower ones")
     options = parser.parse_args()
+    if options.documents < 1 or options.workers < 1:
+        parser.error("--documents and --workers must be 1 or more")
     if (options.raise_floors or options.lower_floors) and not is_held(options):
         parser.error("floors are for the texts of the project with seed 0: leave FOLDER-or-FILE and --seed out")
     try:
         options.found = documents(options.texts, options.seed)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         parser.error(f"{options.texts}: {error}")
-    wanted = options.kinds.split(",") if options.kinds else [""]
+    names = options.kinds or ""
+    wanted = [names] if names in KINDS else names.split(",")
     options.chosen = [kind for kind in KINDS if any(part in kind for part in wanted)]
     if not options.chosen:
         parser.error(f"no kind of {options.kinds}; there are: {'; '.join(KINDS)}")
