@@ -5,9 +5,9 @@
 
 Clean documents of 300 to 2,000 characters are damaged by each model of `tasks/damage.py`, then cleaned by this project,
 by ftfy (with settings that leave Chinese signs alone), and by what one would write by hand in thirty lines. Without an
-argument the documents are those of `benchmarks/texts`. FOLDER holds `.txt` files (documents between blank lines) and
-`.jsonl` or `.jsonl.gz` files (a field `text`); documents are drawn with a fixed seed. Where it has no text in a
-script that a kind needs, the ones of `benchmarks/texts` are used.
+argument the documents are those of `benchmarks/texts`. FOLDER holds `.txt` files (documents between blank lines, or
+as many lines as fit) and `.jsonl` or `.jsonl.gz` files (a field `text`); documents are drawn with a fixed seed. Where
+it has no text in a script that a kind needs, the ones of `benchmarks/texts` are used.
 
 Printed per kind, and for each cleaner:
 
@@ -319,9 +319,21 @@ def read_texts(path: Path) -> Iterator[str]:
     for file in files:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
         if file.suffix == ".txt":
-            yield from content.decode("utf-8").split("\n\n")
+            yield from _blocks(content.decode("utf-8").replace("\r\n", "\n"))
         else:
             yield from (_text_field(line, file) for line in content.decode("utf-8").split("\n") if line)
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """What stands between blank lines; files that have none are cut at line ends, before 2,000 characters."""
+    for block in text.split("\n\n"):
+        lines: list[str] = []
+        for line in block.split("\n"):
+            if sum(map(len, lines)) + len(lines) + len(line) > 2000:
+                yield "\n".join(lines)
+                lines = []
+            lines.append(line)
+        yield "\n".join(lines)
 
 
 def _text_field(line: str, file: Path) -> str:
