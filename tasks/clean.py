@@ -25,23 +25,53 @@ def clean(text: str, config: CleanConfig) -> Cleaned:
     """
     stages: list[Stage] = []
     facts: dict[str, str] = {}
+    damage: list[Damage] = []
     for _ in range(MAX_PASSES):
-        before, damage = len(stages), list[Damage]()
+        before = len(stages)
         for name, step in _steps(config):
             findings = list(step(text, Context(config)))
-            edits = tuple(f for f in findings if isinstance(f, Edit))
-            damage += [f for f in findings if isinstance(f, Damage)]
             for fact in findings:
                 if isinstance(fact, Fact):
                     facts.setdefault(fact.field, fact.value)
+            damage = _merge(damage, [f for f in findings if isinstance(f, Damage)])
+            edits = tuple(f for f in findings if isinstance(f, Edit))
             if edits:
                 text = apply(text, edits)
+                damage = list(_move(damage, edits, text))
                 stages.append(Stage(name, edits))
         if len(stages) == before:
             break
     unsettled = {"unsettled"} if len(stages) > before else set[str]()
     tidy = {field: _tidy(value, config) for field, value in facts.items()}
     return Cleaned(text, tuple(stages), tidy, tuple(damage), tuple(sorted({d.kind for d in damage} | unsettled)))
+
+
+def _merge(known: list[Damage], found: list[Damage]) -> list[Damage]:
+    """Damage that is known and damage that was found, each place once, in order.
+
+    What an earlier pass found stays known: the glosses that told of a shift are gone by the next.
+    """
+    taken = {position for d in found for position in range(d.start, d.start + len(d.text))}
+    rest = (d for d in known if taken.isdisjoint(range(d.start, d.start + len(d.text))))
+    return sorted([*rest, *found], key=lambda d: d.start)
+
+
+def _move(damage: list[Damage], edits: tuple[Edit, ...], text: str) -> Iterator[Damage]:
+    """Damage where it stands in the edited text; what its own step repaired or an edit removed is damage no more."""
+    upcoming = 0
+    shift = 0
+    for d in damage:
+        start, end = d.start, d.start + len(d.text)
+        while upcoming < len(edits) and edits[upcoming].start + len(edits[upcoming].before) <= start:
+            shift += len(edits[upcoming].after) - len(edits[upcoming].before)
+            upcoming += 1
+        last = upcoming
+        while last < len(edits) and edits[last].start < end:
+            last += 1
+        inside = edits[upcoming:last]
+        moved = text[start + shift : end + shift + sum(len(e.after) - len(e.before) for e in inside)]
+        if moved and not any(e.step == d.step for e in inside):
+            yield d._replace(start=start + shift, text=moved)
 
 
 def _steps(config: CleanConfig) -> Iterator[tuple[str, Step]]:

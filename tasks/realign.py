@@ -7,7 +7,7 @@ bytes so far, scored by the language model; the run ends where an ASCII byte put
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import chain
 from operator import attrgetter
@@ -64,8 +64,8 @@ TRACELESS = "\0"
 class Table(NamedTuple):
     """What is known of the site's gloss table."""
 
-    glosses: Mapping[str, str]
-    """Glossed character → its gloss."""
+    glosses: frozenset[str]
+    """Characters that the site glosses."""
     certain: frozenset[str]
     """Characters that never stand without their gloss."""
 

@@ -25,6 +25,9 @@ VARIANT_SHARE = 0.4
 REPEAT_SHARE = 0.3
 """Odds that somebody who glossed a character glosses its next occurrence too (a guess, on the high side)."""
 
+LAWLESS = 0.2
+"""Evidence that a character takes away which is glossed less often than not (a guess: odds of 1.6 to 1)."""
+
 ENOUGH = 2.0
 """Evidence (decimal logarithm of the odds) from which on a document counts as mangled: 100 to 1."""
 
@@ -49,7 +52,7 @@ class Site(NamedTuple):
     table: dict[str, str]
     """Glossed character → its gloss, brackets and all."""
     certain: frozenset[str]
-    """Those of the table that are glossed at every occurrence."""
+    """Those of the table that are glossed at every occurrence: the law of the mangler."""
     misfits: tuple[Gloss, ...]
     """Glosses that do not belong to the character before them: traces of a shift."""
 
@@ -76,31 +79,37 @@ def read_site(text: str) -> Site | None:
     glosses = list(read_glosses(text))
     if not glosses:
         return None
-    counts: dict[str, Counter[str]] = {}
-    for gloss in glosses:
-        counts.setdefault(gloss.char, Counter())[gloss.reading] += 1
+    counts = Counter((gloss.char, gloss.reading) for gloss in glosses)
     occurrences = Counter(text)
-    table, certain = {}, set()
+    table: dict[str, str] = {}
+    lawful = set()
     for gloss in glosses:
-        char, glossed = gloss.char, counts[gloss.char][gloss.reading]
-        steady = gloss.fits or (glossed >= 3 and glossed == occurrences[char])
-        if char not in table and steady and _differs(char) and glossed * 2 >= occurrences[char]:
-            table[char] = gloss.text
-            if glossed == occurrences[char]:
-                certain.add(char)
-    misfits = [g for g in glosses if not g.fits and g.char not in table]
-    swallowed = list(read_swallowed(text))
-    by_hand = sum(1 for g in glosses if g.fits and g.char not in table)
-    if not _is_mangled(Counter(g.char for g in glosses if g.char in table), by_hand, len(swallowed)):
+        char, glossed = gloss.char, counts[gloss.char, gloss.reading]
+        # A reading that pypinyin lacks is one of the site's all the same if it never varies.
+        if _differs(char) and (gloss.fits or (glossed >= 3 and glossed == occurrences[char])):
+            table.setdefault(char, gloss.text)
+            if glossed * 2 >= occurrences[char]:
+                lawful.add(char)
+    misfits = [*(g for g in glosses if not g.fits and g.char not in table), *read_swallowed(text)]
+    by_hand = sum(g.fits and not _differs(g.char) for g in glosses)
+    evidence = Counter(g.char for g in glosses if g.char in lawful)
+    if not _is_mangled(
+        evidence, len(table) - len(lawful), by_hand, swallowed=any(g.text[0] not in "(（" for g in misfits)
+    ):
         return None
-    return Site(table, frozenset(certain), tuple(sorted(misfits + swallowed)))
+    certain = frozenset(char for char, n in evidence.items() if n == occurrences[char])
+    return Site(table, certain, tuple(sorted(misfits)))
 
 
-def _is_mangled(table: Counter[str], by_hand: int, swallowed: int) -> bool:
-    """Weigh glosses that keep the mangler's law against glosses that break it."""
-    repeats = table.total() - len(table)
-    evidence = -len(table) * math.log10(VARIANT_SHARE) - repeats * math.log10(REPEAT_SHARE) + 2 * min(swallowed, 1)
-    return len(table) >= 2 and evidence >= ENOUGH and by_hand * 10 <= table.total()
+def _is_mangled(lawful: Counter[str], lawless: int, by_hand: int, *, swallowed: bool) -> bool:
+    """Weigh glosses that keep the mangler's law against those that break it.
+
+    Once the odds are enough, all glosses behind characters that differ are the mangler's: bare occurrences come from
+    lines that were not mangled, and from shifts that were repaired.
+    """
+    repeats = lawful.total() - len(lawful)
+    evidence = -len(lawful) * math.log10(VARIANT_SHARE) - repeats * math.log10(REPEAT_SHARE) + 2 * swallowed
+    return len(lawful) >= 2 and evidence - lawless * LAWLESS >= ENOUGH and by_hand * 10 <= lawful.total()
 
 
 def _differs(char: str) -> bool:

@@ -134,7 +134,7 @@ def _accepted(text: str, misreading: Misreading, budget: _Budget, depth: int) ->
     if not repairs:
         return []
     repairs = [r for r in repairs if _is_possible(text, r, misreading)]
-    good = _good(repairs, misreading)
+    good = _good(repairs, misreading) or _scattered(text, repairs, misreading)
     accepted = [(misreading.rule, r) for r in good]
     if depth > 1:
         poor = (r for r in repairs if r not in good and len(r.after) >= LEAST_NESTED)
@@ -174,6 +174,16 @@ def _good(repairs: Sequence[Repair], misreading: Misreading) -> list[Repair]:
     if len(clear) < 2 and sum(len(r.after) for r in clear) < 6:
         return clear
     return [r for r in repairs if _is_clear(r, misreading) or _is_likely(r, misreading)]
+
+
+def _scattered(text: str, repairs: Sequence[Repair], misreading: Misreading) -> list[Repair]:
+    """Single characters between digits and signs that bear each other out: `6ÔÂ25ÈÕ14Ê±`."""
+    if misreading.read != "windows-1252":
+        return []
+    beside = (text[max(0, r.start - 1) : r.start] + text[r.end : r.end + 1] for r in repairs)
+    alone = [r for r, signs in zip(repairs, beside, strict=True) if not re.search("[A-Za-z]", signs)]
+    likely = [r for r in alone if r.gain >= 2 and r.quality >= LEAST_SCORE]
+    return likely if len(likely) >= 3 and len(likely) == len(repairs) else []
 
 
 def _is_kana(text: str) -> bool:

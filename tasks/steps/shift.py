@@ -8,8 +8,8 @@ exactly what was observed, if it reads better than what stands there, and if it 
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
-from itertools import islice, pairwise
+from functools import cache, lru_cache
+from itertools import count, islice, pairwise
 from typing import NamedTuple
 
 from schemas.document import Context, Damage, Edit
@@ -29,6 +29,9 @@ MOST_TOKENS = 1500
 
 MOST_LOOKS = 5000
 """Pairs of rare characters looked at in one document, for the same reason: news has one in 2,000 characters."""
+
+SURROUNDINGS = 48
+"""Characters on both sides of a run that take part: the context before it, what is ahead of its end."""
 
 AHEAD = 3
 """Characters behind a run that help to tell its hypotheses apart."""
@@ -74,7 +77,8 @@ def find(text: str, context: Context) -> Iterator[Edit | Damage]:  # noqa: ARG00
             end = found.start + len(found.before)
             yield found
         elif starts[0].rule == "misfit-gloss":
-            yield Damage("shift", "shift", position, text[position : position + 12].partition("\n")[0])
+            mark = starts[0].position
+            yield Damage("shift", "shift", mark, text[mark : _CLOSING.search(text, position).end()])  # type: ignore[union-attr]
 
 
 def _suspects(text: str, site: Site | None) -> list[tuple[int, list[Start]]]:
@@ -148,20 +152,47 @@ def _repair(text: str, starts: list[Start], site: Site | None, work: Iterator[in
 
 
 def _search(text: str, start: Start, site: Site | None, work: Iterator[int]) -> Edit | None:
+    """What stands behind a run, found in its surroundings alone: what was found once is not searched again."""
+    left = max(0, start.position - SURROUNDINGS)
+    around = text[left : start.position + LONGEST_RUN + SURROUNDINGS]
+    lossy = _KEPT.search(text) is None
+    edit, used = _solve(around, start._replace(position=start.position - left), _Frozen.of(site), lossy)
+    for _ in zip(range(used), work, strict=False):
+        pass
+    return edit and edit._replace(start=edit.start + left)
+
+
+class _Frozen(NamedTuple):
+    """A site that can be a key."""
+
+    glosses: tuple[tuple[str, str], ...] = ()
+    certain: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, site: Site | None) -> "_Frozen":
+        return cls(tuple(sorted(site.table.items())), site.certain) if site else cls()
+
+
+@lru_cache(maxsize=4096)
+def _solve(text: str, start: Start, site: _Frozen, lossy: bool) -> tuple[Edit | None, int]:
+    """The repair of a run, and how many tokens it took to find it (or that there is none)."""
     position = start.position
     before = text[position - 1 : position] if position else "\n"
     if start.pending is None and len(encode(before) or b"") != 2:
-        return None
+        return None, 1
+    used = count()
     traceless = text[position : position + 1] not in ("?", "\ufffd")
-    tokens = (token for token, _ in zip(_tokens(text, position, start, traceless=traceless), work, strict=False))
+    tokens = (token for token, _ in zip(_tokens(text, position, start, traceless=traceless), used, strict=False))
     begin = State(0.0, before, _context(text[:position]), start.pending)
-    table = Table(site.table, site.certain) if site else Table({}, frozenset())
-    for end, states in search(tokens, begin, table, lossy=not _KEPT.search(text)):
-        found = _accept(text, start, end, states, site)
+    glosses = dict(site.glosses)
+    for end, states in search(tokens, begin, Table(frozenset(glosses), site.certain), lossy=lossy):
+        found = _accept(text, start, end, states, glosses)
         if found:
-            return found
-    return None
+            return found, next(used)
+    return None, next(used)
 
+
+_CLOSING = re.compile("[)）]")
 
 _KEPT = re.compile("[\ue000-\ue765]")
 """Private-use characters that GBK's user-defined pairs became: where these are kept, none vanished."""
@@ -219,7 +250,7 @@ def _score(context: str, text: str) -> float:
     return sum(next_score(folded[i - 2 : i], folded[i]) for i in range(2, len(folded)))
 
 
-def _accept(text: str, start: Start, end: int, states: Iterable[State], site: Site | None) -> Edit | None:
+def _accept(text: str, start: Start, end: int, states: Iterable[State], glosses: dict[str, str]) -> Edit | None:
     """The best hypothesis, if it is proved, beats what stands there, and leaves the next best behind."""
     head, newline, _ = _without_glosses(f"{text[end : end + 8 * AHEAD]}\n")[:AHEAD].partition("\n")
     ahead = head + newline
@@ -232,32 +263,32 @@ def _accept(text: str, start: Start, end: int, states: Iterable[State], site: Si
     if total - as_is < least or confidence < LEAST_CONFIDENCE or repaired == observed:
         return None
     proved = _is_proved_trim if start.rule == "trimmed-byte" else _is_proved
-    if not proved(before, repaired, observed, site):
+    if not proved(before, repaired, observed, glosses):
         return None
     return Edit("shift", start.rule, start.position, observed, repaired, round(confidence, 3))
 
 
-def _is_proved(before: str, repaired: str, observed: str, site: Site | None) -> bool:
+def _is_proved(before: str, repaired: str, observed: str, glosses: dict[str, str]) -> bool:
     """Whether some decoder, and the table with the pairs that were struck here, makes of it what was observed."""
     text, goal = before + repaired, fold_width(before + observed)
-    table = _table(text.encode("gbk", errors="ignore"), before + observed, site)
+    table = _table(text.encode("gbk", errors="ignore"), before + observed, glosses)
     return any(fold_width(mangle(text, table, decoder)) == goal for decoder in _DECODERS)
 
 
-def _is_proved_trim(before: str, repaired: str, observed: str, site: Site | None) -> bool:  # noqa: ARG001
+def _is_proved_trim(before: str, repaired: str, observed: str, glosses: dict[str, str]) -> bool:  # noqa: ARG001
     """The same for a sentence without its first byte, which has to be all that a trim of A1 takes."""
     data = repaired.encode("gbk", errors="ignore")
     if data.lstrip(b"\xa1") != data[1:]:
         return False
-    table = _table(data, observed, site)
+    table = _table(data, observed, glosses)
     return any(
         fold_width(decode(insert_glosses(data[1:], table), decoder)) == fold_width(observed) for decoder in _DECODERS
     )
 
 
-def _table(data: bytes, observed: str, site: Site | None) -> dict[bytes, str]:
+def _table(data: bytes, observed: str, glosses: dict[str, str]) -> dict[bytes, str]:
     """The site's table in bytes, with the pairs of `data` that glosses in the observed run were put behind."""
-    table = {char.encode("gbk", errors="ignore"): gloss for char, gloss in (site.table if site else {}).items()}
+    table = {char.encode("gbk", errors="ignore"): gloss for char, gloss in glosses.items()}
     for gloss in _all_glosses(observed):
         for pair in map(bytes, pairwise(data)):
             char = decode_pair(pair) if min(pair) >= 0x40 else None

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from schemas.document import Context, Edit
-from tasks.steps.symbols import HAN, attraction
+from tasks.steps.invisible import HAN
+from tasks.steps.symbols import attraction
 
 _BLANK = "\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 """White space within a line: category Zs of Unicode 16.0, and the tab."""
