@@ -57,6 +57,14 @@ _MARGIN = {"著": -0.3, "藉": 0.0, "祇": 1.0, "瞭": 0.0}
 words of all kinds (`总书记著作`), which a model of pairs underrates; measured with `着` in clean Simplified text."""
 
 
+ASPECT = 1.05
+"""By how much (powers of ten) the model prefers 着 to 著 after a verb, at least. 0.97 is what pairs get that it has not
+seen: of 50 characters that end names of people and nouns two exceed it, by 0.04; verbs do, but for `_VERBS`."""
+
+_VERBS = "念吟唸抄摘研题播弹画阅览默仿拟参品审批评改教查签署订颁售销违据赞歌骂怨恨懂迷撕"
+"""Verbs of which that does not hold, and that can have a title after them; none that ends names (欧阳修)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One stage of a conversion."""
@@ -141,9 +149,16 @@ def _choose(before: str, char: str, after: str) -> str:
     if char not in _CHOICES:
         return char
     other = _CHOICES[char]
+    if char == "著" and after == "《" and _is_author(before):
+        return char
     stay = pair_score(before, char) + pair_score(char, after)
     change = pair_score(before, other) + pair_score(other, after)
     return char if stay - change > _MARGIN[char] else other
+
+
+def _is_author(before: str) -> bool:
+    """Whether a character ends a name or a noun: 許慎著《說文》, and 讀著《紅樓夢》."""
+    return before not in _VERBS and pair_score(before, "着") - pair_score(before, "著") < ASPECT
 
 
 def convert(text: str, wanted: Script) -> str:
