@@ -5,6 +5,7 @@ character of its codec is the same choice as in `tasks.mangler`, whose decoder o
 mojibake step is accepted only if these functions, applied to it, give what was observed.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
@@ -14,6 +15,16 @@ from tasks.mangler import decode as decode_gbk
 
 KEEPING = Decoder(Broken.MARK, Undefined.PRIVATE, "\ufffd")
 """A reader that keeps what it can: user-defined pairs become private-use characters (GB18030 does)."""
+
+
+_KANA, _USER_DEFINED = "\u3041-\u3096\u30a1-\u30fa", "\ue000-\ue864"
+
+GARBLED = re.compile(
+    f"(?:(?<![{_KANA}])[{_KANA}]{{1,100}}+(?=[{_USER_DEFINED}])"
+    f"|(?<![{_USER_DEFINED}])[{_USER_DEFINED}]{{1,100}}+(?=[{_KANA}]))[{_KANA}{_USER_DEFINED}]{{1,1000}}+"
+)
+"""Kana beside private-use characters that GB18030 shows for user-defined pairs: that is what Big5 read as GBK looks
+like, in which one character in six is of the former and one in three of the latter. No font's icons stand like that."""
 
 
 class Misreading(NamedTuple):

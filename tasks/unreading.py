@@ -38,7 +38,7 @@ SWITCH = -1.0
 WELL_WRITTEN = -4.0
 """Mean score of what needs no search for something better."""
 
-SURE = 0.9
+SURE = 0.95
 """Least share of the likelihood that the best of several characters must have to be written where bytes are lost."""
 
 FEW, SURE_OF_MANY = 64, 0.97
@@ -376,30 +376,42 @@ def _weighed(text: str, start: int, end: int, guess: str, confidence: float) -> 
 
 
 def _doubt(guess: str, options: Sequence[tuple[str, ...]], last: str, following: str) -> tuple[str, float]:
-    """U+FFFD for what bytes and model leave open; the confidence is that of the least sure choice that stays."""
-    out, confidence = "", 1.0
-    folded = [last, last, *map(_fold, guess), following]
-    for i, char in enumerate(guess):
-        odds = _odds(char, options[i], folded[i] + folded[i + 1], folded[i + 3])
-        sure = odds >= (SURE if len(options[i]) <= FEW else SURE_OF_MANY)
-        out += char if sure else "\ufffd"
-        confidence = min(confidence, odds) if sure else confidence
-    return out, confidence
+    """U+FFFD for what bytes and model leave open; the confidence is that of the least sure choice that stays.
+
+    Only what is sure speaks for its neighbours: two guesses would bear each other out (`规则` became `计划`), and one
+    that is not believed would still choose the next (`考古公园` became `考古\ufffd国`).
+    """
+    known = [last, last, *(_fold(c) if len(o) == 1 else "" for c, o in zip(guess, options, strict=True)), following]
+    confidence = 1.0
+    waiting = [i for i, o in enumerate(options) if len(o) > 1]
+    while waiting:
+        i = waiting.pop()
+        odds = 0.0 if known[i + 2] else _odds(guess[i], options[i], known[i : i + 2], known[i + 3])
+        if odds >= (SURE if len(options[i]) <= FEW else SURE_OF_MANY):
+            known[i + 2] = _fold(guess[i])
+            confidence = min(confidence, odds)
+            waiting += (n for n in (i - 1, i + 1, i + 2) if 0 <= n < len(guess))  # at most three times each
+    return "".join(c if k else "\ufffd" for c, k in zip(guess, known[2:], strict=False)), confidence
 
 
-def _odds(char: str, options: tuple[str, ...], context: str, following: str) -> float:
-    """Share of a character in the likelihood of all that could stand in its place, given its neighbours."""
-    if len(options) == 1:
-        return 1.0
+def _odds(char: str, options: tuple[str, ...], before: Sequence[str], following: str) -> float:
+    """Share of a character among all that could stand in its place, given its neighbours ("": not known)."""
 
     def weight(option: str) -> float:
         folded = _fold(option)
-        if folded == context[1] and not folded.isalnum():  # `。。`: news is full of it at the ends of lines
+        if folded == before[1] and not folded.isalnum():  # `。。`: news is full of it at the ends of lines
             return 0.0
-        score = next_score(context, folded) + next_score(context[1] + folded, following)
+        score = _after(before, folded) + (_after((before[1], folded), following) if following else 0.0)
         return float(10.0 ** (MODESTY * score))
 
     return weight(char) / max(sum(map(weight, options)), 1e-300)
+
+
+def _after(before: Sequence[str], folded: str) -> float:
+    """The model's score of a character after two, as many of them as are known."""
+    if all(before):
+        return next_score("".join(before), folded)
+    return pair_score(before[1] or "\ufffd", folded)
 
 
 def _is_proved(observed: str, guess: str, misreading: Misreading) -> bool:

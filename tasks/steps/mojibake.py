@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.document import Context, Damage, Edit, Finding
-from tasks.codecs import Misreading, has_utf8_structure
+from tasks.codecs import GARBLED, Misreading, has_utf8_structure
 from tasks.escapes import unescape
 from tasks.language import fold_width, mean_score, pair_score
 from tasks.latin import fix_latin, fix_signs
@@ -133,8 +133,10 @@ def _accepted(text: str, misreading: Misreading, budget: _Budget, depth: int) ->
                 repairs += (r._replace(start=left + r.start, end=left + r.end) for r in found)
     if not repairs:
         return []
-    repairs = [r for r in repairs if _is_possible(text, r, misreading)]
+    all_found, repairs = repairs, [r for r in repairs if _is_possible(text, r, misreading)]
     good = _good(repairs, misreading) or _scattered(text, repairs, misreading)
+    if misreading in (GBK_AS_BIG5, BIG5_AS_GBK):
+        good = _continued(text, all_found, good, misreading)
     accepted = [(misreading.rule, r) for r in good]
     if depth > 1:
         poor = (r for r in repairs if r not in good and len(r.after) >= LEAST_NESTED)
@@ -184,6 +186,24 @@ def _scattered(text: str, repairs: Sequence[Repair], misreading: Misreading) -> 
     alone = [r for r, signs in zip(repairs, beside, strict=True) if not re.search("[A-Za-z]", signs)]
     likely = [r for r in alone if r.gain >= 2 and r.quality >= LEAST_SCORE]
     return likely if len(likely) >= 3 and len(likely) == len(repairs) else []
+
+
+def _continued(text: str, found: Sequence[Repair], good: Sequence[Repair], misreading: Misreading) -> list[Repair]:
+    """Good repairs between GBK and Big5, with the likely ones beside them, kana or not: `さぱ` is 今天 there."""
+    chosen = {r.start for r in good}
+    for order in (found, found[::-1]):
+        last: Repair | None = None
+        for repair in order if good else ():
+            near = last is not None and _is_beside(text, *sorted((last, repair)))
+            if repair.start in chosen or (near and _is_likely(repair, misreading)):
+                chosen.add(repair.start)
+                last = repair
+    return [r for r in found if r.start in chosen]
+
+
+def _is_beside(text: str, left: Repair, right: Repair) -> bool:
+    """Whether no more than a number or a word stands between two repairs, on one line."""
+    return right.start - left.end <= NEAR and "\n" not in text[left.end : right.start]
 
 
 def _is_kana(text: str) -> bool:
@@ -281,21 +301,70 @@ def _groups(first: Sequence[Edit], second: Sequence[Edit]) -> Iterator[list[_Spa
 
 
 def _damage(text: str, edits: Sequence[Edit]) -> Iterator[Damage]:
-    """What is lost for good, outside the edits."""
+    """What is lost for good, outside the edits, and what is still garbled, in order."""
     repaired = [(e.start, e.start + len(e.before)) for e in edits]
+    found = [*_outside(_lost(text), repaired), *_outside(_garbled(text, edits), repaired)]
+    end = 0
+    for damage in sorted(found, key=lambda d: d.start):
+        if damage.start >= end:
+            yield damage
+            end = damage.start + len(damage.text)
+
+
+def _outside(found: Iterable[Damage], spans: Sequence[tuple[int, int]]) -> Iterator[Damage]:
+    """Those that overlap none of the spans; both are in order."""
     i = 0
+    for damage in found:
+        while i < len(spans) and spans[i][1] <= damage.start:
+            i += 1
+        if i == len(spans) or spans[i][0] >= damage.start + len(damage.text):
+            yield damage
+
+
+def _lost(text: str) -> Iterator[Damage]:
     end = 0
     for gate in _LOST_GATE.finditer(text):
         match = _LOST.match(text, gate.start()) if gate.start() >= end else None
-        if match is None:
-            continue
-        end = match.end()
-        while i < len(repaired) and repaired[i][1] <= match.start():
-            i += 1
-        if i < len(repaired) and repaired[i][0] < match.end():
-            continue
-        kind = "not-text" if match["memory"] else "mojibake" if match["sign"] else "lost-characters"
-        yield Damage(STEP, kind, match.start(), match.group())
+        if match is not None:
+            end = match.end()
+            kind = "not-text" if match["memory"] else "mojibake" if match["sign"] else "lost-characters"
+            yield Damage(STEP, kind, match.start(), match.group())
+
+
+def _garbled(text: str, edits: Sequence[Edit]) -> Iterator[Damage]:
+    """Garbled characters: kana with private use anywhere, and beside repairs what the same wrong reading shows."""
+    spans = [m.span() for m in GARBLED.finditer(text)] if _PRIVATE.search(text) else []
+    for misreading in (UTF8_AS_GBK, GBK_AS_BIG5, BIG5_AS_GBK):
+        for start, end in _beside(text, edits, misreading):
+            spans += (m.span() for m in _remains(misreading).finditer(text, start, end))
+    for start, end in sorted(spans):
+        yield Damage(STEP, "mojibake", start, text[start:end])
+
+
+def _beside(text: str, edits: Sequence[Edit], misreading: Misreading) -> Iterator[tuple[int, int]]:
+    """Stretches between edits, or an edit and the end of its line, on lines with repairs of one wrong reading."""
+    bounds = [(0, 0, False), *((e.start, e.start + len(e.before), misreading.rule in e.rule.split("+")) for e in edits)]
+    for (_, start, is_left), (end, _, is_right) in pairwise([*bounds, (len(text), len(text), False)]):
+        first, last = text.find("\n", start, end), text.rfind("\n", start, end)
+        if first < 0 and (is_left or is_right):
+            yield start, end
+        elif first >= 0:
+            if is_left:
+                yield start, first
+            if is_right:
+                yield last, end
+
+
+@cache
+def _remains(misreading: Misreading) -> re.Pattern[str]:
+    """What hardly stands in a damaged line for its own sake."""
+    if misreading == UTF8_AS_GBK:
+        rare = _rare(_row(range(0x81, 0xA1), range(0x40, 0xFF), "gb18030"))
+        return re.compile(f"{_gate(misreading).pattern}|[{rare}]{{1,1000}}+")
+    return re.compile("[\u3041-\u3096\u30a1-\u30fa\u3105-\u3129\ue000-\uf848]{1,1000}+")
+
+
+_PRIVATE = re.compile("[\ue000-\ue864]")
 
 
 def _regions(text: str, misreading: Misreading, budget: _Budget) -> Iterator[tuple[int, int]]:

@@ -13,6 +13,7 @@ from functools import cache
 from itertools import chain
 
 from schemas.document import Context, Damage, Edit, Finding
+from tasks.codecs import GARBLED
 from tasks.language import pair_score
 from tasks.scripts import simplify
 from tasks.steps.invisible import HAN, symbol_class
@@ -115,10 +116,13 @@ def _is_sown(text: str, places: list[re.Match[str]]) -> bool:
 def _find_private(text: str) -> Iterator[Finding]:
     """Private-use characters: noise, icons, or what only a font knows."""
     sown = _has_sown_private(text)
+    garbled = {i for m in GARBLED.finditer(text) for i in range(*m.span())}
     for match in re.finditer(f"[{_PRIVATE}]++", text):
         run, start = match[0], match.start()
         named = "".join(_of_gbk(char) for char in run)
-        if named != run:
+        if match.start() in garbled:
+            yield Damage("symbols", "mojibake", start, run)
+        elif named != run:
             yield Edit("symbols", "private-gbk", start, run, named)
         elif sown or _is_ornament(text[start - 1 : start] if start else "", text[match.end() : match.end() + 1]):
             yield Edit("symbols", "private-use", start, run, "", 0.9)
