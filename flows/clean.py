@@ -19,7 +19,7 @@ from tasks.clean_shard import clean_shards
 from tasks.documents import check_steps
 from tasks.parts import Counts
 from tasks.progress import tell
-from tasks.publish import DatasetError, DatasetLock, prepare, publish, run_folder
+from tasks.publish import DatasetError, DatasetLock, prepare, publish, refuse_to_empty, run_folder
 from tasks.read import SourceError, find_sources
 from tasks.shards import plan_shards
 from tasks.summary import Summary, as_markdown
@@ -30,7 +30,7 @@ def clean_corpus(config: RunConfig) -> State[Summary]:
     """Clean sources into a dataset, published as one snapshot, or not at all.
 
     Ends as `CompletedWithRejects` where documents were unreadable, failed or crashed; as `Failed`, with the dataset as
-    it was, where there is nothing to read or the dataset can't be written.
+    it was, where there is nothing to read, the dataset can't be written, or it has documents and the run kept none.
     """
     started = time.monotonic()
     logger = get_run_logger()
@@ -45,6 +45,7 @@ def clean_corpus(config: RunConfig) -> State[Summary]:
                 prepare(config.out)
                 tell("found", len(sources))
                 parts = clean_shards(shards, run, run_folder(config.out, run.run_id), config)
+                refuse_to_empty(config.out, parts)
                 tell("publishing")
                 snapshot = publish(config.out, parts, run_row(run, list(config.sources)))
     except (SourceError, DatasetError, OSError, ValueError) as error:

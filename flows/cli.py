@@ -76,6 +76,9 @@ def clean(sources: tuple[str, ...], out: Path | None, workers: int | None, verbo
 
     SOURCE is a file, a folder (with all that is in it), a quoted pattern such as 'crawl/**/*.txt', or - for standard
     input. A document that can't be cleaned goes to the table `rejected`, with the reason.
+
+    A run replaces the tables of the dataset in --out with its own (`runs` gets a row more). If it keeps no document,
+    and the dataset has some, nothing is published.
     """
     config = run_config({"sources": [_argument(name) for name in sources], "out": out, "workers": workers}, **how)
     from flows.running import run_in_terminal
@@ -99,7 +102,7 @@ def explain(file: str, everything: bool, **how: Any) -> None:
     _die_of_broken_pipes()
     with tempfile.TemporaryDirectory() as spool:
         for source in _find([file], spool):
-            terminal.explain(console, str(source.path), clean_document(source, config), everything=everything)
+            terminal.explain(console, _name(source), clean_document(source, config), everything=everything)
 
 
 @main.command()
@@ -118,7 +121,7 @@ def check(files: tuple[str, ...], **how: Any) -> None:
             outcome = clean_document(source, config)
             if outcome.rejection or (outcome.cleaned and outcome.cleaned.stages):
                 n_changed += 1
-                click.echo(f"{terminal.visible(str(source.path))}: {terminal.verdict(outcome)}")
+                click.echo(f"{terminal.visible(_name(source))}: {terminal.verdict(outcome)}")
     sys.exit(min(n_changed, 1))
 
 
@@ -241,6 +244,11 @@ def _find(names: Iterable[str], spool: str) -> "list[Source]":
         return find_sources(names, NO_DATASET, Path(spool))
     except SourceError as error:
         raise InputError(str(error)) from error
+
+
+def _name(source: "Source") -> str:
+    """What the user calls it: standard input is kept in a temporary file."""
+    return "standard input" if source.uri.startswith("stdin:") else str(source.path)
 
 
 def _die_of_broken_pipes() -> None:

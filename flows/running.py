@@ -20,6 +20,7 @@ from schemas.config import RunConfig
 from tasks import summary as summaries
 from tasks.progress import Watch, watcher
 from tasks.read import STDIN, SourceError, expand, nothing_found
+from tasks.snapshots import NoDatasetError
 from tasks.summary import Summary
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _conclude(state: "State[Any]", console: Console) -> int:
     """Print what came of the run."""
     result: Any = state.result(raise_on_failure=False)
     if not isinstance(result, Summary):
-        code = WRONG_USE if isinstance(result, SourceError) else RUN_FAILED
+        code = WRONG_USE if isinstance(result, SourceError | NoDatasetError) else RUN_FAILED
         return _fail(console, "\n".join([str(result), *getattr(result, "__notes__", [])]), code)
     output = Console(highlight=False)
     output.print(f"[bold]{result.sentence}[/bold]", soft_wrap=True)

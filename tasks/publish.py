@@ -5,6 +5,7 @@ The protocol, and why it is this one: docs/adr/0001-publishing.md. A run does
     with DatasetLock(out):
         prepare(out)
         parts = [...]  # write_parts(outcomes, run, run_folder(out, run.run_id)), in worker processes
+        refuse_to_empty(out, parts)
         publish(out, parts, run_row(run, sources))
 """
 
@@ -30,6 +31,7 @@ from schemas.dataset import RUNS, SCHEMA_VERSION, TABLES
 from tasks.parts import Counts, Part, PartWriter, sync, write_parts
 from tasks.snapshots import (
     DatasetError,
+    NoDatasetError,
     Snapshot,
     StoredPart,
     manifest_path,
@@ -46,10 +48,12 @@ __all__ = [
     "DatasetBusyError",
     "DatasetError",
     "DatasetLock",
+    "NoDatasetError",
     "Part",
     "Snapshot",
     "prepare",
     "publish",
+    "refuse_to_empty",
     "run_folder",
     "write_parts",
 ]
@@ -85,7 +89,10 @@ class DatasetLock:
     def __enter__(self) -> Self:
         _make_store(self._out)
         path = store(self._out) / "lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise _not_writable(self._out, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -126,13 +133,34 @@ def prepare(out: Path) -> None:
     _make_store(out)
     _check_writable(out)
     _refuse_strays(out)
-    _clear(store(out) / "tmp")
-    (store(out) / "tmp").mkdir()
     snapshot = newest(out)
     if snapshot:
         _refuse_damage(out, snapshot)
-        _show(out, snapshot)
-    _vacuum(out)
+    try:
+        _clear(store(out) / "tmp")
+        (store(out) / "tmp").mkdir()
+        if snapshot:
+            _show(out, snapshot)
+        _vacuum(out)
+    except OSError as error:
+        raise _not_writable(out, error) from error
+
+
+def refuse_to_empty(out: Path, parts: Iterable[Part]) -> None:
+    """Keep a run that kept no document from replacing a dataset that has some: a mistake upstream, far more likely.
+
+    Raises:
+        DatasetError: if so. Says why the documents were rejected.
+    """
+    last = newest(out)
+    counts = sum((part.counts for part in parts), Counts())
+    if counts.clean or not last or not last.rows("clean"):
+        return
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in counts.rejected.most_common())
+    raise DatasetError(
+        f"no document was kept ({reasons}), and {out} holds {last.rows('clean'):,} clean documents, "
+        "which publishing would replace: it is as it was. Check the sources, or give another folder"
+    )
 
 
 def run_folder(out: Path, run_id: str) -> Path:
@@ -196,18 +224,19 @@ def _make_store(out: Path) -> None:
 
 def _not_writable(out: Path, error: OSError) -> DatasetError:
     return DatasetError(
-        f"{out} can't be written to ({error.strerror or error}). Change its permissions, or give another folder"
+        f"{error.filename or out} can't be written to ({error.strerror or error}). "
+        f"Change the permissions or attributes of {out} and what is in it, or give another folder"
     )
 
 
 def _refuse_other_folders(out: Path) -> None:
     if out.exists() and not out.is_dir():
-        raise DatasetError(f"{out} is a file. A dataset is a folder: give another name")
+        raise NoDatasetError(f"{out} is a file. A dataset is a folder: give another name")
     there = sorted(_visible(out)) if out.exists() else []
     ours = store(out).is_dir() and _visible(store(out)) <= _STORE_NAMES
     if there and not ours:
         names = ", ".join(there[:3]) + (", …" if len(there) > 3 else "")
-        raise DatasetError(f"{out} is neither empty nor a dataset of qingyuan: it holds {names}. Give another folder")
+        raise NoDatasetError(f"{out} is neither empty nor a dataset of qingyuan: it holds {names}. Give another folder")
 
 
 def _visible(folder: Path) -> set[str]:

@@ -21,6 +21,10 @@ class DatasetError(Exception):
     """A dataset folder can't be used as asked; the message says why, and what to do."""
 
 
+class NoDatasetError(DatasetError):
+    """What was named as the folder of a dataset is something else: nothing was done to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredPart:
     """A part of a snapshot."""

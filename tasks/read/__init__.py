@@ -93,7 +93,7 @@ def expand(name: str, out: Path) -> Iterator[_Found]:
         raise SourceError(_missing(path))
     for match in matches:
         if not _within(os.path.realpath(match), real_out):
-            yield from _files_at(match, real_out)
+            yield from _files_at(match, real_out, matched=True)
 
 
 def _matches(pattern: Path) -> Iterator[Path]:
@@ -135,8 +135,8 @@ def _preference(found: _Found) -> tuple[bool, str]:
     return str(found.path) != found.real, str(found.path)
 
 
-def _files_at(path: Path, real_out: str) -> Iterator[_Found]:
-    """A file itself, or the files in a folder."""
+def _files_at(path: Path, real_out: str, *, matched: bool = False) -> Iterator[_Found]:
+    """A file itself, or the files in a folder. Pipes that a pattern matched stay, as those in folders do."""
     path = _absolute(path)
     try:
         state = path.stat()
@@ -144,7 +144,7 @@ def _files_at(path: Path, real_out: str) -> Iterator[_Found]:
         raise SourceError(f"cannot read {path}: {error.strerror}. Check the link or its permissions.") from error
     if stat.S_ISDIR(state.st_mode):
         yield from _walk(path, real_out)
-    elif stat.S_ISREG(state.st_mode):
+    elif stat.S_ISREG(state.st_mode) or matched:
         yield _Found(path, os.path.realpath(path), state.st_size)
     else:
         raise SourceError(f"{path} is neither a file nor a folder. To read a pipe or a device: < {path} and source -")
@@ -167,7 +167,7 @@ def _walk(top: Path, real_out: str) -> Iterator[_Found]:
         for entry in _entries(folder):
             if _is_folder(entry):
                 (queue.append if entry.is_symlink() else queue.appendleft)(entry.path)
-            elif (found := _as_file(entry, real)) and not _within(found.real, real_out):
+            elif not _within((found := _as_file(entry, real)).real, real_out):
                 yield found
 
 
@@ -189,15 +189,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _as_file(entry: os.DirEntry[str], real_folder: str) -> _Found | None:
-    """None for pipes, sockets and devices. A link to nowhere stays: it ends as an `unreadable` row."""
+def _as_file(entry: os.DirEntry[str], real_folder: str) -> _Found:
+    """Pipes, sockets, devices and links to nowhere stay: they end as `unreadable` rows (`tasks.read.text`)."""
     path = Path(entry.path)
     real = os.path.realpath(path) if entry.is_symlink() else str(Path(real_folder, entry.name))
     try:
         state = entry.stat()
     except OSError:
         return _Found(path, real, 0)
-    return _Found(path, real, state.st_size) if stat.S_ISREG(state.st_mode) else None
+    return _Found(path, real, state.st_size if stat.S_ISREG(state.st_mode) else 0)
 
 
 def _spool_stdin(spool: Path) -> Source:

@@ -133,6 +133,9 @@ class TestExplainAndCheck:
     def test_standard_input_is_a_document(self) -> None:
         result = CliRunner().invoke(main, ["check", "-"], input=SEED.read_bytes())
         assert result.exit_code == 1
+        assert result.output.startswith("standard input: would be kept")
+        explained = CliRunner().invoke(main, ["explain", "-"], input=SEED.read_bytes())
+        assert explained.output.startswith("standard input\n")
 
     @pytest.mark.parametrize("code", ["import tasks.steps, tasks.documents", "import flows.cli, tasks.shards"])
     def test_cleaning_a_document_loads_neither_prefect_nor_pandas(self, code: str) -> None:
@@ -217,6 +220,7 @@ class TestClean:
             "binary": "not-text",
             "line": "too-large",
             "loop": "unreadable",
+            "pipe": "unreadable",
         }
         clean = pd.read_parquet(hostile / "out" / "clean")
         assert [Path(uri).name for uri in clean.source_uri] == ["also%20good.txt", "escape%1B%5B31m", "good.txt", "nul"]
@@ -229,15 +233,15 @@ class TestClean:
     def test_the_summary_has_figures_and_says_how_to_open_it(
         self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
     ) -> None:
-        assert "11 documents: 4 clean, 7 rejected (crashed 2, " in cleaned.stdout
+        assert "12 documents: 4 clean, 8 rejected (crashed 2, " in cleaned.stdout
         assert re.search(r"rejected: too-large +1\n", cleaned.stdout)
         assert f"pd.read_parquet('{hostile}/out/clean')" in cleaned.stdout
         assert f"FROM '{hostile}/out/clean/*.parquet'" in cleaned.stdout
 
     def test_without_a_terminal_there_are_plain_lines(self, cleaned: "subprocess.CompletedProcess[str]") -> None:
         first, *between, last = cleaned.stderr.splitlines()
-        assert (first, last) == ("cleaning 0 of 11 documents", "publishing 11 of 11 documents")
-        assert all(re.fullmatch(r"cleaned \d+ of 11 documents", line) for line in between)
+        assert (first, last) == ("cleaning 0 of 12 documents", "publishing 12 of 12 documents")
+        assert all(re.fullmatch(r"cleaned \d+ of 12 documents", line) for line in between)
 
     def test_revert_gives_the_text_as_it_was_and_harmless_on_a_terminal(
         self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
@@ -255,7 +259,7 @@ class TestClean:
 
     def test_verify_finds_damage(self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]") -> None:
         assert cleaned.returncode == 3
-        assert call("verify", hostile / "out").output.endswith("11 documents, all well\n")
+        assert call("verify", hostile / "out").output.endswith("12 documents, all well\n")
         part = min((hostile / "out" / "clean").iterdir())
         content = part.read_bytes()
         part.write_bytes(content[:-1] + b"x")
@@ -263,6 +267,25 @@ class TestClean:
         part.write_bytes(content)
         assert result.exit_code == 1
         assert "problem" in result.output
+
+    def test_an_empty_input_does_not_replace_the_dataset(
+        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
+    ) -> None:
+        assert cleaned.returncode == 3
+        command = [*QINGYUAN, "clean", "-", "--out", "out"]
+        env = environment(hostile)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, input="", cwd=hostile, env=env)
+        assert done.returncode == 4
+        assert "no document was kept (empty 1), and out holds 4 clean documents" in done.stderr
+        assert verify(hostile / "out").snapshot == 1
+
+    def test_a_file_for_a_dataset_is_wrong_use(self, tmp_path: Path) -> None:
+        (tmp_path / "out").write_text("x")
+        command = [*QINGYUAN, "clean", str(SEED), "--out", "out"]
+        env = environment(tmp_path)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=env)
+        assert (done.returncode, (tmp_path / "out").read_text()) == (2, "x")
+        assert done.stderr.endswith("Error: out is a file. A dataset is a folder: give another name\n")
 
     def test_an_interrupted_run_leaves_the_dataset_and_no_processes(
         self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"

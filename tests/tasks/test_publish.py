@@ -23,9 +23,11 @@ from tasks.publish import (
     DatasetBusyError,
     DatasetError,
     DatasetLock,
+    NoDatasetError,
     Snapshot,
     prepare,
     publish,
+    refuse_to_empty,
     run_folder,
     write_parts,
 )
@@ -171,18 +173,18 @@ def test_what_a_dead_run_left_is_cleared(out: Path) -> None:
     assert not (out / "_store" / "objects" / ("0" * 64)).exists()
 
 
-def refused(out: Path, *, match: str) -> None:
+def refused(out: Path, *, match: str, named_wrong: bool = False) -> None:
     """Neither lock nor prepare goes on, and both leave everything as it was."""
     before = sorted(out.rglob("*")) if out.is_dir() else out.read_bytes()
     for attempt in (prepare, lambda folder: DatasetLock(folder).__enter__()):
-        with pytest.raises(DatasetError, match=match):
+        with pytest.raises(NoDatasetError if named_wrong else DatasetError, match=match):
             attempt(out)
     assert (sorted(out.rglob("*")) if out.is_dir() else out.read_bytes()) == before
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_text("x")
-    refused(tmp_path, match=r"neither empty nor a dataset.*holiday\.jpg")
+    refused(tmp_path, match=r"neither empty nor a dataset.*holiday\.jpg", named_wrong=True)
     (tmp_path / "_store").mkdir()
     (tmp_path / "_store" / "shop.db").write_text("x")
     refused(tmp_path, match="neither empty nor a dataset")
@@ -190,7 +192,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("x")
-    refused(tmp_path / "out", match="is a file")
+    refused(tmp_path / "out", match="is a file", named_wrong=True)
 
 
 def test_hidden_files_do_not_make_a_folder_someone_elses(tmp_path: Path, run: Run) -> None:
@@ -225,6 +227,40 @@ def test_a_folder_that_takes_no_files_is_refused(
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(DatasetError, match=match):
         prepare(out)
+
+
+def test_a_lock_that_cannot_be_opened_is_told(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, *_: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(DatasetError, match=r"_store/lock can't be written to \(Operation not permitted\)\. Change"):
+        DatasetLock(out).__enter__()
+
+
+def test_what_a_dead_run_left_and_cannot_be_cleared_is_told(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+
+    monkeypatch.setattr(module, "_clear", fail)
+    with pytest.raises(DatasetError, match=r"_store/tmp can't be written to \(Operation not permitted\)\. Change"):
+        prepare(out)
+
+
+def test_a_run_that_kept_nothing_may_come_first_and_not_after_one_that_did(
+    tmp_path: Path, outcomes: list[Outcome], run: Run, later_run: Run
+) -> None:
+    kept = [outcome for outcome in outcomes if not outcome.rejection]
+    rejected = [outcome for outcome in outcomes if outcome.rejection]
+    none = write_parts(rejected, run, tmp_path / "none")
+    some = write_parts(kept, run, tmp_path / "some")
+    refuse_to_empty(tmp_path / "out", none)
+    publish_run(tmp_path / "out", run, rejected)
+    refuse_to_empty(tmp_path / "out", none)
+    publish_run(tmp_path / "out", later_run, kept)
+    refuse_to_empty(tmp_path / "out", some)
+    with pytest.raises(DatasetError, match=rf"no document was kept \(.* holds {len(kept)} clean"):
+        refuse_to_empty(tmp_path / "out", none)
 
 
 def test_a_file_system_without_hard_links_is_refused(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,9 +90,10 @@ def test_links_that_lead_nowhere_stay_to_be_recorded(folder: Path) -> None:
     assert names(folder, folder / "in") == ["in/b.txt", "in/dangling", "in/deep/a.txt", "in/loop"]
 
 
-def test_pipes_are_skipped_in_folders_and_refused_by_name(folder: Path) -> None:
+def test_pipes_in_folders_stay_to_be_recorded_and_are_refused_by_name(folder: Path) -> None:
     os.mkfifo(folder / "in" / "pipe")
-    assert names(folder, folder / "in") == ["in/b.txt", "in/deep/a.txt"]
+    assert names(folder, folder / "in") == ["in/b.txt", "in/deep/a.txt", "in/pipe"]
+    assert names(folder, folder / "in" / "p*") == ["in/pipe"]
     with pytest.raises(SourceError, match="neither a file nor a folder"):
         find(folder, str(folder / "in" / "pipe"))
 

@@ -1,4 +1,6 @@
 import hashlib
+import os
+import socket
 import tracemalloc
 from pathlib import Path
 
@@ -31,6 +33,23 @@ def test_a_loop_of_links_is_unreadable(tmp_path: Path) -> None:
     _, raw = read_text(source(tmp_path / "loop"), 10)
     assert isinstance(raw, Rejection)
     assert raw.reason == Reason.UNREADABLE
+
+
+def test_what_is_no_file_is_unreadable_and_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(tmp_path / "socket"))  # the path of a socket has 107 bytes at most
+    for path, kind in [
+        (tmp_path / "pipe", "a named pipe"),
+        (tmp_path / "link", "a named pipe"),
+        (tmp_path / "socket", "a socket"),
+        (Path("/dev/zero"), "a device"),
+    ]:
+        origin, raw = read_text(source(path), 10)  # opening the pipe would wait for ever
+        assert isinstance(raw, Rejection)
+        assert (raw.reason, origin.sha256) == (Reason.UNREADABLE, "")
+        assert raw.detail.startswith(f"This is {kind} and no file. It was not opened")
 
 
 def test_a_line_of_200_megabytes_is_hashed_and_not_loaded(tmp_path: Path) -> None:
