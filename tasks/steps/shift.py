@@ -13,7 +13,7 @@ from itertools import count, islice, pairwise
 from typing import NamedTuple
 
 from schemas.document import Context, Damage, Edit
-from tasks.language import fold_width, next_score, pair_score
+from tasks.language import fold_width, next_score, pair_score, score
 from tasks.mangler import Broken, Decoder, Undefined, decode, decode_pair, encode, insert_glosses, mangle
 from tasks.realign import TRACELESS, State, Table, Token, reads, search
 from tasks.scripts import simplify
@@ -32,6 +32,13 @@ MOST_LOOKS = 5000
 
 SURROUNDINGS = 48
 """Characters on both sides of a run that take part: the context before it, what is ahead of its end."""
+
+LONGEST_TRIMMED = 10
+"""Characters before a trace (a misfit gloss, a single letter) among which the start of a trimmed sentence is looked
+for."""
+
+LOSSLESS = 3.0
+"""Added for a trimmed run that is explained without vanished pairs, which could explain nearly anything."""
 
 AHEAD = 3
 """Characters behind a run that help to tell its hypotheses apart."""
@@ -86,11 +93,18 @@ def _suspects(text: str, site: Site | None) -> list[tuple[int, list[Start]]]:
     places: dict[int, list[Start]] = {}
     for gloss in site.misfits if site else ():
         marked = text[gloss.start - 1 : gloss.start] in ("?", "\ufffd")
-        places[gloss.start] = [Start(gloss.start - marked, "misfit-gloss")]
+        trimmed = _trimmed_starts(text, gloss.start - 1, LONGEST_TRIMMED)
+        places[gloss.start] = [Start(gloss.start - marked, "misfit-gloss"), *trimmed]
     for match in islice(_rare().finditer(text), MOST_LOOKS):
-        starts = list(_trimmed_starts(text, match.start()))
-        if starts:
-            places.setdefault(match.start(), starts)
+        starts = _trimmed_starts(text, match.start(), 4)
+        implausible = [s for s in starts if _is_implausible(text[s.position : s.position + 8])]
+        if implausible:
+            places.setdefault(match.start(), implausible)
+    for match in islice(_LETTER.finditer(text), MOST_LOOKS):
+        starts = _trimmed_starts(text, match.start() - 1, LONGEST_TRIMMED)
+        likely = [s for s in starts if _direct_gain(text, s.position, match.end()) >= LEAST_GAIN]
+        if likely:
+            places.setdefault(likely[-1].position, likely)
     return sorted(places.items())
 
 
@@ -112,13 +126,13 @@ def _is_rare(char: str) -> bool:
         return True
 
 
-def _trimmed_starts(text: str, position: int) -> Iterator[Start]:
+def _trimmed_starts(text: str, position: int, reach: int) -> Iterator[Start]:
     """Where a sentence may begin whose first byte, A1, was trimmed: what leads its first character is a sign's rest."""
-    for start in range(position, max(position - 4, -1), -1):
+    for start in range(position, max(position - reach, -1), -1):
         if text[start] == "\n":
             return
         data = _bytes_of_trimmed(text[start])
-        if len(data) == 2 and data[0] in _SECOND_BYTES_OF_SIGNS and _is_implausible(text[start : start + 8]):
+        if len(data) == 2 and data[0] in _SECOND_BYTES_OF_SIGNS:
             yield Start(start, "trimmed-byte", frozenset((0xA1,)))
 
 
@@ -129,6 +143,24 @@ def _is_implausible(window: str) -> bool:
         return False
     folded = fold_width(simplify(run[0]))
     return sum(pair_score(a, b) for a, b in pairwise(folded)) < IMPLAUSIBLE * (len(folded) - 1)
+
+
+_LETTER = re.compile("(?<=[\u3400-\u9fff])[A-Za-z](?![A-Za-z0-9])")
+"""A single letter behind an ideograph: the second byte of a Traditional character that a shifted run ended with, or a
+letter (`维生素C`, `A股`)."""
+
+
+def _direct_gain(text: str, start: int, end: int) -> float:
+    """How much better a run reads with the byte A1 before it, if all of its bytes are there."""
+    data = b"\xa1" + b"".join(map(_bytes_of_trimmed, text[start:end]))
+    try:
+        repaired = data.decode("gbk")
+    except UnicodeDecodeError:
+        return 0.0
+    if simplify(repaired[-1]) == repaired[-1]:
+        return 0.0
+    before, ahead = text[start - 1 : start] or "\n", text[end : end + 2]
+    return score(repaired + ahead, before) - score(text[start:end] + ahead, before)
 
 
 _RUN = re.compile(r"[!]?[^\x00-\x7f]{4,}")
@@ -145,21 +177,36 @@ def _bytes_of_trimmed(char: str) -> bytes:
     return encode(fold_width(char)) or b""
 
 
+class _Repair(NamedTuple):
+    edit: Edit | None
+    gain: float
+    """Decimal logarithms by which it reads better than what stands there."""
+
+
+_NONE = _Repair(None, 0.0)
+
+
 def _repair(text: str, starts: list[Start], site: Site | None, work: Iterator[int]) -> Edit | None:
     """The most convincing of the searches from these starts."""
     found = (_search(text, start, site, work) for start in starts)
-    return max((edit for edit in found if edit), key=lambda e: e.confidence, default=None)
+    return max(found, key=lambda r: r.gain, default=_NONE).edit
 
 
-def _search(text: str, start: Start, site: Site | None, work: Iterator[int]) -> Edit | None:
+def _search(text: str, start: Start, site: Site | None, work: Iterator[int]) -> _Repair:
     """What stands behind a run, found in its surroundings alone: what was found once is not searched again."""
     left = max(0, start.position - SURROUNDINGS)
     around = text[left : start.position + LONGEST_RUN + SURROUNDINGS]
-    lossy = _KEPT.search(text) is None
-    edit, used = _solve(around, start._replace(position=start.position - left), _Frozen.of(site), lossy)
-    for _ in zip(range(used), work, strict=False):
-        pass
-    return edit and edit._replace(start=edit.start + left)
+    may_lose = _KEPT.search(text) is None
+    trials = {False, may_lose} if start.rule == "trimmed-byte" else {may_lose}
+    best = _NONE
+    for lossy in sorted(trials):
+        repair, used = _solve(around, start._replace(position=start.position - left), _Frozen.of(site), lossy)
+        for _ in zip(range(used), work, strict=False):
+            pass
+        gain = repair.gain + (0.0 if lossy else LOSSLESS)
+        if repair.edit and gain > best.gain:
+            best = _Repair(repair.edit._replace(start=repair.edit.start + left), gain)
+    return best
 
 
 class _Frozen(NamedTuple):
@@ -174,12 +221,12 @@ class _Frozen(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _solve(text: str, start: Start, site: _Frozen, lossy: bool) -> tuple[Edit | None, int]:
+def _solve(text: str, start: Start, site: _Frozen, lossy: bool) -> tuple[_Repair, int]:
     """The repair of a run, and how many tokens it took to find it (or that there is none)."""
     position = start.position
     before = text[position - 1 : position] if position else "\n"
     if start.pending is None and len(encode(before) or b"") != 2:
-        return None, 1
+        return _NONE, 1
     used = count()
     traceless = text[position : position + 1] not in ("?", "\ufffd")
     tokens = (token for token, _ in zip(_tokens(text, position, start, traceless=traceless), used, strict=False))
@@ -189,7 +236,7 @@ def _solve(text: str, start: Start, site: _Frozen, lossy: bool) -> tuple[Edit | 
         found = _accept(text, start, end, states, glosses)
         if found:
             return found, next(used)
-    return None, next(used)
+    return _NONE, next(used)
 
 
 _CLOSING = re.compile("[)）]")
@@ -250,7 +297,7 @@ def _score(context: str, text: str) -> float:
     return sum(next_score(folded[i - 2 : i], folded[i]) for i in range(2, len(folded)))
 
 
-def _accept(text: str, start: Start, end: int, states: Iterable[State], glosses: dict[str, str]) -> Edit | None:
+def _accept(text: str, start: Start, end: int, states: Iterable[State], glosses: dict[str, str]) -> _Repair | None:
     """The best hypothesis, if it is proved, beats what stands there, and leaves the next best behind."""
     head, newline, _ = _without_glosses(f"{text[end : end + 8 * AHEAD]}\n")[:AHEAD].partition("\n")
     ahead = head + newline
@@ -258,14 +305,14 @@ def _accept(text: str, start: Start, end: int, states: Iterable[State], glosses:
     total, repaired = ranked[0]
     before, observed = text[max(start.position - 1, 0) : start.position], text[start.position : end]
     as_is = _score(_context(text[: start.position]), _without_glosses(observed) + ahead)
-    confidence = 1 / (1 + sum(10 ** (score - total) for score, rival in ranked[1:] if rival != repaired))
-    least = LEAST_GAIN if start.rule == "trimmed-byte" else 0.0
+    confidence = 1 / (1 + sum(10 ** (other - total) for other, rival in ranked[1:] if rival != repaired))
+    least = LEAST_GAIN if start.rule == "trimmed-byte" and not _all_glosses(observed) else 0.0
     if total - as_is < least or confidence < LEAST_CONFIDENCE or repaired == observed:
         return None
     proved = _is_proved_trim if start.rule == "trimmed-byte" else _is_proved
     if not proved(before, repaired, observed, glosses):
         return None
-    return Edit("shift", start.rule, start.position, observed, repaired, round(confidence, 3))
+    return _Repair(Edit("shift", start.rule, start.position, observed, repaired, round(confidence, 3)), total - as_is)
 
 
 def _is_proved(before: str, repaired: str, observed: str, glosses: dict[str, str]) -> bool:

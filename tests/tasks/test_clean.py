@@ -98,8 +98,8 @@ def test_damage_that_an_early_pass_found_stays_known() -> None:
 
 def test_glosses_go_beside_lines_that_were_not_mangled() -> None:
     text = (
-        "本網訊 記者從中國新聞網獲悉,網民關注。\n網(wǎng)絡產(chǎn)業(yè)發(fā)展會(huì)議召開,產(chǎn)業(yè)發(fā)展會(huì)議指出,"
-        "要發(fā)展產(chǎn)業(yè),加快網(wǎng)絡建設,區(qū)委書記參加會(huì)議。"
+        "本網訊 記者從中國新聞網獲悉,網民關注。\n"
+        "網(wǎng)絡產(chǎn)業(yè)發(fā)展會(huì)議召開,產(chǎn)業(yè)發(fā)展會(huì)議指出,要發(fā)展產(chǎn)業(yè),加快網(wǎng)絡建設,區(qū)委書記參加會(huì)議。"
     )
     assert clean(text, CleanConfig()).text == (
         "本网讯 记者从中国新闻网获悉，网民关注。\n网络产业发展会议召开，产业发展会议指出，要发展产业，加快网络建设，"
