@@ -21,7 +21,10 @@ HAN = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _CLOSING = "”’》〉）】」』〕…—"
 _OPENING = "“‘《〈（【「『〔"
 
-_HALF = f'[,;:!?()"](?=[{HAN}{_OPENING}])|(?<=[{HAN}{_CLOSING}])[,;:!?()".]|[,，;；:：、。](?=[,，;；:：、。])'
+_HALF = (
+    f'[,;:!?()"] ?(?=[{HAN}{_OPENING}])|(?<=[{HAN}{_CLOSING}])[,;:!?()".]|[,，;；:：、。](?=[,，;；:：、。])'
+    "|(?<=。 )[,，]|[,，](?=[）】」』》])"
+)
 _FULL_WIDTH = "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]"
 
 _GATE = re.compile(f"{_HALF}|{_FULL_WIDTH}")
@@ -147,6 +150,8 @@ _DOUBLED = re.compile(
 _SOWN = re.compile(
     f"(?<=[{HAN}{_CLOSING}0-9A-Za-z%％）)])[,，](?=[！？!?])"
     f"|。(?=。(?!。))(?<!。。)|[,，](?=[,，]{{1,3}}+[{HAN}{_OPENING}0-9])"
+    f"|(?<=[{HAN}{_CLOSING}0-9A-Za-z%％）)])[,，]++(?=[）】」』》]|\\)(?![A-Za-z0-9]))"
+    f"|(?<=。) ?[,，](?=[{HAN}{_OPENING}])"
 )
 
 
@@ -175,13 +180,20 @@ def _signs(line: Line) -> Iterator[Edit]:
         start, end = match.span()
         if any(a <= start < b for a, b in inside) or not _is_sign_of_chinese(text, start, end):
             continue
-        spaces = re.match(f" ?(?=[{HAN}{_OPENING}])", text[end : end + 2])
-        before = line.text[start:end] + (spaces[0] if spaces else "")
-        yield _edit(line, "half-width", start, before, match[0].translate(_TO_FULL))
+        start, end = _with_spaces(text, start, end)
+        yield _edit(line, "half-width", start, line.text[start:end], match[0].translate(_TO_FULL))
 
 
-_BESIDE = re.compile(f"[,;:]++(?=[{HAN}{_OPENING}])|(?<=[{HAN}{_CLOSING}])[,;:!?]++")
-_BETWEEN = re.compile(f"(?<=[{HAN}{_CLOSING}])(?:[,;:]|[!?]++)(?=[{HAN}{_OPENING}]|$)")
+def _with_spaces(text: str, start: int, end: int) -> tuple[int, int]:
+    """A sign with the space that stands on either side of it: a full-width sign has its own."""
+    after = re.match(f" ?(?=[{HAN}{_OPENING}])", text[end : end + 2])
+    before = re.search(f"(?<=[{HAN}{_CLOSING}0-9A-Za-z%％）)。])[ \u00a0]$", text[max(0, start - 2) : start])
+    return start - (1 if before else 0), end + (len(after[0]) if after else 0)
+
+
+_APART = f"(?<=[{HAN}{_CLOSING}] )[,;](?= ?[{HAN}{_OPENING}])"
+_BESIDE = re.compile(f"[,;:]++(?=[{HAN}{_OPENING}])|(?<=[{HAN}{_CLOSING}])[,;:!?]++|{_APART}")
+_BETWEEN = re.compile(f"(?<=[{HAN}{_CLOSING}])(?:[,;:]|[!?]++)(?=[{HAN}{_OPENING}]|$)|{_APART}")
 
 
 def _with_full_brackets(line: Line) -> str:
