@@ -21,6 +21,7 @@ _GATES = tuple(
     for pattern in (
         f"\n(?:(?<=[{_BLANK}]\n)|[{_BLANK}]|\n\n|(?<=\n\n)\\Z)",
         f" (?<=[{HAN}] )[{HAN}]",
+        f"\u00a0(?<=[{HAN}]\u00a0)\u00a0{{1,4}}[{HAN}]",
         f"\\A[\n{_BLANK}]",
         "[\r\x0b\x0c\x85\u2028\u2029]",
     )
@@ -42,6 +43,9 @@ VERSE_DEPTHS = 3
 VERSE_CHARS = 30
 """Lines shorter than this with as many different indents: there the depth says something (verse, outlines)."""
 
+_NO_BREAK = re.compile(f"(?<=[{HAN}])\u00a0{{2,5}}(?=[{HAN}])")
+"""What `&nbsp;&nbsp;` leaves between two words of a line: a gap, which one space keeps. Wider ones are columns."""
+
 _LETTERED = re.compile(f"(?<![{HAN}])[{HAN}](?: [{HAN}](?![{HAN}])){{3,}}+")
 """Four ideographs or more with a space between each (`关 于 召 开`)."""
 
@@ -62,7 +66,7 @@ def find(text: str, _context: Context) -> Iterator[Edit]:
     if foreign:  # all else counts lines: it waits for the next pass
         yield from foreign
         return
-    found = [*_find_gaps(text), *_find_indents(text), *_find_spaces(text)]
+    found = [*_find_gaps(text), *_find_indents(text), *_find_no_breaks(text), *_find_spaces(text)]
     yield from sorted(found, key=lambda edit: edit.start)
 
 
@@ -97,6 +101,13 @@ def _is_paragraph(indent: str, line: str) -> bool:
 def _depth(indent: str) -> int:
     """Width in columns."""
     return sum({"\u3000": 2, "\t": 4}.get(char, 1) for char in indent)
+
+
+def _find_no_breaks(text: str) -> Iterator[Edit]:
+    """No-break spaces between ideographs of a sentence: one space stays, as they set something apart."""
+    for match in _NO_BREAK.finditer(text):
+        if _is_prose(text, match.start()):
+            yield Edit("whitespace", "no-break", match.start(), match[0], " ", 0.95)
 
 
 def _find_spaces(text: str) -> Iterator[Edit]:
