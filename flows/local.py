@@ -1,11 +1,14 @@
 """The flow `clean_corpus` run from here, with Prefect's temporary server where no other is configured."""
 
+import atexit
 import contextlib
 import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -31,6 +34,18 @@ SETTINGS = {
 
 SECONDS_TO_END = 2
 """What the temporary server takes to end if the signal that stopped the run has reached it, at most."""
+
+
+_WAITER = """
+import os, signal, sys
+if os.read(int(sys.argv[1]), 1):
+    sys.exit()
+try:
+    signal.pidfd_send_signal(int(sys.argv[2]), signal.SIGTERM)
+except ProcessLookupError:
+    pass
+"""
+"""Waits for the end of the first descriptor, then ends the process that the second one holds; a byte dismisses it."""
 
 
 class ServerError(OSError):
@@ -113,9 +128,47 @@ def _start_server() -> None:
 
 def _start_without_interrupts(started: Future[None]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    threading.Thread(target=_tie_server, args=(started,), daemon=True).start()
     try:
         SubprocessASGIServer().start()
     except Exception as error:  # noqa: BLE001  whatever it is belongs to the one who waits
         started.set_exception(error)
     else:
         started.set_result(None)
+
+
+def _tie_server(started: "Future[None]") -> None:
+    """Tie the temporary server to this process as soon as there is one; it is another one if its port was taken."""
+    server, tied, last = SubprocessASGIServer(), None, False
+    while not last:
+        last = started.done()
+        if (process := server.server_process) is not tied and process:
+            tied = process
+            with contextlib.suppress(OSError):  # no pidfd before Linux 5.3, or it has ended
+                end_with_us(process.pid)
+        time.sleep(0.05)
+
+
+def end_with_us(child: int) -> None:
+    """End a child of ours when we have ended, however that was (`kill -9`): otherwise it would stay for ever.
+
+    A small process waits for the end of a pipe of which only we hold the other side; the kernel closes it with us. The
+    child is held by a descriptor and not by its number, which another process may have by then.
+
+    Raises:
+        OSError: if there is no such process, or the kernel has no `pidfd_open`.
+    """
+    handle = os.pidfd_open(child)
+    reading, writing = os.pipe()
+    command = [sys.executable, "-I", "-S", "-c", _WAITER, str(reading), str(handle)]
+    waiter = subprocess.Popen(command, pass_fds=(reading, handle), start_new_session=True)  # noqa: S603  ours
+    os.close(reading)
+    os.close(handle)
+    atexit.register(_release, waiter, writing)
+
+
+def _release(waiter: "subprocess.Popen[bytes]", writing: int) -> None:
+    """At an end in order the server is stopped by Prefect."""
+    with contextlib.suppress(OSError):
+        os.write(writing, b"x")
+    waiter.wait()

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import pty
 import re
@@ -306,6 +307,34 @@ class TestClean:
         assert process.returncode == 130
         assert verify(hostile / "out").snapshot == 1
         assert has_ended(process.pid)
+
+
+def test_the_server_of_a_killed_run_ends(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"{NEWS} SLEEP")
+    command = [*QINGYUAN, "clean", "a.txt", "--out", "out"]
+    env = environment(tmp_path)
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=env, start_new_session=True
+    ) as process:
+        assert process.stderr
+        assert process.stderr.readline().startswith("cleaning")
+        assert has_server(process.pid)
+        process.kill()
+    started = time.monotonic()
+    while has_server(process.pid) and time.monotonic() - started < 30:
+        time.sleep(0.1)
+    gone = not has_server(process.pid)
+    os.killpg(process.pid, signal.SIGKILL)  # the worker, which ends with its document otherwise
+    assert gone
+
+
+def has_server(group: int) -> bool:
+    """Whether a process of a group is the temporary server."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getpgid(int(folder.name)) == group and b"uvicorn" in (folder / "cmdline").read_bytes():
+                return True
+    return False
 
 
 def has_ended(group: int) -> bool:
