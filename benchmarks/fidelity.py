@@ -3,7 +3,7 @@
     python benchmarks/fidelity.py [FOLDER-or-FILE] [--documents N] [--kinds a,b] [--seed S] [--examples N]
                                   [--floors FILE] [--lower-floors]
 
-Clean documents of 300 to 2,000 characters are damaged by each model of `tasks/damage.py`, then cleaned by this project,
+Clean documents of 300 to 2,000 characters are damaged by each model of `tasks/damage/`, then cleaned by this project,
 by ftfy (with settings that leave Chinese signs alone), and by what one would write by hand in thirty lines. Without an
 argument the documents are those of `benchmarks/texts`. FOLDER holds `.txt` files (documents between blank lines, or
 as many lines as fit) and `.jsonl` or `.jsonl.gz` files (a field `text`); documents are drawn with a fixed seed. Where
@@ -45,11 +45,12 @@ from opencc import OpenCC
 from rapidfuzz.distance import Levenshtein
 
 from schemas.config import CleanConfig
-from tasks import clean, damage
-from tasks.codecs import Misreading
-from tasks.damage import Damaged, Model, Span, wrong_codec
+from tasks import clean
+from tasks.damage import pages as damage
+from tasks.damage.mangler import Broken, Decoder, Undefined
+from tasks.damage.misreadings import Misreading
+from tasks.damage.pages import Damaged, Model, Span, wrong_codec
 from tasks.language import fold_width
-from tasks.mangler import Broken, Decoder, Undefined
 from tasks.scripts import simplified_only, simplify, traditional_only, traditionalize
 
 HERE = Path(__file__).parent

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from schemas.config import CleanConfig
 from schemas.document import Context, Edit
-from tasks.codecs import KEEPING, Misreading, misread, misread_again
-from tasks.mangler import Broken, Decoder, Undefined
+from tasks.damage.mangler import Broken, Decoder, Undefined
+from tasks.damage.misreadings import KEEPING, Misreading, misread, misread_again
 from tasks.scripts import traditionalize
 from tasks.steps.edits import apply
 from tasks.steps.mojibake import find

@@ -15,14 +15,14 @@ from schemas.config import RunConfig
 from schemas.dataset import run_row
 from schemas.document import Run
 from tasks import rules
-from tasks.clean_shard import clean_shards
-from tasks.documents import check_steps
-from tasks.parts import Counts
-from tasks.progress import tell
+from tasks.document import check_steps
 from tasks.publish import DatasetError, DatasetLock, prepare, publish, refuse_to_empty, run_folder
+from tasks.publish.parts import Counts
+from tasks.publish.summary import Summary, as_markdown
 from tasks.read import SourceError, find_sources
 from tasks.shards import plan_shards
-from tasks.summary import Summary, as_markdown
+from tasks.shards.clean_shard import clean_shards
+from tasks.shards.progress import tell
 
 
 @flow(name="clean_corpus", flow_run_name="clean-{config.out.name}")

@@ -95,7 +95,7 @@ def explain(file: str, everything: bool, **how: Any) -> None:
     from rich.console import Console
 
     from flows import terminal
-    from tasks.documents import clean_document
+    from tasks.document import clean_document
 
     config = run_config({"sources": ["-"], "out": "."}, **how).clean
     console = Console(highlight=False, soft_wrap=True)
@@ -111,7 +111,7 @@ def explain(file: str, everything: bool, **how: Any) -> None:
 def check(files: tuple[str, ...], **how: Any) -> None:
     """Exit with 1 if cleaning would change or reject any FILE (folders and patterns work, too)."""
     from flows import terminal
-    from tasks.documents import clean_document
+    from tasks.document import clean_document
 
     config = run_config({"sources": ["-"], "out": "."}, **how).clean
     n_changed = 0
@@ -134,7 +134,7 @@ def revert(folder: Path, doc_id: str) -> None:
     The first characters of a DOC_ID will do, as long as they fit no other.
     """
     from flows import terminal
-    from tasks.snapshots import DatasetError
+    from tasks.publish.snapshots import DatasetError
     from tasks.verify import revert_document
 
     _die_of_broken_pipes()
@@ -157,7 +157,7 @@ def verify(folder: Path) -> None:
     from rich.progress import Progress
 
     from flows import terminal
-    from tasks.snapshots import DatasetError
+    from tasks.publish.snapshots import DatasetError
     from tasks.verify import verify as verify_dataset
 
     _die_of_broken_pipes()
@@ -183,7 +183,7 @@ def run_config(
     Raises:
         InputError: if a key is unknown, a value out of bounds, or something missing.
     """
-    from tasks.documents import check_steps
+    from tasks.document import check_steps
 
     data = _read_toml(config_file) if config_file else {}
     merged = {**data, **_without_blanks(given)}

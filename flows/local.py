@@ -22,7 +22,7 @@ from rich.console import Console
 
 from flows.clean import clean_corpus
 from schemas.config import RunConfig
-from tasks.processes import StoppedError, warm_up
+from tasks.shards.processes import StoppedError, warm_up
 
 SETTINGS = {
     "server.ephemeral.startup_timeout_seconds": 120,  # four runs started at once took longer than the default of 20

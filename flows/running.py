@@ -17,11 +17,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from flows import terminal
 from flows.cli import INTERRUPTED, PUBLISHED_WITH_FAILURES, RUN_FAILED, TERMINATED, WRONG_USE
 from schemas.config import RunConfig
-from tasks import summary as summaries
-from tasks.progress import Watch, watcher
+from tasks.publish import summary as summaries
+from tasks.publish.snapshots import NoDatasetError
+from tasks.publish.summary import Summary
 from tasks.read import STDIN, SourceError, expand, nothing_found
-from tasks.snapshots import NoDatasetError
-from tasks.summary import Summary
+from tasks.shards.progress import Watch, watcher
 
 if TYPE_CHECKING:
     from prefect import State
@@ -32,7 +32,7 @@ PLAIN_SECONDS = 10
 STOPPED = "stopped. Nothing was published: {out} is as it was."
 
 EVENTS = {"found": "cleaning", "publishing": "publishing"}
-"""What is going on after an event (`tasks.progress`)."""
+"""What is going on after an event (`tasks.shards.progress`)."""
 
 
 def run_in_terminal(config: RunConfig, *, verbose: bool) -> int:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.dataset import SCHEMA_VERSION, TABLES, edits_by_step, sha256
-from tasks.snapshots import DatasetError, Snapshot, StoredPart, current, object_path
+from tasks.publish.snapshots import DatasetError, Snapshot, StoredPart, current, object_path
 from tasks.steps.edits import EditError
 from tasks.steps.log import revert_all, take_back
 

@@ -12,11 +12,11 @@ from functools import cache, partial
 from typing import NamedTuple
 
 from schemas.document import Context, Edit, Fact, Finding
-from tasks.dates import DATETIME
-from tasks.furniture import Token, levels, parse
-from tasks.lines import Line, fold, is_heading, is_prose, key, lines_of, removal
-from tasks.notices import is_notice, is_notice_heading, may_be_notice, notice_start
 from tasks.rules import load
+from tasks.steps.dates import DATETIME
+from tasks.steps.furniture import Token, levels, parse
+from tasks.steps.lines import Line, fold, is_heading, is_prose, key, lines_of, removal
+from tasks.steps.notices import is_notice, is_notice_heading, may_be_notice, notice_start
 
 STEP = "boilerplate"
 

@@ -1,7 +1,7 @@
 """Pinyin in brackets that clone sites put behind some characters: `產(chǎn)業(yè)發(fā)展` → `產業發展`.
 
 A dictionary's, a textbook's or an author's gloss stays. What tells them apart is a law of the mangler
-(tasks/mangler.py): its table is fixed, so a character in it is glossed at every occurrence, and it holds only
+(tasks/damage/mangler.py): its table is fixed, so a character in it is glossed at every occurrence, and it holds only
 characters whose two scripts differ. People gloss a word once, or all words of a text, and gloss what is hard to read.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from schemas.document import Context, Edit
-from tasks.pinyin import GLOSS, LETTERS, LONGEST, fits, is_syllable
 from tasks.scripts import simplify, traditionalize
+from tasks.steps.pinyin import GLOSS, LETTERS, LONGEST, fits, is_syllable
 
 SWALLOWED = re.compile(rf"(?<=[?\ufffd\u3400-\u9fff])[{LETTERS}]{{1,{LONGEST}}}+ ?[)）]")
 """A gloss whose opening bracket a decoder swallowed together with a stray byte: `?jié)`, `肟cè)`."""

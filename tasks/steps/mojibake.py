@@ -1,7 +1,7 @@
 """Text that was read with the wrong codec, escapes that were never resolved, and what of it cannot be repaired.
 
-Four repairs take turns until none finds anything: escapes (`tasks.escapes`), Chinese read wrongly (here, by the search
-in `tasks.unreading`), single signs inside Latin text, and ftfy for all other wrong readings. The order is
+Four repairs take turns until none finds anything: escapes (`escapes.py`), Chinese read wrongly (here, by the search in
+`unreading.py`), single signs inside Latin text (`latin.py`), and ftfy for all other wrong readings. The order is
 load-bearing: ftfy takes pairs of `ÖÐ¹ú` for UTF-8 and makes it unrecoverable. docs/adr/0004 says why it is safe.
 """
 
@@ -12,13 +12,13 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.document import Context, Damage, Edit, Finding
-from tasks.codecs import GARBLED, Misreading, has_utf8_structure
-from tasks.escapes import unescape
+from tasks.damage.misreadings import GARBLED, Misreading, has_utf8_structure
 from tasks.language import fold_width, mean_score, pair_score
-from tasks.latin import fix_latin, fix_signs
 from tasks.scripts import simplify
 from tasks.steps.edits import apply
-from tasks.unreading import Repair, unread
+from tasks.steps.escapes import unescape
+from tasks.steps.latin import fix_latin, fix_signs
+from tasks.steps.unreading import Repair, unread
 
 STEP = "mojibake"
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.document import Context, Edit, Fact, Finding
-from tasks.lines import Line, fold, is_chinese, is_heading, is_prose, key, lines_of, removal
+from tasks.steps.lines import Line, fold, is_chinese, is_heading, is_prose, key, lines_of, removal
 
 STEP = "repeats"
 

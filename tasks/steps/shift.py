@@ -2,7 +2,7 @@
 
 A gloss put between the bytes of two characters shifts all that follows by one byte, until an ASCII byte puts the
 decoder back in step; so does a trim that eats the first byte of a sentence (`保障!笆サ剀` for `保障。“圣地`).
-The text behind the run is searched for (tasks/realign.py) and taken if damaging it again (tasks/mangler.py) gives
+The text behind the run is searched for (realign.py) and taken if damaging it again (tasks/damage/mangler.py) gives
 exactly what was observed, if it reads better than what stands there, and if it leaves the next best behind.
 """
 
@@ -13,11 +13,11 @@ from itertools import count, islice, pairwise
 from typing import NamedTuple
 
 from schemas.document import Context, Damage, Edit
+from tasks.damage.mangler import Broken, Decoder, Undefined, decode, decode_pair, encode, insert_glosses, mangle
 from tasks.language import fold_width, next_score, pair_score, score
-from tasks.mangler import Broken, Decoder, Undefined, decode, decode_pair, encode, insert_glosses, mangle
-from tasks.realign import TRACELESS, State, Table, Token, reads, search
 from tasks.scripts import simplify
 from tasks.steps.glosses import Gloss, Site, read_glosses, read_site, read_swallowed
+from tasks.steps.realign import TRACELESS, State, Table, Token, reads, search
 
 LONGEST_RUN = 120
 """Characters of a shifted run, after which the search gives up. In mangled pages something glossed (or a line end)

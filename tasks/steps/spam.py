@@ -12,9 +12,9 @@ from functools import cache
 from typing import NamedTuple
 
 from schemas.document import Context, Edit
-from tasks.lines import LONGEST, Line, fold, lines_of, removal
 from tasks.rules import load
 from tasks.scripts import simplified_only, traditional_only
+from tasks.steps.lines import LONGEST, Line, fold, lines_of, removal
 
 STEP = "spam"
 

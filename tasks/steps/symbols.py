@@ -13,7 +13,7 @@ from functools import cache
 from itertools import chain
 
 from schemas.document import Context, Damage, Edit, Finding
-from tasks.codecs import GARBLED
+from tasks.damage.misreadings import GARBLED
 from tasks.language import pair_score
 from tasks.scripts import simplify
 from tasks.steps.invisible import HAN, symbol_class

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import fidelity
 from benchmarks.fidelity import KINDS, Difference, Place
-from tasks.damage import Damaged
+from tasks.damage.pages import Damaged
 
 DOCUMENTS = 2
 """Per kind: enough to notice a repair that stopped working, few enough to wait for."""

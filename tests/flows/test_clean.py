@@ -8,7 +8,7 @@ import yaml  # type: ignore[import-untyped]
 
 from schemas.config import RunConfig
 from tasks.publish import DatasetLock
-from tasks.summary import Summary
+from tasks.publish.summary import Summary
 from tasks.verify import verify
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +101,7 @@ class TestFlow:
             tries.append(1)
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("tasks.clean_shard.write_shard", fail)
+        monkeypatch.setattr("tasks.shards.clean_shard.write_shard", fail)
         state = run(pages, out=tmp_path / "out")
         assert state.is_failed()
         assert "No space left on device" in state.message
@@ -109,8 +109,7 @@ class TestFlow:
         assert verify(tmp_path / "out").ok
 
     def test_a_passing_error_is_tried_again(self, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from tasks import clean_shard
-        from tasks.shards import write_shard
+        from tasks.shards import clean_shard, write_shard
 
         tries: list[int] = []
 
@@ -120,7 +119,7 @@ class TestFlow:
                 raise OSError(5, "Input/output error")
             return write_shard(*given)
 
-        monkeypatch.setattr("tasks.clean_shard.write_shard", fail_once)
+        monkeypatch.setattr("tasks.shards.clean_shard.write_shard", fail_once)
         monkeypatch.setattr(clean_shard.clean_shard, "retry_delay_seconds", [0.1])
         assert run(pages, out=tmp_path / "out").is_completed()
         assert len(tries) == 2

@@ -138,7 +138,7 @@ class TestExplainAndCheck:
         explained = CliRunner().invoke(main, ["explain", "-"], input=SEED.read_bytes())
         assert explained.output.startswith("standard input\n")
 
-    @pytest.mark.parametrize("code", ["import tasks.steps, tasks.documents", "import flows.cli, tasks.shards"])
+    @pytest.mark.parametrize("code", ["import tasks.steps, tasks.document", "import flows.cli, tasks.shards"])
     def test_cleaning_a_document_loads_neither_prefect_nor_pandas(self, code: str) -> None:
         check = f"import sys; {code}; sys.exit(str([m for m in ('prefect', 'pandas') if m in sys.modules]))"
         done = subprocess.run([sys.executable, "-c", check], check=False, capture_output=True, text=True, cwd=ROOT)

@@ -31,7 +31,7 @@ from tasks.publish import (
     run_folder,
     write_parts,
 )
-from tasks.snapshots import newest, numbers, object_path, read_snapshot
+from tasks.publish.snapshots import newest, numbers, object_path, read_snapshot
 
 ROOT = Path(__file__).parents[2]
 

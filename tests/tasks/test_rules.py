@@ -7,7 +7,7 @@ from tasks import rules
 from tasks.rules import digest, load
 
 
-@pytest.mark.parametrize("name", ["language/__init__.py", "steps/edits.py", "rules/symbols.txt", "decode.py"])
+@pytest.mark.parametrize("name", ["language/__init__.py", "steps/edits.py", "rules/symbols.txt", "decode/__init__.py"])
 def test_the_digest_changes_with_all_that_takes_part(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,9 +4,9 @@ import pytest
 
 from schemas.document import Origin, Outcome
 from tasks import shards
-from tasks.progress import watcher
 from tasks.read import Source
 from tasks.shards import SHARD_BYTES, SHARD_DOCUMENTS, plan_shards
+from tasks.shards.progress import watcher
 
 
 def sources(*sizes: int) -> list[Source]:

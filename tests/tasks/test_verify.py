@@ -11,10 +11,10 @@ import pytest
 
 from schemas.dataset import TABLES, run_row
 from schemas.document import Cleaned, Decoded, Outcome, Run
-from tasks import parts as parts_module
 from tasks import verify as module
 from tasks.publish import DatasetError, DatasetLock, prepare, publish, run_folder, write_parts
-from tasks.snapshots import current, object_path
+from tasks.publish import parts as parts_module
+from tasks.publish.snapshots import current, object_path
 from tasks.verify import DocumentNotFoundError, Report, read_document, revert_document, verify
 
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from schemas.config import CleanConfig
 from schemas.document import Context, Damage, Edit
-from tasks.codecs import Misreading, has_utf8_structure, misread, misread_again, read
-from tasks.latin import differences
-from tasks.mangler import Broken, Decoder, Undefined
+from tasks.damage.mangler import Broken, Decoder, Undefined
+from tasks.damage.misreadings import Misreading, has_utf8_structure, misread, misread_again, read
 from tasks.scripts import traditionalize
 from tasks.steps import mojibake
 from tasks.steps.edits import apply, revert
+from tasks.steps.latin import differences
 
 CONTEXT = Context(CleanConfig())
 

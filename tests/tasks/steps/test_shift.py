@@ -8,7 +8,7 @@ from pypinyin import Style, pinyin
 
 from schemas.config import CleanConfig
 from schemas.document import Context, Edit
-from tasks.mangler import Broken, Decoder, Undefined, mangle
+from tasks.damage.mangler import Broken, Decoder, Undefined, mangle
 from tasks.scripts import traditionalize
 from tasks.steps import glosses, shift
 from tasks.steps.edits import apply

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from tasks.codecs import Misreading, bytes_read, read
+from tasks.damage.misreadings import Misreading, bytes_read, read
 from tasks.language import UNSEEN, fold_width, next_score, pair_score
 from tasks.scripts import simplify
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tasks.dates import DATETIME, iso_datetime
-from tasks.lines import fold
+from tasks.steps.dates import DATETIME, iso_datetime
+from tasks.steps.lines import fold
 
 
 def read(text: str) -> str | None:

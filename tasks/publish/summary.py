@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.document import Reason
-from tasks.parts import Counts
+from tasks.publish.parts import Counts
 
 FAILURES = (Reason.UNREADABLE, Reason.FAILED, Reason.CRASHED)
 """Rejections that say nothing about the document, but that something went wrong: a run with one of them is partial."""

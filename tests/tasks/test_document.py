@@ -5,9 +5,9 @@ import pytest
 
 from schemas.config import CleanConfig
 from schemas.document import Outcome, Reason
-from tasks import documents
+from tasks import document
 from tasks.clean import clean
-from tasks.documents import check_steps, clean_document
+from tasks.document import check_steps, clean_document
 from tasks.read import Source
 
 NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三季度经济运行情况。"
@@ -71,7 +71,7 @@ def test_a_step_that_raises_costs_its_document(tmp_path: Path, monkeypatch: pyte
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(documents, "clean", fail)
+    monkeypatch.setattr(document, "clean", fail)
     outcome = outcome_of(tmp_path / "a", NEWS.encode())
     assert outcome.rejection is not None
     assert outcome.rejection.reason == Reason.FAILED

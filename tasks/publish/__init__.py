@@ -28,8 +28,8 @@ from uuid import uuid4
 import pyarrow.parquet as pq
 
 from schemas.dataset import RUNS, SCHEMA_VERSION, TABLES
-from tasks.parts import Counts, Part, PartWriter, sync, write_parts
-from tasks.snapshots import (
+from tasks.publish.parts import Counts, Part, PartWriter, sync, write_parts
+from tasks.publish.snapshots import (
     DatasetError,
     NoDatasetError,
     Snapshot,

@@ -15,10 +15,10 @@ from prefect.tasks import exponential_backoff
 
 from schemas.config import RunConfig
 from schemas.document import Run
-from tasks.parts import Counts, Part
-from tasks.processes import stop_processes
-from tasks.progress import tell
+from tasks.publish.parts import Counts, Part
 from tasks.shards import Shard, write_shard
+from tasks.shards.processes import stop_processes
+from tasks.shards.progress import tell
 
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """Errors that a second try would meet again."""

@@ -1,16 +1,16 @@
 """The grammar of furniture: taking a line around an article apart into dates, labels with their values, and buttons.
 
 A line that is not taken apart to its end is no furniture, whatever words it has. Everything here works on one folded
-line (`tasks.lines.fold`) of at most `tasks.lines.LONGEST` characters; repetitions are bounded or possessive.
+line (`tasks.steps.lines.fold`) of at most `LONGEST` characters; repetitions are bounded or possessive.
 """
 
 import re
 from functools import cache
 from typing import NamedTuple
 
-from tasks.dates import DATETIME, MONTH, iso_datetime
-from tasks.lines import fold, is_chinese, key
 from tasks.rules import load
+from tasks.steps.dates import DATETIME, MONTH, iso_datetime
+from tasks.steps.lines import fold, is_chinese, key
 
 
 class Token(NamedTuple):

@@ -3,8 +3,8 @@
 import re
 from functools import cache, lru_cache
 
-from tasks.lines import fold, key
 from tasks.rules import load
+from tasks.steps.lines import fold, key
 
 LONGEST = 700
 """Notices with more characters are pages of their own."""

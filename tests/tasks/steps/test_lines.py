@@ -5,7 +5,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.lines import fold, is_heading, is_prose, key, lines_of
+from tasks.steps.lines import fold, is_heading, is_prose, key, lines_of
 
 
 @given(st.text(alphabet="a久 \n\r\t\u3000。", max_size=60))

@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.pinyin import GLOSS, fits, is_syllable, toneless
+from tasks.steps.pinyin import GLOSS, fits, is_syllable, toneless
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Forward models of text that was read with the wrong codec: how clean text becomes mojibake, and what gets lost.
 
 A text is *written* in one codec and *read* as if it were in another. What the reader does with bytes that are no
-character of its codec is the same choice as in `tasks.mangler`, whose decoder of GBK is used here. A repair of the
-mojibake step is accepted only if these functions, applied to it, give what was observed.
+character of its codec is the same choice as in `tasks.damage.mangler`, whose decoder of GBK is used here. A repair of
+the mojibake step is accepted only if these functions, applied to it, give what was observed.
 """
 
 import re
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from tasks.mangler import Broken, Decoder, Undefined
-from tasks.mangler import decode as decode_gbk
+from tasks.damage.mangler import Broken, Decoder, Undefined
+from tasks.damage.mangler import decode as decode_gbk
 
 KEEPING = Decoder(Broken.MARK, Undefined.PRIVATE, "\ufffd")
 """A reader that keeps what it can: user-defined pairs become private-use characters (GB18030 does)."""

@@ -21,7 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.document import BadByte, Decoded, RawDocument, Segment, Verbatim
-from tasks.readings import CHINESE, MARK, big5_codec, n_lost, n_marks, plausibility, read, resynchronise, suspect, write
+from tasks.decode.marks import (
+    CHINESE,
+    MARK,
+    big5_codec,
+    n_lost,
+    n_marks,
+    plausibility,
+    read,
+    resynchronise,
+    suspect,
+    write,
+)
 
 BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -95,7 +106,7 @@ _HIGH = bytes(range(0x80, 0x100))
 _THREE_BYTES = re.compile("[\u0800-\U0010ffff]")
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 _ISLAND = re.compile(rb"[^\x00-\x2f\x3a-\x3f\x7f]++")
-"""As in `tasks.readings`: where a long line can be cut."""
+"""As in `tasks.decode.marks`: where a long line can be cut."""
 
 
 class Piece(NamedTuple):

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from schemas.config import CleanConfig
 from schemas.document import Outcome, Reason, Rejection, Run
-from tasks.documents import clean_document
-from tasks.parts import Part, write_parts
-from tasks.processes import ProcessDiedError, Report, cpu_limit, run_isolated
-from tasks.progress import tell
+from tasks.document import clean_document
+from tasks.publish.parts import Part, write_parts
 from tasks.read import Source
 from tasks.read.text import read_text
+from tasks.shards.processes import ProcessDiedError, Report, cpu_limit, run_isolated
+from tasks.shards.progress import tell
 
 SHARD_BYTES = 4 * 1000 * 1000
 """At least: several seconds of work, next to which Prefect's 4 ms a task and the start of a process don't count."""

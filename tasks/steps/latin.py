@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from schemas.document import Edit
-from tasks.codecs import has_utf8_structure
+from tasks.damage.misreadings import has_utf8_structure
 from tasks.language import mean_score
 
 STEP = "mojibake"

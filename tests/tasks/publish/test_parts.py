@@ -10,8 +10,8 @@ import pytest
 
 from schemas.dataset import TABLES
 from schemas.document import Cleaned, Decoded, Outcome, Run
-from tasks import parts as module
-from tasks.parts import Counts, Part, write_parts
+from tasks.publish import parts as module
+from tasks.publish.parts import Counts, Part, write_parts
 
 
 def read(parts: list[Part], table: str) -> pa.Table:

@@ -26,7 +26,7 @@ _TIME = (
     r"(?:\s?\(?(?P<zone>z\b|(?:utc|gmt)?\s?[+-]\d{1,2}(?::?\d\d)?\b|utc\b|gmt\b|北京时间|cst\b|hkt\b)\)?)?)?"
 )
 DATETIME = re.compile(_DATE + _WEEKDAY + _TIME)
-"""A date, perhaps with weekday, time and zone, in a folded line (`tasks.lines.fold`)."""
+"""A date, perhaps with weekday, time and zone, in a folded line (`tasks.steps.lines.fold`)."""
 
 _ZONES = {"z": "+00:00", "utc": "+00:00", "gmt": "+00:00", "北京时间": "+08:00", "hkt": "+08:00", "cst": ""}
 _AFTERNOON = ("下午", "晚上", "晚间", "中午", "p")

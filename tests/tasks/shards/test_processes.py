@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tasks.processes import NAME, ProcessDiedError, StoppedError, run_isolated, stop_processes
+from tasks.shards.processes import NAME, ProcessDiedError, StoppedError, run_isolated, stop_processes
 
 # Worker processes import it by its name, which they can't do with a test module.
 WORK = """
 import ctypes, os, re, signal, time
-from tasks.processes import cpu_limit
+from tasks.shards.processes import cpu_limit
 
 def add(a, b, report):
     report(1)

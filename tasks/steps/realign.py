@@ -1,7 +1,7 @@
 """The search for the text behind a misaligned run of GBK: a beam search over byte strings.
 
 What is seen gives bytes, a mark stands for a byte that was lost, and pairs that are no characters may have vanished
-anywhere in the run (tasks/mangler.py is the forward model). Each hypothesis is a Traditional text that explains all
+anywhere in the run (`tasks.damage.mangler` is the model). Each hypothesis is a Traditional text that explains all
 bytes so far, scored by the language model; the run ends where an ASCII byte puts the decoder back in step.
 """
 
@@ -13,10 +13,10 @@ from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
+from tasks.damage.mangler import decode_pair, encode
 from tasks.language import fold_width, next_score
-from tasks.mangler import decode_pair, encode
-from tasks.pinyin import fits
 from tasks.scripts import simplified_only, simplify
+from tasks.steps.pinyin import fits
 
 BEAM = 64
 """Hypotheses kept after each token."""

@@ -1,7 +1,7 @@
-"""Forward models: how clean text becomes the damaged text that this project repairs.
+"""Forward models of whole pages: how clean text becomes the damaged text that this project repairs.
 
-`tasks.mangler` (glosses on GBK bytes) and `tasks.codecs` (wrong codecs) say what one site or one reader does to bytes;
-the repairs are proved with them. Here they are put to work on whole documents, beside the small kinds of damage that
+`mangler` (glosses on GBK bytes) and `misreadings` (wrong codecs) say what one site or one reader does to bytes; the
+repairs are proved with them. Here they are put to work on whole documents, beside the small kinds of damage that
 need no bytes: signs put in, made half-width, escaped. Every model takes clean text and a source of chance, and says
 what a perfect repair of its outcome is and which places it broke, so that `benchmarks/fidelity.py` can count.
 
@@ -17,11 +17,11 @@ from itertools import groupby
 from random import Random
 from typing import NamedTuple
 
-from tasks.codecs import KEEPING, Misreading, misread, misread_again
+from tasks.damage.mangler import Broken, Decoder, Undefined, decode, decode_pair
+from tasks.damage.misreadings import KEEPING, Misreading, misread, misread_again
 from tasks.language import pair_score
-from tasks.mangler import Broken, Decoder, Undefined, decode, decode_pair
-from tasks.pinyin import is_syllable
 from tasks.scripts import simplify, traditional_only, traditionalize
+from tasks.steps.pinyin import is_syllable
 
 Span = tuple[int, int]
 """Where something begins and ends, in characters."""
@@ -124,9 +124,9 @@ def cut_quotations(text: str) -> list[str]:
 def mangle_traced(
     text: str, glosses: Mapping[bytes, str], decoder: Decoder, cut: Cut | None = None, *, trims: bool = False
 ) -> Damaged:
-    """`tasks.mangler.mangle`, with the stretches of `text` that came out wrong (glosses alone are no site).
+    """`tasks.damage.mangler.mangle`, with the stretches of `text` that came out wrong (glosses alone are no site).
 
-    `trims` takes the bytes A1 off both ends of each piece first, as `tasks.mangler.trim` does.
+    `trims` takes the bytes A1 off both ends of each piece first, as `tasks.damage.mangler.trim` does.
 
     Raises:
         UnicodeEncodeError: if the text has characters that GBK lacks.
@@ -176,7 +176,7 @@ def _in_step(traced: Sequence[tuple[int, int]], decoder: Decoder, widths: Sequen
 
 
 def _width(data: bytes, i: int, decoder: Decoder) -> int:
-    """How many bytes `tasks.mangler.decode` takes at once."""
+    """How many bytes `tasks.damage.mangler.decode` takes at once."""
     if data[i] <= 0x80 or data[i] == 0xFF:
         return 1
     if i + 1 == len(data) or not 0x40 <= data[i + 1] <= 0xFE or data[i + 1] == 0x7F:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.mangler import Broken, Decoder, Undefined, decode, encode, insert_glosses, mangle, trim
+from tasks.damage.mangler import Broken, Decoder, Undefined, decode, encode, insert_glosses, mangle, trim
 
 SITE_003 = Decoder(Broken.SWALLOW, Undefined.DROP)
 

@@ -8,11 +8,11 @@ from random import Random
 
 import pytest
 
-from tasks import damage
-from tasks.codecs import Misreading
-from tasks.damage import DROPPED, KEPT, MARKED, SWALLOWED, Model
-from tasks.mangler import Decoder, mangle
-from tasks.pinyin import GLOSS, fits
+from tasks.damage import pages as damage
+from tasks.damage.mangler import Decoder, mangle
+from tasks.damage.misreadings import Misreading
+from tasks.damage.pages import DROPPED, KEPT, MARKED, SWALLOWED, Model
+from tasks.steps.pinyin import GLOSS, fits
 
 TEXT = """全县发展潜力很大，推动一二三产业融合发展，驶入快车道。各级干部挖掘发展潜力，推动一二三产业升级。
 “今年的收成很好，大家都高兴。”村主任李建国说：“产业发展了，农民的收入也增长了。”
