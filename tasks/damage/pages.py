@@ -197,12 +197,17 @@ def gloss(decoder: Decoder) -> Model:
 
     def model(text: str, rng: Random) -> Damaged:
         truth = in_gbk(clone_script(text))
-        table = gloss_table(rng)
-        for pair in _straddling(truth) & table.keys():
-            del table[pair]
+        table = _table_without_strikes(truth, rng)
         return mangle_traced(truth, table, decoder)._replace(sites=None)
 
     return model
+
+
+def _table_without_strikes(truth: str, rng: Random) -> dict[bytes, str]:
+    table = gloss_table(rng)
+    for pair in _straddling(truth) & table.keys():
+        del table[pair]
+    return table
 
 
 def _straddling(text: str) -> set[bytes]:
@@ -229,9 +234,7 @@ def trim_signs(decoder: Decoder) -> Model:
 
     def model(text: str, rng: Random) -> Damaged:
         truth = in_gbk(clone_script(text))
-        table = gloss_table(rng)
-        for pair in _straddling(truth) & table.keys():
-            del table[pair]
+        table = _table_without_strikes(truth, rng)
         return mangle_traced(truth, table, decoder, lambda whole: _join_half(cut_quotations(whole), rng), trims=True)
 
     return model

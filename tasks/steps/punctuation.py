@@ -14,9 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.document import Context, Edit
-
-HAN = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-"""Ideographs, as the inside of a character class: the blocks of Unicode 16.0, and 〇."""
+from tasks.steps.invisible import HAN
 
 _CLOSING = "”’》〉）】」』〕…—"
 _OPENING = "“‘《〈（【「『〔"

@@ -72,11 +72,12 @@ def find(text: str, context: Context) -> Iterator[Edit | Damage]:  # noqa: ARG00
     if ")" in text or "）" in text:
         site = read_site(text) or Site({}, frozenset(), tuple(read_swallowed(text)))
     end = 0
+    page = _Page.of(text, site)
     work = iter(range(MOST_TOKENS))
     for position, starts in _suspects(text, site):
         if position < end:
             continue
-        found = _repair(text, [s for s in starts if s.position >= end], site, work)
+        found = _repair(text, [s for s in starts if s.position >= end], page, work)
         if next(work, None) is None:
             return
         if found:
@@ -186,21 +187,20 @@ class _Repair(NamedTuple):
 _NONE = _Repair(None, 0.0)
 
 
-def _repair(text: str, starts: list[Start], site: Site | None, work: Iterator[int]) -> Edit | None:
+def _repair(text: str, starts: list[Start], page: "_Page", work: Iterator[int]) -> Edit | None:
     """The most convincing of the searches from these starts."""
-    found = (_search(text, start, site, work) for start in starts)
+    found = (_search(text, start, page, work) for start in starts)
     return max(found, key=lambda r: r.gain, default=_NONE).edit
 
 
-def _search(text: str, start: Start, site: Site | None, work: Iterator[int]) -> _Repair:
+def _search(text: str, start: Start, page: "_Page", work: Iterator[int]) -> _Repair:
     """What stands behind a run, found in its surroundings alone: what was found once is not searched again."""
     left = max(0, start.position - SURROUNDINGS)
     around = text[left : start.position + LONGEST_RUN + SURROUNDINGS]
-    may_lose = _KEPT.search(text) is None
-    trials = {False, may_lose} if start.rule == "trimmed-byte" else {may_lose}
+    trials = {False, page.may_lose} if start.rule == "trimmed-byte" else {page.may_lose}
     best = _NONE
     for lossy in sorted(trials):
-        repair, used = _solve(around, start._replace(position=start.position - left), _Frozen.of(site), lossy)
+        repair, used = _solve(around, start._replace(position=start.position - left), page, lossy)
         for _ in zip(range(used), work, strict=False):
             pass
         gain = repair.gain + (0.0 if lossy else LOSSLESS)
@@ -209,19 +209,24 @@ def _search(text: str, start: Start, site: Site | None, work: Iterator[int]) -> 
     return best
 
 
-class _Frozen(NamedTuple):
-    """A site that can be a key."""
+class _Page(NamedTuple):
+    """What all searches of a text share, in a form that can be a key."""
 
-    glosses: tuple[tuple[str, str], ...] = ()
-    certain: frozenset[str] = frozenset()
+    glosses: tuple[tuple[str, str], ...]
+    certain: frozenset[str]
+    may_lose: bool
+    """Whether pairs may have vanished."""
 
     @classmethod
-    def of(cls, site: Site | None) -> "_Frozen":
-        return cls(tuple(sorted(site.table.items())), site.certain) if site else cls()
+    def of(cls, text: str, site: Site | None) -> "_Page":
+        may_lose = _KEPT.search(text) is None
+        return (
+            cls(tuple(sorted(site.table.items())), site.certain, may_lose) if site else cls((), frozenset(), may_lose)
+        )
 
 
 @lru_cache(maxsize=4096)
-def _solve(text: str, start: Start, site: _Frozen, lossy: bool) -> tuple[_Repair, int]:
+def _solve(text: str, start: Start, page: _Page, lossy: bool) -> tuple[_Repair, int]:
     """The repair of a run, and how many tokens it took to find it (or that there is none)."""
     position = start.position
     before = text[position - 1 : position] if position else "\n"
@@ -231,8 +236,8 @@ def _solve(text: str, start: Start, site: _Frozen, lossy: bool) -> tuple[_Repair
     traceless = text[position : position + 1] not in ("?", "\ufffd")
     tokens = (token for token, _ in zip(_tokens(text, position, start, traceless=traceless), used, strict=False))
     begin = State(0.0, before, _context(text[:position]), start.pending)
-    glosses = dict(site.glosses)
-    for end, states in search(tokens, begin, Table(frozenset(glosses), site.certain), lossy=lossy):
+    glosses = dict(page.glosses)
+    for end, states in search(tokens, begin, Table(frozenset(glosses), page.certain), lossy=lossy):
         found = _accept(text, start, end, states, glosses)
         if found and found.edit and found.edit.confidence >= LEAST_CONFIDENCE[lossy]:
             return found, next(used)
