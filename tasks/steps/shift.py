@@ -8,16 +8,18 @@ exactly what was observed, if it reads better than what stands there, and if it 
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache
-from itertools import count, islice, pairwise
+from functools import lru_cache
+from itertools import count, pairwise
 from typing import NamedTuple
 
 from schemas.document import Context, Damage, Edit
 from tasks.damage.mangler import Broken, Decoder, Undefined, decode, decode_pair, encode, insert_glosses, mangle
-from tasks.language import fold_width, next_score, pair_score, score
+from tasks.language import fold_width, next_score
 from tasks.scripts import simplify
+from tasks.steps import trimmed
 from tasks.steps.glosses import Gloss, Site, read_glosses, read_site, read_swallowed
 from tasks.steps.realign import TRACELESS, State, Table, Token, reads, search
+from tasks.steps.trimmed import LEAST_GAIN, Start
 
 LONGEST_RUN = 120
 """Characters of a shifted run, after which the search gives up. In mangled pages something glossed (or a line end)
@@ -27,15 +29,8 @@ MOST_TOKENS = 1500
 """Characters searched in one document, the bound on work for hostile input: 5 ms each on real damage (150 runs), up to
 30 ms on noise that keeps all hypotheses alive (45 s). What lies behind is left as it is."""
 
-MOST_LOOKS = 5000
-"""Pairs of rare characters looked at in one document, for the same reason: news has one in 2,000 characters."""
-
 SURROUNDINGS = 48
 """Characters on both sides of a run that take part: the context before it, what is ahead of its end."""
-
-LONGEST_TRIMMED = 10
-"""Characters before a trace (a misfit gloss, a single letter) among which the start of a trimmed sentence is looked
-for."""
 
 LOSSLESS = 3.0
 """Added for a trimmed run that is explained without vanished pairs, which could explain nearly anything."""
@@ -47,23 +42,6 @@ LEAST_CONFIDENCE = {False: 0.3, True: 0.5}
 """Below this the text stays as it is, with a note of damage; more is asked where pairs may have vanished (True),
 since then there is more to guess. On 20 news items with vanished pairs 0.5 repairs as many runs as 0.3 and gets fewer
 wrong, 0.7 leaves a fifth of them."""
-
-LEAST_GAIN = 8.0
-"""Decimal logarithms by which the text behind a run that no gloss marks has to read better than what stands there. Rare
-names and old prose gain less by any realignment: none of 5,000 news items, 200 essays and 9,000 Wikipedia
-paragraphs."""
-
-IMPLAUSIBLE = -5.0
-"""Mean score of a pair below which a run may be shifted: news is at -2.2, shifted text between -5.3 and -6.7. Of
-500,000 characters of news, essays and Wikipedia 20 places are below it: names and Japanese."""
-
-
-class Start(NamedTuple):
-    """Where a run may begin, and the first byte that is missing before it."""
-
-    position: int
-    rule: str
-    pending: frozenset[int] | None = None
 
 
 def find(text: str, context: Context) -> Iterator[Edit | Damage]:  # noqa: ARG001 (a step's signature)
@@ -94,88 +72,11 @@ def _suspects(text: str, site: Site | None) -> list[tuple[int, list[Start]]]:
     for gloss in site.misfits if site else ():
         marked = text[gloss.start - 1 : gloss.start] in ("?", "\ufffd")
         # A mark says that the run begins here; without one it may end here.
-        trimmed = () if marked else _trimmed_starts(text, gloss.start - 1, LONGEST_TRIMMED)
-        places[gloss.start] = [Start(gloss.start - marked, "misfit-gloss"), *trimmed]
-    for match in islice(_rare().finditer(text), MOST_LOOKS):
-        starts = _trimmed_starts(text, match.start(), 4)
-        implausible = [s for s in starts if _is_implausible(text[s.position : s.position + 8])]
-        if implausible:
-            places.setdefault(match.start(), implausible)
-    for match in islice(_LETTER.finditer(text), MOST_LOOKS):
-        starts = _trimmed_starts(text, match.start() - 1, LONGEST_TRIMMED)
-        likely = [s for s in starts if _direct_gain(text, s.position, match.end()) >= LEAST_GAIN]
-        if likely:
-            places.setdefault(likely[-1].position, likely)
+        before = () if marked else trimmed.starts(text, gloss.start - 1)
+        places[gloss.start] = [Start(gloss.start - marked, "misfit-gloss"), *before]
+    for position, starts in trimmed.suspects(text):
+        places.setdefault(position, starts)
     return sorted(places.items())
-
-
-@cache
-def _rare() -> re.Pattern[str]:
-    """Two rare characters of GBK close together: the cheap test for a shift that no gloss marks."""
-    codes = (bytes((a, b)) for a in range(0x81, 0xFF) for b in range(0x40, 0xFF) if b != 0x7F)
-    rare = "".join(sorted(char for char in map(decode_pair, codes) if char and _is_rare(char)))
-    return re.compile(f"[{rare}](?=[^\n]?[{rare}])")
-
-
-def _is_rare(char: str) -> bool:
-    """Kana, Greek and Cyrillic, and ideographs beyond the 3,755 common ones that GB2312 sorts first (lead below D8)."""
-    if char < "\u3400":
-        return char > "\u3040" or "\u0370" < char < "\u0500"
-    try:
-        return simplify(char).encode("gb2312") >= b"\xd8"
-    except UnicodeEncodeError:
-        return True
-
-
-def _trimmed_starts(text: str, position: int, reach: int) -> Iterator[Start]:
-    """Where a sentence may begin whose first byte, A1, was trimmed: what leads its first character is a sign's rest."""
-    for start in range(position, max(position - reach, -1), -1):
-        if text[start] == "\n":
-            return
-        data = _bytes_of_trimmed(text[start])
-        if len(data) == 2 and data[0] in _SECOND_BYTES_OF_SIGNS:
-            yield Start(start, "trimmed-byte", frozenset((0xA1,)))
-
-
-def _is_implausible(window: str) -> bool:
-    """Whether these characters, up to the first ASCII sign, read like none that people write."""
-    run = _RUN.match(window)
-    if run is None or _FOREIGN.search(run[0]):
-        return False
-    folded = fold_width(simplify(run[0]))
-    return sum(pair_score(a, b) for a, b in pairwise(folded)) < IMPLAUSIBLE * (len(folded) - 1)
-
-
-_LETTER = re.compile("(?<=[\u3400-\u9fff])[A-Za-z](?![A-Za-z0-9])")
-"""A single letter behind an ideograph: the second byte of a Traditional character that a shifted run ended with, or a
-letter (`维生素C`, `A股`)."""
-
-
-def _direct_gain(text: str, start: int, end: int) -> float:
-    """How much better a run reads with the byte A1 before it, if all of its bytes are there."""
-    data = b"\xa1" + b"".join(map(_bytes_of_trimmed, text[start:end]))
-    try:
-        repaired = data.decode("gbk")
-    except UnicodeDecodeError:
-        return 0.0
-    if simplify(repaired[-1]) == repaired[-1]:
-        return 0.0
-    before, ahead = text[start - 1 : start] or "\n", text[end : end + 2]
-    return score(repaired + ahead, before) - score(text[start:end] + ahead, before)
-
-
-_RUN = re.compile(r"[!]?[^\x00-\x7f]{4,}")
-_FOREIGN = re.compile("[\u3040-\u309f]{2}|[\u30a0-\u30ff]{3}|[\u0370-\u03ff]{3}|[\u0400-\u04ff]{3}")
-"""Words in kana, Greek or Cyrillic: what shifted bytes make of these comes one by one."""
-
-
-_SECOND_BYTES_OF_SIGNS = frozenset(encode(sign)[1] for sign in "、。·—…‘’“”〔〕〈〉《》「」『』〖〗【】")  # type: ignore[index]
-"""All of row A1 of GB2312 that a sentence begins with."""
-
-
-def _bytes_of_trimmed(char: str) -> bytes:
-    """Bytes of the first character behind a trim: `!` stands for `！` there, made half-width afterwards."""
-    return encode(fold_width(char)) or b""
 
 
 class _Repair(NamedTuple):
@@ -264,8 +165,8 @@ def _tokens(text: str, position: int, start: Start, *, traceless: bool) -> Itera
             yield Token(position, reading=gloss.reading, mark=TRACELESS if traceless else "")
             continue
         char = text[position]
-        trimmed = position == first and start.rule == "trimmed-byte"
-        data = _bytes_of_trimmed(char) if trimmed else encode(char)
+        begins = position == first and start.rule == "trimmed-byte"
+        data = trimmed.first_bytes(char) if begins else encode(char)
         if data is None and char != "\ufffd":
             break
         if traceless and data and data < b"@":
