@@ -36,11 +36,27 @@ _HIGH = r"[\xa1-\xfe]"
 _DOUBLE_BYTE = re.compile(rf"(?<!{_HIGH})(?:{_HIGH}{{2}}){{2,50}}+(?!{_HIGH})")
 """An even run of Latin-1 letters: `ÖÐ¹ú`. If it is no UTF-8 it may be GBK, which ftfy would make unrecoverable."""
 
-_SIGNS_AS_1252 = re.compile(
-    r"(?P<quote>¡[®¯°±])|(?P<dash>(?:¡ª){1,2}+|(?:¡\xad){1,2}+|¡[¤ãæÁ«])"
-    r"|(?P<sign>¡[¢£¶·¸¹¾¿]|£[¡¨©»¿])|(?P<in_number>£[¬º])"
+_GBK_SIGNS = re.compile(
+    r"(?P<quote>¡[®¯°±])|(?P<dash>(?:¡ª){1,2}+|(?:¡\xad){1,2}+|¨[CD]|¡[¤ãæÁ«])"
+    r"|(?P<sign>¡[¢£¶·¸¹¾¿]|£[¡¨©»¿])|(?P<in_number>£[¬º])|(?P<bullet>(?<!\S)¡[ïðñòóôõö÷øù](?=\s))"
+    r"|(?P<letter>(?:(?<=[A-Za-z]{2})|(?<=[\s(\"'-][A-Za-z])|(?<=\A[A-Za-z]))¨[¡-º](?=[a-z\s,.;:!?)'-]|\Z)"
+    r"|(?<![^\s(\"'-])¨[¡-º](?=[a-z]{2}))"
 )
-"""GB2312 signs in Latin text, read as Latin-1 (A1A2 `、` to A3BF `？`); the quotes A1AE to A1B1 are the commonest."""
+"""GB2312 signs in Latin text, read as Latin-1 (A1A2 `、` to A3BF `？`); the quotes A1AE to A1B1 are the commonest.
+A843 is the en dash, A1EF to A1F9 are bullets, A8A1 to A8BA letters of pinyin, which French shares (`caf¨¦`)."""
+
+_BIG5_SIGNS = re.compile(
+    r"(?P<quote>¡[¥¦§¨])|(?P<dash>(?:¡X){1,2}+|(?:¡K){1,2}+|¡V)|(?P<times>¡[ÑÓ])"
+    r"|(?P<closing>¡[A-I\]^_`f]|¢[JMX])|(?P<free>¢[DFG](?=\d)|¡[Pei-ruvyz])"
+    r"|(?P<other>(?<![A-Za-z.,!?])¡[¯±]|¡[®°](?![A-Za-z])|(?<!\S)¡[³-½](?=\s)|¡[¬ãÀô-÷])"
+)
+"""Signs of Big5 in Latin text. The quotes A1A5 to A1A8 are nothing that anyone writes; `¡X` `—` and `¡K` `…` look like
+what opens an exclamation in Spanish; the rest is believed only beside quotes, and what GBK has in another meaning
+only in a shape that those would not have, where no quotes are GBK's."""
+
+_BIG5_QUOTE = re.compile("¡[¥¦§¨]")
+_GBK_QUOTE = re.compile("(?<=[A-Za-z])¡¯(?=[A-Za-z])|(?<=[A-Za-z.,!?])¡±")
+"""Apostrophes and quotation marks that the other codec cannot mean: A1A6 is a háček there, A1AF an asterisk."""
 
 _SIGN_AS_GBK = re.compile(
     "[鈥茅猫锚毛帽贸铆谩脿莽枚眉么卯茂没霉](?:"
@@ -50,25 +66,72 @@ _SIGN_AS_GBK = re.compile(
 
 
 def fix_signs(text: str) -> Iterator[Edit]:
-    """Single signs of Chinese typography in Latin text: `Yueyang¡¯s`, `don鈥檛`, `caf茅s`."""
+    """Single signs of Chinese typography in Latin text: `Yueyang¡¯s`, `There¡¦s`, `don鈥檛`, `caf茅s`."""
     found = [*_signs_as_1252(text), *_signs_as_gbk(text), *_closing_quotes(text)]
     yield from sorted(found, key=lambda e: e.start)
 
 
 def _signs_as_1252(text: str) -> Iterator[Edit]:
-    if "¡" not in text and "£" not in text:
+    if not any(c in text for c in "¡£¨¢"):
         return
-    for match in _SIGNS_AS_1252.finditer(text):
-        around = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
-        if match["sign"] and not _is_between_words(*around):
-            continue
-        if match["in_number"] and not around[0].isalnum():
-            continue
-        if any("\xa1" <= c <= "\xfe" for c in around) and not match["quote"]:
-            continue
-        yield Edit(
-            STEP, "gbk-as-windows-1252", match.start(), match.group(), match.group().encode("latin-1").decode("gbk")
+    big5 = list(_signs_of_big5(text))
+    taken = {i for edit in big5 for i in range(edit.start, edit.start + len(edit.before))}
+    yield from big5
+    sure = _GBK_QUOTE.search(text) is not None
+    matches = [match for match in _GBK_SIGNS.finditer(text) if taken.isdisjoint(range(*match.span()))]
+    starts = taken.union(match.start() for match in matches)
+    ends = {i + 1 for i in taken}.union(match.end() for match in matches)
+    for match in matches:
+        in_run = (match.start() not in ends and _is_high(text[match.start() - 1 : match.start()])) or (
+            match.end() not in starts and _is_high(text[match.end() : match.end() + 1])
         )
+        if (match["quote"] or not in_run) and _is_sign_of_gbk(match, *_around(text, match), sure=sure):
+            after = match.group().encode("latin-1").decode("gbk")
+            yield Edit(STEP, "gbk-as-windows-1252", match.start(), match.group(), after)
+
+
+def _is_sign_of_gbk(match: re.Match[str], before: str, after: str, *, sure: bool) -> bool:
+    """Whether a sign of GBK stands where such a sign stands."""
+    if match["sign"]:
+        return sure or _is_between_words(before, after)
+    return not match["in_number"] or before.isalnum()
+
+
+def _is_high(char: str) -> bool:
+    """Whether a character is a byte of a pair read as Latin-1."""
+    return "\xa1" <= char <= "\xfe"
+
+
+def _signs_of_big5(text: str) -> Iterator[Edit]:
+    """Signs of Big5. What could be Spanish or GBK's is taken for such only in a text that has quotes of Big5."""
+    sure = _BIG5_QUOTE.search(text) is not None
+    alone = sure and _GBK_QUOTE.search(text) is None
+    end = -1
+    for match in _BIG5_SIGNS.finditer(text):
+        before, after = _around(text, match)
+        follows = match.start() == end
+        if _is_high(before) and not follows:
+            continue
+        if _is_sign_of_big5(match, "x" if follows else before, after, sure=alone if match["other"] else sure):
+            end = match.end()
+            sign = match.group().encode("latin-1").decode("big5")
+            yield Edit(STEP, "big5-as-windows-1252", match.start(), match.group(), sign)
+
+
+def _is_sign_of_big5(match: re.Match[str], before: str, after: str, *, sure: bool) -> bool:
+    """Whether a sign of Big5 stands where such a sign stands: Spanish has `¡` only in front of a word."""
+    if match["dash"]:
+        is_apart = before == after == " " and "!" not in match.string[match.end() : match.end() + 80]
+        return sure or before.islower() or before.isdigit() or is_apart
+    if match["times"]:
+        return after.isdigit() and (sure or before.isdigit())
+    if match["closing"]:
+        return sure and before.strip() != ""
+    return sure or match["quote"] is not None
+
+
+def _around(text: str, match: re.Match[str]) -> tuple[str, str]:
+    return text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
 
 
 def _is_between_words(before: str, after: str) -> bool:
