@@ -70,8 +70,23 @@ def cleaning_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the dataset.")
 @cleaning_options
 @click.option("--workers", type=click.IntRange(1, 256), help="Shards cleaned at a time.  [default: one per core]")
+@click.option(
+    "--learn-from",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Remove lines that stand around N different texts of one site, and on 30 % of its pages; 0: none.  "
+    "[default: 10]",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show the log of the Prefect run.")
-def clean(sources: tuple[str, ...], out: Path | None, workers: int | None, verbose: bool, **how: Any) -> None:
+def clean(
+    *,
+    sources: tuple[str, ...],
+    out: Path | None,
+    workers: int | None,
+    learn_from: int | None,
+    verbose: bool,
+    **how: Any,
+) -> None:
     """Clean documents into a dataset, published as one snapshot.
 
     SOURCE is a file, a folder (with all that is in it), a quoted pattern such as 'crawl/**/*.txt', or - for standard
@@ -80,7 +95,8 @@ def clean(sources: tuple[str, ...], out: Path | None, workers: int | None, verbo
     A run replaces the tables of the dataset in --out with its own (`runs` gets a row more). If it keeps no document,
     and the dataset has some, nothing is published.
     """
-    config = run_config({"sources": [_argument(name) for name in sources], "out": out, "workers": workers}, **how)
+    given = {"sources": [_argument(name) for name in sources], "out": out, "workers": workers}
+    config = run_config(given, learn_from=learn_from, **how)
     from flows.running import run_in_terminal
 
     sys.exit(run_in_terminal(config, verbose=verbose))
@@ -176,7 +192,12 @@ def verify(folder: Path) -> None:
 
 
 def run_config(
-    given: dict[str, Any], *, config_file: Path | None, script: str | None, skip: tuple[str, ...]
+    given: dict[str, Any],
+    *,
+    config_file: Path | None,
+    script: str | None,
+    skip: tuple[str, ...],
+    learn_from: int | None = None,
 ) -> RunConfig:
     """Settings of a run: the file's, with what was given on the command line put over them.
 
@@ -188,7 +209,8 @@ def run_config(
     data = _read_toml(config_file) if config_file else {}
     merged = {**data, **_without_blanks(given)}
     if isinstance(data.get("clean", {}), dict):
-        merged["clean"] = {**data.get("clean", {}), **_without_blanks({"script": script, "skip": list(skip)})}
+        cleaning = {"script": script, "skip": list(skip), "learn_from": learn_from}
+        merged["clean"] = {**data.get("clean", {}), **_without_blanks(cleaning)}
     for name, argument in (("sources", "SOURCE..."), ("out", "--out")):
         if name not in merged:
             raise click.UsageError(f"Missing {argument}: give it here, or as `{name}` in a --config file.")

@@ -1,6 +1,7 @@
 """Cleaning one text: every step in its order, again and again until none finds anything to do."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from schemas.config import CleanConfig
 from schemas.document import Cleaned, Context, Damage, Edit, Fact, Stage, Step
@@ -23,9 +24,27 @@ def clean(text: str, config: CleanConfig) -> Cleaned:
     Raises:
         EditError: if a step proposes edits that cannot be carried out (a bug of that step).
     """
-    stages: list[Stage] = []
+    return _settle(Cleaned(text, ()), config)
+
+
+def clean_further(cleaned: Cleaned, edits: tuple[Edit, ...], config: CleanConfig) -> Cleaned:
+    """Carry out edits of one step on a clean text, and clean what is left: they may have uncovered something.
+
+    Raises:
+        EditError: if they cannot be carried out.
+    """
+    text = apply(cleaned.text, edits)
+    damage = tuple(_move(list(cleaned.damage), edits, text))
+    stages = (*cleaned.stages, Stage(edits[0].step, edits))
+    return _settle(replace(cleaned, text=text, stages=stages, damage=damage), config)
+
+
+def _settle(cleaned: Cleaned, config: CleanConfig) -> Cleaned:
+    """Run the steps until none finds anything; what was known before stays known."""
+    text = cleaned.text
+    stages = list(cleaned.stages)
     facts: dict[str, str] = {}
-    damage: list[Damage] = []
+    damage = list(cleaned.damage)
     for _ in range(MAX_PASSES):
         before = len(stages)
         for name, step in _steps(config):
@@ -42,8 +61,9 @@ def clean(text: str, config: CleanConfig) -> Cleaned:
         if len(stages) == before:
             break
     unsettled = {"unsettled"} if len(stages) > before else set[str]()
-    tidy = {field: _tidy(value, config) for field, value in facts.items()}
-    return Cleaned(text, tuple(stages), tidy, tuple(damage), tuple(sorted({d.kind for d in damage} | unsettled)))
+    facts = {field: _tidy(value, config) for field, value in facts.items() if field not in cleaned.facts}
+    flags = {d.kind for d in damage} | unsettled
+    return Cleaned(text, tuple(stages), {**cleaned.facts, **facts}, tuple(damage), tuple(sorted(flags)))
 
 
 def _merge(known: list[Damage], found: list[Damage]) -> list[Damage]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from schemas.config import CleanConfig
 from schemas.document import Outcome, Reason, Rejection, Run
+from tasks.corpus import Learned, Survey, read_outcomes, revise, survey
 from tasks.document import clean_document
 from tasks.publish.parts import Part, write_parts
 from tasks.read import Source
@@ -63,22 +64,39 @@ def _limits(sources: list[Source]) -> Limits:
     return Limits(max(SHARD_BYTES, n_bytes), max(SHARD_DOCUMENTS, 2 * len(sources) // MAX_SHARDS))
 
 
-def write_shard(shard: Shard, run: Run, folder: Path, max_seconds: float) -> list[Part]:
-    """Clean the documents of a shard in a worker process and write its parts.
+def survey_shard(shard: Shard, run: Run, folder: Path, max_seconds: float) -> Survey:
+    """First pass: clean the documents of a shard in a worker process, put the outcomes by, and count what recurs.
 
     A document on which the process dies costs its shard a second try, in which every document has a process of
     its own; it ends as `crashed`, and the others don't notice.
 
     Raises:
-        OSError: if a part can't be written.
+        OSError: if something can't be written.
         StoppedError: if the run was stopped meanwhile.
     """
     tally = _Tally()
     try:
-        parts: list[Part] = run_isolated(_write_shard, shard, run, folder, max_seconds, report=tally.add)
+        made: Survey = run_isolated(_survey_shard, shard, run, folder, max_seconds, report=tally.add)
     except ProcessDiedError:
         outcomes = (_isolated(source, run.config, max_seconds) for source in shard.sources)
-        parts = write_parts(tally.again(outcomes), run, folder)
+        made = survey(tally.again(outcomes), shard.number, run.config, folder)
+    return made
+
+
+def write_shard(made: Survey, learned: Learned, run: Run, folder: Path, max_seconds: float) -> list[Part]:
+    """Second pass: revise the outcomes of a shard in a worker process and write its parts.
+
+    Processes that die are dealt with as in the first pass.
+
+    Raises:
+        OSError: if a part can't be written.
+        StoppedError: if the run was stopped meanwhile.
+    """
+    try:
+        parts: list[Part] = run_isolated(_write_shard, made, learned, run, folder, max_seconds, report=_nobody)
+    except ProcessDiedError:
+        outcomes = (_revised_alone(outcome, learned, run.config, max_seconds) for outcome in read_outcomes(made))
+        parts = write_parts(outcomes, run, folder)
     return parts
 
 
@@ -103,9 +121,9 @@ class _Tally:
                 self.add(1)
 
 
-def _write_shard(shard: Shard, run: Run, folder: Path, max_seconds: float, report: Report) -> list[Part]:
+def _survey_shard(shard: Shard, run: Run, folder: Path, max_seconds: float, report: Report) -> Survey:
     """In the worker process: all documents of a shard."""
-    return write_parts(_limited(shard.sources, run.config, max_seconds, report), run, folder)
+    return survey(_limited(shard.sources, run.config, max_seconds, report), shard.number, run.config, folder)
 
 
 def _limited(sources: Iterable[Source], config: CleanConfig, max_seconds: float, report: Report) -> Iterator[Outcome]:
@@ -124,11 +142,40 @@ def _isolated(source: Source, config: CleanConfig, max_seconds: float) -> Outcom
         origin, raw = read_text(source, config.max_bytes)
         if isinstance(raw, Rejection):
             return Outcome(origin, rejection=raw)
-        why = f"more than {max_seconds:g} s of processor time" if death.is_out_of_time else str(death)
-        return Outcome(origin, rejection=Rejection(Reason.CRASHED, f"On this document: {why}."))
+        return Outcome(origin, rejection=_crash(death, max_seconds))
     return outcome
+
+
+def _crash(death: ProcessDiedError, max_seconds: float) -> Rejection:
+    why = f"more than {max_seconds:g} s of processor time" if death.is_out_of_time else str(death)
+    return Rejection(Reason.CRASHED, f"On this document: {why}.")
 
 
 def _clean_one(source: Source, config: CleanConfig, max_seconds: float, _: Report) -> Outcome:
     """In a worker process: a single document."""
     return next(_limited([source], config, max_seconds, _nobody))
+
+
+def _write_shard(made: Survey, learned: Learned, run: Run, folder: Path, max_seconds: float, _: Report) -> list[Part]:
+    """In the worker process: all outcomes of a shard."""
+    outcomes = (_revised(outcome, learned, run.config, max_seconds) for outcome in read_outcomes(made))
+    return write_parts(outcomes, run, folder)
+
+
+def _revised(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float) -> Outcome:
+    with cpu_limit(max_seconds):
+        return revise(outcome, learned, config)
+
+
+def _revised_alone(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float) -> Outcome:
+    """One outcome in a process of its own."""
+    try:
+        revised: Outcome = run_isolated(_revise_one, outcome, learned, config, max_seconds, report=_nobody)
+    except ProcessDiedError as death:
+        return Outcome(outcome.origin, outcome.decoded, rejection=_crash(death, max_seconds))
+    return revised
+
+
+def _revise_one(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float, _: Report) -> Outcome:
+    """In a worker process: a single outcome."""
+    return _revised(outcome, learned, config, max_seconds)

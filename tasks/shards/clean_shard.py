@@ -1,4 +1,4 @@
-"""The Prefect task `clean_shard`, one per shard: it is given paths and returns what parts were written."""
+"""The Prefect tasks `clean_shard` and `finish_shard`, one each per shard: they are given paths and return paths."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectConcurrentFuture
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -15,8 +15,9 @@ from prefect.tasks import exponential_backoff
 
 from schemas.config import RunConfig
 from schemas.document import Run
+from tasks.corpus import Learned, Survey, learn
 from tasks.publish.parts import Counts, Part
-from tasks.shards import Shard, write_shard
+from tasks.shards import Shard, survey_shard, write_shard
 from tasks.shards.processes import stop_processes
 from tasks.shards.progress import tell
 
@@ -30,23 +31,35 @@ def _is_passing(_task: Any, _run: Any, state: Any) -> bool:
     return isinstance(error, OSError) and error.errno not in HOPELESS
 
 
-@task(
-    name="clean_shard",
-    task_run_name="shard-{shard.number:04}",
-    tags={"qingyuan-shard"},
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=_is_passing,
-)
-def clean_shard(shard: Shard, run: Run, folder: Path, max_seconds: float) -> list[Part]:
+HOW: dict[str, Any] = {
+    "tags": {"qingyuan-shard"},
+    "cache_policy": NO_CACHE,
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=2),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": _is_passing,
+}
+"""What both tasks have in common."""
+
+
+@task(name="clean_shard", task_run_name="clean-{shard.number:04}", **HOW)
+def clean_shard(shard: Shard, run: Run, folder: Path, max_seconds: float) -> Survey:
     """Clean one shard in a worker process.
+
+    Raises:
+        OSError: if what it gives can't be written, after three more tries where that may help.
+    """
+    return survey_shard(shard, run, folder, max_seconds)
+
+
+@task(name="finish_shard", task_run_name="finish-{survey.number:04}", **HOW)
+def finish_shard(survey: Survey, learned: Learned, run: Run, folder: Path, max_seconds: float) -> list[Part]:
+    """Revise one shard in the light of all, and write its parts, in a worker process.
 
     Raises:
         OSError: if its parts can't be written, after three more tries where that may help.
     """
-    parts = write_shard(shard, run, folder, max_seconds)
+    parts = write_shard(survey, learned, run, folder, max_seconds)
     counts = sum((part.counts for part in parts), Counts())
     get_run_logger().info(
         "%d documents: %d clean, %d rejected", counts.documents, counts.clean, counts.rejected.total()
@@ -55,27 +68,35 @@ def clean_shard(shard: Shard, run: Run, folder: Path, max_seconds: float) -> lis
 
 
 def clean_shards(shards: Sequence[Shard], run: Run, folder: Path, config: RunConfig) -> list[Part]:
-    """Run the task for every shard, as many at a time as there are workers; parts in the order of the shards.
+    """Run both passes over all shards (`tasks.corpus`); parts in the order of the shards.
 
     Raises:
         OSError: as the first shard that failed; the others are stopped then.
     """
+    given = {"run": run, "folder": folder, "max_seconds": config.max_seconds}
+    surveys = _each(clean_shard, [{"shard": shard, **given} for shard in shards], config)
+    tell("writing")
+    learned = learn(surveys, run.config, folder)
+    parts = _each(finish_shard, [{"survey": survey, "learned": learned, **given} for survey in surveys], config)
+    return [part for of_shard in parts for part in of_shard]
+
+
+def _each(work: Task[..., Any], given: Sequence[dict[str, Any]], config: RunConfig) -> list[Any]:
+    """Run a task for each of the parameters, as many at a time as there are workers; results in their order."""
     n_workers = config.workers or len(os.sched_getaffinity(0))
-    runner: ThreadPoolTaskRunner[list[Part]] = ThreadPoolTaskRunner(max_workers=n_workers)
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=n_workers)
     with runner:
-        futures: list[PrefectConcurrentFuture[list[Part]]] = []
+        futures: list[PrefectConcurrentFuture[Any]] = []
         try:
-            for shard in shards:
-                given = {"shard": shard, "run": run, "folder": folder, "max_seconds": config.max_seconds}
-                futures.append(runner.submit(clean_shard, given))
-            return [part for future in futures for part in future.result()]
+            futures.extend(runner.submit(work, parameters) for parameters in given)
+            return [future.result() for future in futures]
         except BaseException:
             _stop(futures)
             tell("stopped")
             raise
 
 
-def _stop(futures: Sequence[PrefectConcurrentFuture[list[Part]]]) -> None:
+def _stop(futures: Sequence[PrefectConcurrentFuture[Any]]) -> None:
     """Cancel what hasn't begun and end what has: Prefect waits for its threads, and they for their processes."""
     waiting = {future.wrapped_future for future in futures if not future.wrapped_future.cancel()}
     while waiting:

@@ -120,7 +120,7 @@ class TestFlow:
             return write_shard(*given)
 
         monkeypatch.setattr("tasks.shards.clean_shard.write_shard", fail_once)
-        monkeypatch.setattr(clean_shard.clean_shard, "retry_delay_seconds", [0.1])
+        monkeypatch.setattr(clean_shard.finish_shard, "retry_delay_seconds", [0.1])
         assert run(pages, out=tmp_path / "out").is_completed()
         assert len(tries) == 2
 

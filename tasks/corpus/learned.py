@@ -1,0 +1,122 @@
+"""Which of the recurring lines of a document are furniture: what the counts say, held against the page.
+
+Counts alone would take a column's title (`国内联播快讯`, 339 times in a year of news) and the paragraphs of an article
+that came ten times. So a line goes only above the first or below the last paragraph that is the document's own; a
+document whose own paragraphs recur is a copy, and left to the search for duplicates; and the title stays.
+docs/adr/0012-learned-lines.md.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from schemas.document import Edit, Outcome
+from tasks.corpus.lines import Place, Recurring, is_furniture, places, sites_of
+from tasks.rules import load
+from tasks.steps.dates import DATETIME
+from tasks.steps.lines import fold, is_heading, is_prose, key, removal
+
+STEP, RULE = "boilerplate", "learned-line"
+
+CONFIDENCE = 0.95
+
+COPIED = 0.5
+"""A document of which more of the paragraphs, by characters, stand in others as well is a copy of one of them."""
+
+
+class Seen(NamedTuple):
+    """A line of a document, and what the counts say of it."""
+
+    place: Place
+    recurs: bool
+    """Another document of the site has it."""
+    learned: bool
+    """It is furniture, by the counts."""
+
+    @property
+    def text(self) -> str:
+        """The line."""
+        return self.place.line.text
+
+
+def find(outcome: Outcome, recurring: Recurring, threshold: int) -> tuple[Edit, ...]:
+    """The edits that take learned lines out of the clean text of a document."""
+    if outcome.cleaned is None or outcome.rejection is not None:
+        return ()
+    text = outcome.cleaned.text
+    sites = sites_of(outcome)
+    seen = [_look(place, recurring, sites, threshold) for place in places(text)]
+    if not any(line.learned for line in seen) or _is_copy(seen):
+        return ()
+    own = [i for i, line in enumerate(seen) if is_prose(line.text) and not line.learned]
+    going = [*_head(seen[: own[0]], _has_headings(seen[own[0] : own[-1]]), outcome), *_tail(seen[own[-1] + 1 :])]
+    return tuple(removal(text, line.place.line, STEP, RULE, CONFIDENCE) for line in going)
+
+
+def _look(place: Place, recurring: Recurring, sites: dict[int, str], threshold: int) -> Seen:
+    counts = recurring.look_up(place.fingerprint, sites) if place.fingerprint else []
+    return Seen(place, bool(counts), any(is_furniture(n.bodies, n.of, threshold) for n in counts))
+
+
+def _is_copy(seen: Sequence[Seen]) -> bool:
+    """Whether its own paragraphs recur, or it has none."""
+    own = [line for line in seen if is_prose(line.text) and not line.learned]
+    n_chars = sum(len(line.text) for line in own)
+    return sum(len(line.text) for line in own if line.recurs) >= COPIED * n_chars
+
+
+def _has_headings(body: Sequence[Seen]) -> bool:
+    """Whether there are headings between the paragraphs."""
+    return any(_is_title(line) for line in body)
+
+
+_LISTED = re.compile(r"[|>]|\S\s{2,}\S|\S / \S")
+"""How furniture joins words, and titles don't."""
+
+
+def _is_plain(text: str) -> bool:
+    return is_heading(text) and not _LISTED.search(fold(text))
+
+
+def _is_title(line: Seen) -> bool:
+    """Whether it could be a title of this document, and of no other."""
+    return not line.learned and line.place.fingerprint != 0 and not is_prose(line.text) and _is_plain(line.text)
+
+
+def _head(head: Sequence[Seen], has_headings: bool, outcome: Outcome) -> Iterator[Seen]:
+    """Learned lines above the body, but for what is, or may be, the title or the author's name below it.
+
+    Without a title of its own, a document may have one that recurs, as columns and judgements do. So has one whose
+    only heading above the body is like those within it.
+    """
+    assert outcome.cleaned is not None
+    title = key(outcome.cleaned.facts.get("title", ""))
+    n_titles = sum(map(_is_title, head))
+    is_titled = bool(title) or n_titles > 1 or (n_titles == 1 and not has_headings)
+    for i, line in enumerate(head):
+        may_be_title = key(line.text) == title if is_titled else _is_plain(line.text)
+        is_byline = i > 0 and _is_title(head[i - 1]) and _NAME.fullmatch(line.text)
+        if line.learned and not may_be_title and not is_byline:
+            yield line
+
+
+_NAME = re.compile(r"[\u3400-\u9fff·]{2,6}")
+
+
+def _tail(tail: Sequence[Seen]) -> Iterator[Seen]:
+    """Learned lines below the body, but for closing words, headings of an appendix, and who signs above a date."""
+    signed = {i - back for i, line in enumerate(tail) if _DATE.fullmatch(fold(line.text)) for back in range(3)}
+    for i, line in enumerate(tail):
+        if line.learned and i not in signed and key(line.text) not in _stays():
+            yield line
+
+
+_NUMERAL = "[〇零一二三四五六七八九十]"
+_DATE = re.compile(rf"\W{{0,3}}(?:{DATETIME.pattern}|{_NUMERAL}{{4}}年{_NUMERAL}{{1,2}}月{_NUMERAL}{{1,3}}日)\W{{0,3}}")
+"""Also as documents have it: `二〇二四年三月五日`."""
+
+
+@cache
+def _stays() -> frozenset[str]:
+    return frozenset(key(words) for (words,) in load("learned-stays"))

@@ -1,0 +1,222 @@
+"""Lines that recur across the documents of a site: counted in one pass, as fingerprints, in bounded memory.
+
+What is known of a line is how many documents of a site have it, and how many *bodies* they have: an article that came
+ten times is ten documents and one body, a line of the site's template stands around as many bodies as documents.
+
+- A shard writes a file of `ROW`s, sorted by line: 32 bytes for each line near the ends of a document, and for each site
+  that the document is of.
+- `merge` goes through all files side by side, by ranges of fingerprints, and writes what recurs: 28 bytes for each line
+  and site, sorted again, in files that workers map. It holds `MERGE_ROWS` rows in memory (about 400 MB), or as many
+  as the commonest line has.
+
+Counts are sums over documents, so neither the order nor the number of shards matters.
+"""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from schemas.document import Outcome
+from tasks.steps.lines import LONGEST, Line, key, lines_of
+
+HEAD_LINES = 12
+TAIL_LINES = 40
+"""Lines at either end that are looked at: as far as the rules for furniture look (`tasks.steps.boilerplate`)."""
+
+MERGE_ROWS = 4_000_000
+"""Rows in memory at a time: 128 MB, three times over while they are sorted."""
+
+SHARE = 0.3
+"""Part of a site's documents that its furniture is on. In a year of news from one site the commonest title is on 7 %
+of the pages, as is a line under the last item of each day; a site with three templates has each on a third."""
+
+SITES = 5
+"""A line that is furniture of that many sites is furniture everywhere: what a content management system puts in."""
+
+WHOLE = 0
+"""In place of a site: the whole corpus."""
+
+ROW = np.dtype([("line", "<u8"), ("site", "<u8"), ("body", "<u8"), ("second", "<u8")])
+"""A line of a document: its fingerprint, that of one of its sites, and those of the longest line and of the one next
+in length, which stand for the body. Two, since a disclaimer can be longer than any paragraph."""
+
+RECURRING = np.dtype([("line", "<u8"), ("site", "<u8"), ("documents", "<u4"), ("bodies", "<u4"), ("of", "<u4")])
+"""A line that more than one document of a site has; `of` are the documents of the site."""
+
+Rows = np.ndarray[Any, Any]
+
+_DIGITS = re.compile(r"\d+")
+_LETTER = re.compile(r"[^\W\d年月日时分秒点星期周一二三四五六七八九十〇零_]")
+"""Something to recognise a line by: dates and numbers alone are nothing."""
+
+
+class Place(NamedTuple):
+    """A line of a document, with its fingerprint; 0 where there is nothing to recognise it by."""
+
+    line: Line
+    fingerprint: int
+
+
+class Count(NamedTuple):
+    """How often a line was seen on a site."""
+
+    documents: int
+    bodies: int
+    of: int
+
+
+def fingerprint(text: str) -> int:
+    """64 bits of a line in Simplified, without signs, and with any number for any other; 0 if nothing is left."""
+    folded = _DIGITS.sub("0", key(text[:LONGEST]))
+    return _hash(folded) if _LETTER.search(folded) else 0
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest(), "little") or 1
+
+
+def sites_of(outcome: Outcome) -> dict[int, str]:
+    """Sites that a document is of, by their fingerprints: where it was found, and what the page says of itself."""
+    facts: Mapping[str, str] = outcome.cleaned.facts if outcome.cleaned else {}
+    names = [_place_of(outcome.origin.source_uri), _host(facts.get("source_url", "")), facts.get("site_name", "")]
+    return {_hash(name): name for name in names if name}
+
+
+def _place_of(uri: str) -> str:
+    """Host of an address, or folder of a file."""
+    return _host(uri) or uri.rpartition("/")[0]
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket in the wrong place
+        return ""
+    return (parts.hostname or "").removeprefix("www.") if parts.scheme in {"http", "https"} else ""
+
+
+def places(text: str) -> list[Place]:
+    """Lines near the ends of a text, in order."""
+    lines = lines_of(text)
+    near = lines if len(lines) <= HEAD_LINES + TAIL_LINES else [*lines[:HEAD_LINES], *lines[-TAIL_LINES:]]
+    return [Place(line, fingerprint(line.text)) for line in near]
+
+
+def rows(text: str, sites: Collection[int]) -> Rows:
+    """What the clean text of a document adds to the counts of its sites, as `ROW`s."""
+    longest = sorted((line.text for line in lines_of(text)), key=len, reverse=True)[:2]
+    body, second = [*map(fingerprint, longest), 0, 0][:2]
+    lines = {place.fingerprint for place in places(text)} - {0}
+    return np.array([(line, site, body, second) for line in lines for site in sites], dtype=ROW)
+
+
+def write_rows(found: Sequence[Rows], path: Path) -> None:
+    """Write rows, sorted by line."""
+    together = np.concatenate([np.empty(0, ROW), *found])
+    np.save(path, together[np.argsort(together["line"], kind="stable")])
+
+
+def merge(paths: Sequence[Path], sizes: Mapping[int, int], threshold: int, folder: Path) -> None:
+    """Count what shards have written, and write what recurs to a folder, for `Recurring`.
+
+    Args:
+        paths: Files of `write_rows`.
+        sizes: Documents of each site.
+        threshold: As in `is_furniture`.
+        folder: A file for each column of `RECURRING` is written there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in RECURRING.names or ()}
+        for piece in _pieces([np.load(path, mmap_mode="r") for path in paths]):
+            counted = _count(piece, sizes)
+            counted = np.concatenate([counted, _everywhere(counted, threshold)])
+            counted = counted[np.lexsort((counted["site"], counted["line"]))]
+            for name, file in files.items():
+                file.write(counted[name].tobytes())
+
+
+def _pieces(files: Sequence[Rows]) -> Iterator[Rows]:
+    """All rows of one range of fingerprints after another."""
+    n_pieces = max(1, -(-sum(map(len, files)) // MERGE_ROWS))
+    begins = np.array([piece * (2**64 // n_pieces) for piece in range(n_pieces)], dtype="<u8")
+    edges = [[*np.searchsorted(file["line"], begins), len(file)] for file in files]
+    for piece in range(n_pieces):
+        parts = [file[edge[piece] : edge[piece + 1]] for file, edge in zip(files, edges, strict=True)]
+        yield np.concatenate([np.empty(0, ROW), *parts])
+
+
+def _count(found: Rows, sizes: Mapping[int, int]) -> Rows:
+    """Documents and bodies by line and site, of lines that recur."""
+    found = found[np.lexsort((found["site"], found["line"]))]
+    starts = _starts(found["line"], found["site"])
+    counted = np.zeros(len(starts), RECURRING)
+    for name in ("line", "site"):
+        counted[name] = found[name][starts]
+    counted["documents"] = np.diff([*starts, len(found)])
+    run = np.repeat(np.arange(len(starts)), counted["documents"])
+    counted["bodies"] = np.maximum(_distinct(run, found["body"]), _distinct(run, found["second"]))
+    counted = counted[counted["documents"] > 1]
+    counted["of"] = [sizes[int(site)] for site in counted["site"]]
+    return counted
+
+
+def _starts(*columns: Rows) -> Rows:
+    """Where runs of equal rows begin."""
+    changes = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    return np.flatnonzero(np.concatenate([np.ones(min(len(columns[0]), 1), bool), changes]))
+
+
+def _distinct(run: Rows, values: Rows) -> Rows:
+    """How many different values each run has; runs are numbered from 0."""
+    order = np.lexsort((values, run))
+    return np.bincount(run[order][_starts(run[order], values[order])])
+
+
+def _everywhere(counted: Rows, threshold: int) -> Rows:
+    """Rows for the whole corpus: furniture of enough sites."""
+    furniture = counted[is_furniture(counted["bodies"], counted["of"], threshold)]
+    starts = _starts(furniture["line"])
+    whole = furniture[starts]
+    for name in ("documents", "bodies", "of"):
+        whole[name] = np.add.reduceat(furniture[name], starts) if len(starts) else 0
+    whole["site"] = WHOLE
+    enough: Rows = whole[np.diff([*starts, len(furniture)]) >= SITES]
+    return enough
+
+
+def is_furniture(bodies: Any, of: Any, threshold: int) -> Any:
+    """Whether a line that stands around so many bodies, of so many documents, is furniture; for arrays as well."""
+    return (bodies >= threshold) & (bodies >= SHARE * of)
+
+
+class Recurring:
+    """What `merge` wrote, looked up without being read as a whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._columns = {name: _column(folder / name, RECURRING[name]) for name in RECURRING.names or ()}
+
+    def look_up(self, fingerprint: int, sites: Iterable[int]) -> list[Count]:
+        """Counts of a line on sites, and in the whole corpus; nothing where it doesn't recur."""
+        line = np.uint64(fingerprint)
+        begin, end = (int(np.searchsorted(self._columns["line"], line, side)) for side in ("left", "right"))
+        wanted = {*sites, WHOLE}
+        found = [tuple(int(self._columns[name][i]) for name in RECURRING.names or ()) for i in range(begin, end)]
+        return [Count(*numbers) for _, site, *numbers in found if site in wanted]
+
+
+@cache
+def recurring(folder: Path) -> Recurring:
+    """What `merge` wrote to a folder; opened once in a process."""
+    return Recurring(folder)
+
+
+def _column(path: Path, kind: "np.dtype[Any]") -> Rows:
+    return np.memmap(path, kind, "r") if path.stat().st_size else np.empty(0, kind)
