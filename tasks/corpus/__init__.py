@@ -17,10 +17,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from schemas.config import CleanConfig
-from schemas.document import Outcome
+from schemas.document import Cleaned, Edit, Outcome
 from tasks.clean import clean_further
 from tasks.corpus import learned, lines
 from tasks.judge import judge_output
+from tasks.steps.lines import key
 
 _LENGTH_BYTES = 8
 
@@ -100,5 +101,11 @@ def revise(outcome: Outcome, learned_: Learned, config: CleanConfig) -> Outcome:
     if not edits:
         return outcome
     assert outcome.cleaned is not None
-    cleaned = clean_further(outcome.cleaned, edits, config)
+    cleaned = clean_further(_without_facts(outcome.cleaned, edits), edits, config)
     return replace(outcome, cleaned=cleaned, rejection=judge_output(cleaned, config))
+
+
+def _without_facts(cleaned: Cleaned, edits: Iterable[Edit]) -> Cleaned:
+    """Without the title that was taken from a line which goes: what is left has another, or none."""
+    gone = {key(edit.before) for edit in edits}
+    return replace(cleaned, facts={name: said for name, said in cleaned.facts.items() if key(said) not in gone})

@@ -33,6 +33,8 @@ class Seen(NamedTuple):
     """Another document of the site has it."""
     learned: bool
     """It is furniture, by the counts."""
+    headed: bool
+    """Most documents that have it have headings between their paragraphs."""
 
     @property
     def text(self) -> str:
@@ -50,13 +52,15 @@ def find(outcome: Outcome, recurring: Recurring, threshold: int) -> tuple[Edit, 
     if not any(line.learned for line in seen) or _is_copy(seen):
         return ()
     own = [i for i, line in enumerate(seen) if is_prose(line.text) and not line.learned]
-    going = [*_head(seen[: own[0]], _has_headings(seen[own[0] : own[-1]]), outcome), *_tail(seen[own[-1] + 1 :])]
+    has_headings = any(map(_is_title, seen[own[0] : own[-1]]))
+    going = [*_head(seen[: own[0]], has_headings=has_headings), *_tail(seen[own[-1] + 1 :])]
     return tuple(removal(text, line.place.line, STEP, RULE, CONFIDENCE) for line in going)
 
 
 def _look(place: Place, recurring: Recurring, sites: dict[int, str], threshold: int) -> Seen:
     counts = recurring.look_up(place.fingerprint, sites) if place.fingerprint else []
-    return Seen(place, bool(counts), any(is_furniture(n.bodies, n.of, threshold) for n in counts))
+    enough = [n for n in counts if is_furniture(n.bodies, n.of, threshold)]
+    return Seen(place, bool(counts), bool(enough), all(2 * n.headed > n.documents for n in enough))
 
 
 def _is_copy(seen: Sequence[Seen]) -> bool:
@@ -64,11 +68,6 @@ def _is_copy(seen: Sequence[Seen]) -> bool:
     own = [line for line in seen if is_prose(line.text) and not line.learned]
     n_chars = sum(len(line.text) for line in own)
     return sum(len(line.text) for line in own if line.recurs) >= COPIED * n_chars
-
-
-def _has_headings(body: Sequence[Seen]) -> bool:
-    """Whether there are headings between the paragraphs."""
-    return any(_is_title(line) for line in body)
 
 
 _LISTED = re.compile(r"[|>]|\S\s{2,}\S|\S / \S")
@@ -84,20 +83,17 @@ def _is_title(line: Seen) -> bool:
     return not line.learned and line.place.fingerprint != 0 and not is_prose(line.text) and _is_plain(line.text)
 
 
-def _head(head: Sequence[Seen], has_headings: bool, outcome: Outcome) -> Iterator[Seen]:
-    """Learned lines above the body, but for what is, or may be, the title or the author's name below it.
+def _head(head: Sequence[Seen], *, has_headings: bool) -> Iterator[Seen]:
+    """Learned lines above the body, but for what may be the title, or the author's name below it.
 
     Without a title of its own, a document may have one that recurs, as columns and judgements do. So has one whose
-    only heading above the body is like those within it.
+    only heading above the body is like those within it, unless the line is above articles without headings mostly.
     """
-    assert outcome.cleaned is not None
-    title = key(outcome.cleaned.facts.get("title", ""))
     n_titles = sum(map(_is_title, head))
-    is_titled = bool(title) or n_titles > 1 or (n_titles == 1 and not has_headings)
     for i, line in enumerate(head):
-        may_be_title = key(line.text) == title if is_titled else _is_plain(line.text)
+        is_titled = n_titles > 1 or (n_titles == 1 and not (has_headings and line.headed))
         is_byline = i > 0 and _is_title(head[i - 1]) and _NAME.fullmatch(line.text)
-        if line.learned and not may_be_title and not is_byline:
+        if line.learned and not is_byline and (is_titled or not _is_plain(line.text)):
             yield line
 
 

@@ -3,9 +3,9 @@
 What is known of a line is how many documents of a site have it, and how many *bodies* they have: an article that came
 ten times is ten documents and one body, a line of the site's template stands around as many bodies as documents.
 
-- A shard writes a file of `ROW`s, sorted by line: 32 bytes for each line near the ends of a document, and for each site
+- A shard writes a file of `ROW`s, sorted by line: 33 bytes for each line near the ends of a document, and for each site
   that the document is of.
-- `merge` goes through all files side by side, by ranges of fingerprints, and writes what recurs: 28 bytes for each line
+- `merge` goes through all files side by side, by ranges of fingerprints, and writes what recurs: 48 bytes for each line
   and site, sorted again, in files that workers map. It holds `MERGE_ROWS` rows in memory (about 400 MB), or as many
   as the commonest line has.
 
@@ -24,7 +24,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from schemas.document import Outcome
-from tasks.steps.lines import LONGEST, Line, key, lines_of
+from tasks.steps.dates import MONTH
+from tasks.steps.lines import LONGEST, Line, is_prose, key, lines_of
 
 HEAD_LINES = 12
 TAIL_LINES = 40
@@ -43,16 +44,23 @@ SITES = 5
 WHOLE = 0
 """In place of a site: the whole corpus."""
 
-ROW = np.dtype([("line", "<u8"), ("site", "<u8"), ("body", "<u8"), ("second", "<u8")])
+ROW = np.dtype([("line", "<u8"), ("site", "<u8"), ("body", "<u8"), ("second", "<u8"), ("headed", "?")])
 """A line of a document: its fingerprint, that of one of its sites, and those of the longest line and of the one next
-in length, which stand for the body. Two, since a disclaimer can be longer than any paragraph."""
+in length, which stand for the body. Two, since a disclaimer can be longer than any paragraph. Then, whether there are
+headings between the paragraphs."""
 
-RECURRING = np.dtype([("line", "<u8"), ("site", "<u8"), ("documents", "<u4"), ("bodies", "<u4"), ("of", "<u4")])
+RECURRING = np.dtype(
+    [("line", "<u8"), ("site", "<u8"), ("documents", "<i8"), ("bodies", "<i8"), ("of", "<i8"), ("headed", "<i8")]
+)
 """A line that more than one document of a site has; `of` are the documents of the site."""
 
 Rows = np.ndarray[Any, Any]
 
-_DIGITS = re.compile(r"\d+")
+_VARYING = re.compile(
+    r"\d+|(?<=星期|礼拜)[一二三四五六日天]|(?<=周)[一二三四五六日](?=\d|$)"
+    rf"|(?<=\d){MONTH}|{MONTH}(?=\d)|(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+)
+"""What a clock puts into a line: numbers, weekdays, months."""
 _LETTER = re.compile(r"[^\W\d年月日时分秒点星期周一二三四五六七八九十〇零_]")
 """Something to recognise a line by: dates and numbers alone are nothing."""
 
@@ -70,11 +78,13 @@ class Count(NamedTuple):
     documents: int
     bodies: int
     of: int
+    headed: int
+    """Documents with headings between their paragraphs."""
 
 
 def fingerprint(text: str) -> int:
-    """64 bits of a line in Simplified, without signs, and with any number for any other; 0 if nothing is left."""
-    folded = _DIGITS.sub("0", key(text[:LONGEST]))
+    """64 bits of a line in Simplified, without signs, with any number or weekday for any other; 0 if nothing is left."""
+    folded = _VARYING.sub("0", key(text[:LONGEST]))
     return _hash(folded) if _LETTER.search(folded) else 0
 
 
@@ -111,10 +121,18 @@ def places(text: str) -> list[Place]:
 
 def rows(text: str, sites: Collection[int]) -> Rows:
     """What the clean text of a document adds to the counts of its sites, as `ROW`s."""
-    longest = sorted((line.text for line in lines_of(text)), key=len, reverse=True)[:2]
+    lines = lines_of(text)
+    longest = sorted((line.text for line in lines), key=len, reverse=True)[:2]
     body, second = [*map(fingerprint, longest), 0, 0][:2]
-    lines = {place.fingerprint for place in places(text)} - {0}
-    return np.array([(line, site, body, second) for line in lines for site in sites], dtype=ROW)
+    headed = _is_headed([is_prose(line.text) for line in lines])
+    near = {place.fingerprint for place in places(text)} - {0}
+    return np.array([(line, site, body, second, headed) for line in near for site in sites], dtype=ROW)
+
+
+def _is_headed(prose: Sequence[bool]) -> bool:
+    """Whether something else stands between the first three paragraphs; what is further down may be a disclaimer."""
+    first_three = [i for i, is_paragraph in enumerate(prose) if is_paragraph][:3]
+    return bool(first_three) and first_three[-1] - first_three[0] >= len(first_three)
 
 
 def write_rows(found: Sequence[Rows], path: Path) -> None:
@@ -161,6 +179,7 @@ def _count(found: Rows, sizes: Mapping[int, int]) -> Rows:
     for name in ("line", "site"):
         counted[name] = found[name][starts]
     counted["documents"] = np.diff([*starts, len(found)])
+    counted["headed"] = np.add.reduceat(found["headed"], starts, dtype=np.int64) if len(starts) else 0
     run = np.repeat(np.arange(len(starts)), counted["documents"])
     counted["bodies"] = np.maximum(_distinct(run, found["body"]), _distinct(run, found["second"]))
     counted = counted[counted["documents"] > 1]
@@ -185,7 +204,7 @@ def _everywhere(counted: Rows, threshold: int) -> Rows:
     furniture = counted[is_furniture(counted["bodies"], counted["of"], threshold)]
     starts = _starts(furniture["line"])
     whole = furniture[starts]
-    for name in ("documents", "bodies", "of"):
+    for name in ("documents", "bodies", "of", "headed"):
         whole[name] = np.add.reduceat(furniture[name], starts) if len(starts) else 0
     whole["site"] = WHOLE
     enough: Rows = whole[np.diff([*starts, len(furniture)]) >= SITES]
