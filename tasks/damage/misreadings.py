@@ -173,7 +173,7 @@ def bytes_read(char: str, codec: str) -> bytes | None:
 
     `€` is the byte 80, which is what code page 936 shows for it, and no lost sign.
     """
-    if codec == "gbk":
+    if codec in ("gbk", "gb18030"):
         return b"\x80" if char in "€\x80" else _try(char, "gb18030")
     if codec == "big5":
         return _try(char, "cp950") or _try(char, "big5hkscs") or _big5_private()[1].get(char)

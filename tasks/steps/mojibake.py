@@ -6,7 +6,7 @@ load-bearing: ftfy takes pairs of `ÖÐ¹ú` for UTF-8 and makes it unrecoverabl
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -15,10 +15,11 @@ from schemas.document import Context, Damage, Edit, Finding
 from tasks.damage.misreadings import GARBLED, Misreading, has_utf8_structure
 from tasks.language import fold_width, mean_score, pair_score
 from tasks.scripts import simplify
+from tasks.steps.choosing import OPEN, Choice, choose
 from tasks.steps.edits import apply
 from tasks.steps.escapes import unescape
 from tasks.steps.latin import fix_latin, fix_signs
-from tasks.steps.unreading import Repair, unread
+from tasks.steps.unreading import UTF8_AS_GB18030, UTF8_AS_GBK, Repair, is_proved, unread
 
 STEP = "mojibake"
 
@@ -59,7 +60,6 @@ LEAST_NESTED = 4
 _LATIN = re.compile("[¡-¯±-¶¸-ÖØ-þ]")
 """Anything read as Latin-1 or Windows-1252 has one of these (no degree, times or middle dot: Chinese has those)."""
 
-UTF8_AS_GBK = Misreading("utf-8", "gbk")
 UTF8_AS_1252 = Misreading("utf-8", "windows-1252")
 GBK_AS_1252 = Misreading("gbk", "windows-1252")
 BIG5_AS_1252 = Misreading("big5", "windows-1252")
@@ -67,6 +67,9 @@ GBK_AS_BIG5 = Misreading("gbk", "big5")
 BIG5_AS_GBK = Misreading("big5", "gbk")
 
 READINGS = (UTF8_AS_GBK, UTF8_AS_1252, GBK_AS_1252, BIG5_AS_1252, GBK_AS_BIG5, BIG5_AS_GBK)
+
+READ_IN_FULL = {UTF8_AS_GBK: UTF8_AS_GB18030}
+"""For a proof: readings under which any character can be shown that the plain ones show or lose."""
 
 HIGH = "\x80-\xff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc–—‘’‚“”„†‡•…‰‹›€™"
 """The upper half of Latin-1 and of Windows-1252."""
@@ -108,23 +111,64 @@ class _Budget:
         return granted
 
 
-def _reread(text: str, budget: _Budget, depth: int = MAX_DEPTH) -> list[Edit]:
-    """Repairs of Chinese that was read wrongly, each by the reading under which it gains most."""
+Found = tuple[str, Repair]
+"""A repair with the name of its rule."""
+
+
+def _reread(text: str, budget: _Budget) -> list[Edit]:
+    """Repairs of Chinese that was read wrongly, with the characters that their bytes and the text around them leave."""
+    found = _found(text, budget, MAX_DEPTH)
+    options: dict[int, tuple[str, ...]] = {}
+    pieces: list[str] = []
+    end = length = 0
+    for _, repair in found:
+        pieces += text[end : repair.start], repair.after
+        length += repair.start - end
+        options |= {length + i: o for i, o in enumerate(repair.options) if len(o) > 1}
+        length += len(repair.after)
+        end = repair.end
+    choices = choose("".join([*pieces, text[end:]]), options) if options else {}
+    return list(_edits(text, found, choices))
+
+
+def _edits(text: str, found: Sequence[Found], choices: Mapping[int, Choice]) -> Iterator[Edit]:
+    """Repairs as edits, with what was chosen; `choices` are by place in the repaired text."""
+    growth = 0
+    for rule, repair in found:
+        start = repair.start + growth
+        chosen = [choices.get(start + i, Choice(char, 1.0)) for i, char in enumerate(repair.after)]
+        before, growth = text[repair.start : repair.end], growth + len(repair.after) - (repair.end - repair.start)
+        if any(choice.odds < 1.0 for choice in chosen) and not _agree(before, repair, chosen, rule):
+            chosen = [Choice(char, 1.0) for char in _shown(repair.options)]
+        confidence = min([repair.confidence, *(choice.odds for choice in chosen if choice.char != OPEN)])
+        after = "".join(choice.char for choice in chosen)
+        if before != after:
+            yield Edit(STEP, rule, repair.start, before, after, confidence)
+
+
+def _agree(before: str, repair: Repair, chosen: Sequence[Choice], rule: str) -> bool:
+    """Whether what was chosen gives what was observed as a whole: neighbours may have been chosen one by one."""
+    misreading = next((m for m in READINGS if m.rule == rule), None)  # none: it was read wrongly twice
+    cells = [o if c.char == OPEN else (c.char,) for o, c in zip(repair.options, chosen, strict=True)]
+    return misreading is None or is_proved(before, cells, READ_IN_FULL.get(misreading, misreading))
+
+
+def _found(text: str, budget: _Budget, depth: int) -> list[Found]:
+    """Repairs of Chinese that was read wrongly, in order, each by the reading under which it gains most."""
     has_latin = _LATIN.search(text) is not None
     readings = [m for m in READINGS if has_latin or m.read != "windows-1252"]
-    found = [r for m in readings for r in _accepted(text, m, budget, depth)]
-    found.sort(key=lambda f: -f[1].gain)
-    covered = bytearray(len(text) if found else 0)
-    edits = []
-    for rule, repair in found:
+    candidates = [r for m in readings for r in _accepted(text, m, budget, depth)]
+    candidates.sort(key=lambda f: -f[1].gain)
+    covered = bytearray(len(text) if candidates else 0)
+    found = []
+    for rule, repair in candidates:
         if not any(covered[repair.start : repair.end]):
             covered[repair.start : repair.end] = b"\1" * (repair.end - repair.start)
-            before = text[repair.start : repair.end]
-            edits.append(Edit(STEP, rule, repair.start, before, repair.after, repair.confidence))
-    return sorted(edits, key=lambda e: e.start)
+            found.append((rule, repair))
+    return sorted(found, key=lambda f: f[1].start)
 
 
-def _accepted(text: str, misreading: Misreading, budget: _Budget, depth: int) -> list[tuple[str, Repair]]:
+def _accepted(text: str, misreading: Misreading, budget: _Budget, depth: int) -> list[Found]:
     """Repairs that stand, with the names of their rules; those that only another repair makes readable included."""
     repairs: list[Repair] = []
     for start, end in _regions(text, misreading, budget):
@@ -146,18 +190,33 @@ def _accepted(text: str, misreading: Misreading, budget: _Budget, depth: int) ->
     return accepted
 
 
-def _nested(repair: Repair, misreading: Misreading, budget: _Budget, depth: int) -> tuple[str, Repair] | None:
+def _nested(repair: Repair, misreading: Misreading, budget: _Budget, depth: int) -> Found | None:
     """A repair that is itself mojibake, taken further: text that was read wrongly twice."""
-    after, edits = repair.after, []
-    for again in (lambda t: _reread(t, budget, depth - 1), fix_latin) * 2:
-        found = list(again(after))
-        after = apply(after, found)
-        edits += found
-    if not edits or mean_score(after) < LEAST_SCORE or _chinese(after) * 2 < len(after):
+    cells, rules, confidence = list(repair.options), [misreading.rule], repair.confidence
+    for again in (lambda t: _found(t, budget, depth - 1), _found_by_ftfy) * 2:
+        for rule, inner in reversed(again(_shown(cells))):
+            cells[inner.start : inner.end] = inner.options
+            rules += (r for r in rule.split("+") if r not in rules)
+            confidence = min(confidence, inner.confidence)
+    after = _shown(cells)
+    if len(rules) == 1 or mean_score(after) < LEAST_SCORE or _chinese(after) * 2 < len(after):
         return None
-    rules = dict.fromkeys(e.rule for e in edits)
-    confidence = min(repair.confidence, *(e.confidence for e in edits))
-    return "+".join([misreading.rule, *rules]), repair._replace(after=after, confidence=confidence)
+    return "+".join(rules), repair._replace(after=after, options=tuple(cells), confidence=confidence)
+
+
+def _shown(cells: Iterable[tuple[str, ...]]) -> str:
+    """A text in which what is not known is open."""
+    return "".join(cell[0] if len(cell) == 1 else OPEN for cell in cells)
+
+
+def _found_by_ftfy(text: str) -> list[Found]:
+    return [
+        (
+            e.rule,
+            Repair(e.start, e.start + len(e.before), e.after, 0.0, 0.0, tuple((c,) for c in e.after), e.confidence),
+        )
+        for e in fix_latin(text)
+    ]
 
 
 def _is_possible(text: str, repair: Repair, misreading: Misreading) -> bool:
@@ -219,17 +278,26 @@ def _is_clear(repair: Repair, misreading: Misreading) -> bool:
     Where UTF-8 was read, its structure is evidence besides the model: few other texts can be taken for it. Between GBK
     and Big5 nearly every text can be taken for the other, so only a long run that reads like prose will do.
     """
-    n = _chinese(repair.after)
+    n = _chinese(_sure(repair))
     if misreading == UTF8_AS_GBK and _is_foreign(repair.after):
         return repair.gain >= 4
     if len(set(repair.after)) <= 2 < n:  # `ááááááá`
         return False
     if misreading.written == "utf-8":
-        least = -4.8 if n >= 4 else -4.3 if repair.confidence == 1.0 else -3.0
+        least = -4.8 if n >= 4 else -4.3 if repair.is_whole else -3.0
         return n >= 2 and n * 2 >= len(repair.after) and repair.gain >= 4 and repair.quality >= least
     if misreading.read == "windows-1252":
         return n >= 2 and repair.gain >= 4 and repair.quality >= (-3.6 if n < 4 else -4.3)
     return n >= 8 and repair.gain >= 10 and repair.quality >= -3.0
+
+
+def _sure(repair: Repair) -> str:
+    """What a repair says by itself: what its bytes, or few of them and the model, leave no doubt about."""
+    known = _shown(repair.options)
+    if repair.is_whole or len(known) - known.count(OPEN) >= LEAST_NESTED:
+        return known
+    choices = choose(repair.after, {i: o for i, o in enumerate(repair.options) if len(o) > 1})
+    return "".join(choices[i].char if i in choices else char for i, char in enumerate(known))
 
 
 def _chinese(text: str) -> int:

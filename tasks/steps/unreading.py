@@ -11,11 +11,11 @@ Work is linear in the text: at most `BEAM` states a character, and a bounded num
 import heapq
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from tasks.damage.misreadings import Misreading, bytes_read, read
-from tasks.language import UNSEEN, fold_width, next_score, pair_score
+from tasks.language import UNSEEN, fold_width, pair_score
 from tasks.scripts import simplify
 
 BEAM = 12
@@ -23,6 +23,15 @@ BEAM = 12
 
 CHOICES = 5
 """How many characters are tried where lost bytes leave several."""
+
+MARK_MEANT = -2.0
+"""For a `?` in damaged text that is meant: Chinese has another one."""
+
+TRIED = 40
+"""How many of them, the commonest, the search itself looks at; `choosing.py` knows all of them."""
+
+MOST_OPTIONS = 400
+"""Where more characters are possible, the rarer ones are no choice: nothing could make them sure."""
 
 LOSS = -1.5
 """Cost of a lost byte, and `LOSS_OF_PAIR` of two: rarer than any pair of characters that the model knows well."""
@@ -38,26 +47,28 @@ SWITCH = -1.0
 WELL_WRITTEN = -4.0
 """Mean score of what needs no search for something better."""
 
-SURE = 0.95
-"""Least share of the likelihood that the best of several characters must have to be written where bytes are lost."""
-
-FEW, SURE_OF_MANY = 64, 0.97
-"""More than a byte's worth of characters needs a clearer winner: the right one is less often among those well known."""
-
-MODESTY = 0.85
-"""Exponent of the model's odds: it has seen little text, and is too sure of what it has seen. Calibrated on news."""
-
 GONE_FROM_1252 = frozenset((0x81, 0x8D, 0x8F, 0x90, 0x9D, 0xA0, 0xAD))
 """Bytes that readers of Windows-1252 lose, the five undefined ones, and filters drop: no-break space, soft hyphen."""
 
 TRAILERS = frozenset(range(0x80, 0xC0))
 """Bytes that continue a character in UTF-8."""
 
+LEADERS = frozenset(range(0xE2, 0xF0))
+"""Bytes that begin the characters of East Asia in UTF-8."""
+
+UTF8_AS_GBK = Misreading("utf-8", "gbk")
+UTF8_AS_GB18030 = Misreading("utf-8", "gb18030")
+
 LOST_PAIRS = (
-    (frozenset(range(0xAA, 0xB0)), frozenset(range(0xA1, 0xF0))),
-    (frozenset(range(0xA1, 0xAA)), frozenset(range(0x80, 0xA1))),
+    (frozenset((0xA2, 0xA6, 0xA8, *range(0xAA, 0xB0))), LEADERS),
+    (frozenset(range(0xA1, 0xB0)), TRAILERS),
 )
-"""Pairs that GBK does not define and that UTF-8 can hold: user-defined ones for the most part (A8 and A9 in places)."""
+"""Pairs of bytes that UTF-8 can hold and GBK does not define, and some that it does (`_options` and the proof know):
+across two characters, and within one."""
+
+LOST_IN_A_ROW = ((2 * LOSS_OF_PAIR, (*LOST_PAIRS[0], *LOST_PAIRS[1])),)
+"""Two of them without a mark between; a third can't follow, since no such pair begins with the first byte of a
+character."""
 
 LOST_MARKS = "?\ufffd"
 """What readers leave in place of bytes that they cannot read."""
@@ -76,8 +87,14 @@ class Repair(NamedTuple):
     """By how much the repair is likelier than what was observed: a logarithm to base 10."""
     quality: float
     """Mean score a character of the repair (-2.2 is news, -5 is nonsense)."""
-    confidence: float
-    """1.0 if all bytes were there; the odds of the characters chosen where they were not."""
+    options: tuple[tuple[str, ...], ...]
+    """For each character of `after`, those that the bytes leave; more than one where bytes were lost."""
+    confidence: float = 1.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes were there."""
+        return all(len(o) == 1 for o in self.options)
 
 
 class _Event(NamedTuple):
@@ -109,6 +126,8 @@ def unread(text: str, misreading: Misreading) -> list[Repair]:
 
     `text` should be no longer than a few thousand characters: all of it is held in memory many times over.
     """
+    if misreading == UTF8_AS_GBK and _USER_DEFINED.search(text):
+        misreading = UTF8_AS_GB18030
     repairs: list[Repair] = []
     start = 0
     for match in _RUN.finditer(text) if misreading.written == "utf-8" else ():
@@ -119,6 +138,9 @@ def unread(text: str, misreading: Misreading) -> list[Repair]:
             start = match.end()
     return [*repairs, *_searched(text, start, len(text), misreading)]
 
+
+_USER_DEFINED = re.compile("[\ue000-\ue765]")
+"""A reader that shows one pair that GBK does not define shows them all."""
 
 _RUN = re.compile("[^\x00-\x7f]{2,}+")
 """A run beyond ASCII: if it is UTF-8 as a whole, there is nothing to search. (GBK and Big5 have ASCII within.)"""
@@ -132,7 +154,7 @@ def _whole(text: str, start: int, end: int, misreading: Misreading) -> Repair | 
     out = _decode(b"".join(d for d in data if d is not None), misreading.written)
     if not out:
         return None
-    repair = _weighed(text, start, end, out, 1.0)
+    repair = _weighed(text, start, end, out, tuple((char,) for char in out))
     return repair if repair.gain > 0 and repair.quality > WELL_WRITTEN else None
 
 
@@ -147,12 +169,19 @@ def _searched(text: str, start: int, end: int, misreading: Misreading) -> list[R
 def _search(text: str, misreading: Misreading) -> _Event | None:
     states = [_State(0.0, (), "\n", None, inside=False)]
     for index, char in enumerate(text):
-        following = [s for state in states for s in _steps(state, index, char, misreading)]
-        if not following:  # a path always remains: the text as it stands
-            following = [_keep(state, index, char) for state in states]
-        states = _best(following)
+        following = _first_byte(text[index + 1 : index + 2], misreading.read)
+        longer = [s for state in states for s in _steps(state, index, char, following, misreading)]
+        if not longer:  # a path always remains: the text as it stands
+            longer = [_keep(state, index, char) for state in states]
+        states = _best(longer)
     finished = [s for state in states for s in _finish(state, len(text) - 1, misreading)]
     return max(finished, key=lambda s: s.score).event if finished else None
+
+
+def _first_byte(char: str, codec: str) -> int | None:
+    """First byte of what was read as a character; none for a mark, which can stand for any."""
+    data = bytes_read(char, codec) if char and char not in LOST_MARKS else None
+    return data[0] if data else None
 
 
 def _best(states: Sequence[_State]) -> list[_State]:
@@ -165,8 +194,8 @@ def _best(states: Sequence[_State]) -> list[_State]:
     return heapq.nlargest(BEAM, best.values(), key=lambda s: s.score)
 
 
-def _steps(state: _State, index: int, char: str, misreading: Misreading) -> Iterator[_State]:
-    """All that token `index` can be, coming from a state."""
+def _steps(state: _State, index: int, char: str, following: int | None, misreading: Misreading) -> Iterator[_State]:
+    """All that token `index` can be, coming from a state; `following` is the first byte of the next token."""
     if not state.pending:
         yield _keep(state, index, char)
     else:
@@ -174,12 +203,18 @@ def _steps(state: _State, index: int, char: str, misreading: Misreading) -> Iter
             yield _keep(finished, index, char)
     if char < "\x80" and not state.pending:
         return
-    data = bytes_read(char, misreading.read)
-    if data is not None:
+    for data in _all_bytes_read(char, misreading.read):
         yield from _feed_or_restore(state, index, tuple(data), misreading)
     if char in LOST_MARKS and state.pending:
-        for cost, lost in _losses(misreading, None):
+        for cost, lost in _losses(misreading, following):
             yield from _feed(state, index, lost, misreading, cost)
+
+
+@cache
+def _all_bytes_read(char: str, codec: str) -> tuple[bytes, ...]:
+    """All that can have been read as a character: GB18030 has another `€` where GBK has none."""
+    data = bytes_read(char, codec)
+    return (b"\x80", b"\xa2\xe3") if (char, codec) == ("€", "gb18030") else () if data is None else (data,)
 
 
 def _feed_or_restore(state: _State, index: int, data: Bytes, misreading: Misreading) -> Iterator[_State]:
@@ -188,7 +223,10 @@ def _feed_or_restore(state: _State, index: int, data: Bytes, misreading: Misread
     yield from fitting
     if state.pending and (not fitting or len(data) == 1):
         # A byte that was read as a character of its own can follow lost ones without showing that they are.
-        for cost, lost in _losses(misreading, data[0]):
+        losses = _losses(misreading, data[0])
+        if not fitting and misreading == UTF8_AS_GBK:
+            losses += LOST_IN_A_ROW
+        for cost, lost in losses:
             yield from _feed(state, index, (*lost, *data), misreading, cost)
 
 
@@ -200,28 +238,33 @@ def _losses(misreading: Misreading, following: int | None) -> tuple[tuple[float,
     if misreading.written != "utf-8":
         return ()  # two bytes read as two: a lost pair is a lost character
     single = frozenset(b for b in TRAILERS if following is None or not _is_pair(b, following))
-    pairs = [(LOSS_OF_PAIR, pair) for pair in LOST_PAIRS]
+    pairs = [(LOSS_OF_PAIR, pair) for pair in LOST_PAIRS] if misreading == UTF8_AS_GBK else []
     return ((LOSS, (single,)), *pairs) if single else tuple(pairs)
 
 
 @cache
 def _is_pair(lead: int, trail: int) -> bool:
     """Whether two bytes are a character of GBK."""
-    return lead > 0x80 and len(bytes((lead, trail)).decode("gbk", "replace")) == 1
+    pair = bytes((lead, trail)).decode("gbk", "replace")
+    return lead > 0x80 and len(pair) == 1 and pair != "\ufffd"
 
 
 def _finish(state: _State, index: int, misreading: Misreading) -> Iterator[_State]:
-    """Complete what is pending with one byte that vanished: runs end in the middle of a character when they do."""
+    """Complete what is pending with bytes that vanished: runs end in the middle of a character when they do."""
     if not state.pending:
         yield state
+    elif misreading.read == "windows-1252" or misreading.written == "utf-8":
+        for cost, lost in _losses(misreading, None):
+            yield from (s for s in _feed(state, index, lost, misreading, cost) if not s.pending)
     elif len(state.pending) + 1 == _length(state.pending, misreading.written):
-        lost = GONE_FROM_1252 if misreading.read == "windows-1252" else TRAILERS
-        yield from _feed(state, index, (lost,), misreading, LOSS)
+        yield from _feed(state, index, (TRAILERS,), misreading, LOSS)
 
 
 def _keep(state: _State, index: int, char: str) -> _State:
     folded = _fold(char)
     cost = -3.0 if char == "\ufffd" else _score(state.last, folded)
+    if char == "?" and state.inside:
+        cost += MARK_MEANT
     event = _Event(state.event, index, char, (), kept=True, whole=True)
     return _State(state.score + cost, (), folded, event, inside=char < "\x80" and state.inside)
 
@@ -252,7 +295,8 @@ def _choose(
 ) -> Iterator[_State]:
     paths = [(state.score + cost, state.last, "")]
     for options in completed:
-        longer = [(score + _likely(last, c), _fold(c), out + c) for score, last, out in paths for c in options]
+        tried = options[:TRIED]
+        longer = [(score + _likely(last, c), _fold(c), out + c) for score, last, out in paths for c in tried]
         paths = heapq.nlargest(CHOICES, longer)
     for score, last, out in paths:
         event = _Event(state.event, index, out, completed, kept=False, whole=not pending)
@@ -279,32 +323,38 @@ def _can_follow(pending: Bytes, written: str) -> bool:
 
 
 @cache
-def _gb2312() -> tuple[str, ...]:
-    """What is tried where bytes are lost: the signs and ideographs of GB2312, nearly all that modern text uses."""
-    pairs = (bytes((a, b)) for a in (*range(0xA1, 0xA4), *range(0xB0, 0xF8)) for b in range(0xA1, 0xFF))
-    return tuple(char for pair in pairs if (char := pair.decode("gb2312", "ignore")))
+def _common() -> tuple[str, ...]:
+    """What is tried where bytes are lost: signs and ideographs of GB2312, common ideographs of Big5, a space."""
+    pairs = [bytes((a, b)) for a in (*range(0xA1, 0xA4), *range(0xB0, 0xF8)) for b in range(0xA1, 0xFF)]
+    chars = [pair.decode("gb2312", "ignore") for pair in pairs]
+    pairs = [bytes((a, b)) for a in range(0xA4, 0xC7) for b in (*range(0x40, 0x7F), *range(0xA1, 0xFF))]
+    chars += (pair.decode("big5", "ignore") for pair in pairs if pair < b"\xc6\xa1")
+    wide = (char for char in dict.fromkeys(chars) if char and not (char > "\uff00" and char.isalnum()))  # `１` of ASCII
+    return tuple(sorted((*wide, "\xa0"), key=lambda c: (-pair_score("\ue000", _fold(c)), c)))
 
 
 @cache
 def _options(pending: Bytes, written: str) -> tuple[str, ...]:
-    """Characters that bytes, known and lost, can stand for."""
+    """Characters that bytes, known and lost, can stand for, the commonest first."""
     known = tuple(i for i, b in enumerate(pending) if isinstance(b, int))
     if len(known) == len(pending):
         out = _decode(bytes(b for b in pending if isinstance(b, int)), written)
         return (out,) if len(out) == 1 else ()
     candidates = _index(written, len(pending), known).get(tuple(pending[i] for i in known), ())
+    if known == (0,) and len(pending) == 3:  # two bytes that were lost as a pair
+        candidates = [(char, data) for char, data in candidates if not _is_pair(data[1], data[2])]
     return tuple(
         char
         for char, data in candidates
         if all(b in p for b, p in zip(data, pending, strict=True) if isinstance(p, frozenset))
-    )
+    )[:MOST_OPTIONS]
 
 
 @cache
 def _index(written: str, length: int, known: tuple[int, ...]) -> dict[Bytes, list[tuple[str, bytes]]]:
     """Characters with their bytes, by the bytes at some of their places."""
     index: dict[Bytes, list[tuple[str, bytes]]] = {}
-    for char in _gb2312():
+    for char in _common():
         data = char.encode(written, "ignore")
         if len(data) == length:
             index.setdefault(tuple(data[i] for i in known), []).append((char, data))
@@ -360,97 +410,79 @@ def _repair(text: str, offset: int, run: list[_Event], misreading: Misreading) -
     """What a run of a path (in the text from `offset` on) amounts to, if it can be proved."""
     start, end = offset + run[0].token, offset + run[-1].token + 1
     guess = "".join(event.out for event in run)
-    if not guess or not _is_proved(text[start:end], guess, misreading):
+    options = tuple(o for event in run for o in event.options)
+    if not guess or not is_proved(text[start:end], options, misreading):
         return None
-    before, following = text[start - 1] if start else "\n", text[end] if end < len(text) else "\n"
-    options = [o for event in run for o in event.options]
-    after, confidence = _doubt(guess, options, _fold(before), _fold(following))
-    return _weighed(text, start, end, guess, confidence)._replace(after=after)
+    return _weighed(text, start, end, guess, options)
 
 
-def _weighed(text: str, start: int, end: int, guess: str, confidence: float) -> Repair:
+def _weighed(text: str, start: int, end: int, guess: str, options: tuple[tuple[str, ...], ...]) -> Repair:
     context = _fold(text[start - 1]) if start else "\n"
     observed = [context, *map(_fold, text[start:end])]
     new = sum(map(_likely, [context, *map(_fold, guess)], guess))
-    return Repair(start, end, guess, new - sum(map(_score, observed, observed[1:])), new / len(guess), confidence)
+    return Repair(start, end, guess, new - sum(map(_score, observed, observed[1:])), new / len(guess), options)
 
 
-def _doubt(guess: str, options: Sequence[tuple[str, ...]], last: str, following: str) -> tuple[str, float]:
-    """U+FFFD for what bytes and model leave open; the confidence is that of the least sure choice that stays.
+def is_proved(observed: str, options: Sequence[tuple[str, ...]], misreading: Misreading) -> bool:
+    """Whether a text, read wrongly, gives what was observed: bytes are shown as they are, or lost as readers do.
 
-    Only what is sure speaks for its neighbours: two guesses would bear each other out (`规则` became `计划`), and one
-    that is not believed would still choose the next (`考古公园` became `考古\ufffd国`).
+    `options` has for each character of the text what it can be: a single one if it is known.
     """
-    known = [last, last, *(_fold(c) if len(o) == 1 else "" for c, o in zip(guess, options, strict=True)), following]
-    confidence = 1.0
-    waiting = [i for i, o in enumerate(options) if len(o) > 1]
-    while waiting:
-        i = waiting.pop()
-        odds = 0.0 if known[i + 2] else _odds(guess[i], options[i], known[i : i + 2], known[i + 3])
-        if odds >= (SURE if len(options[i]) <= FEW else SURE_OF_MANY):
-            known[i + 2] = _fold(guess[i])
-            confidence = min(confidence, odds)
-            waiting += (n for n in (i - 1, i + 1, i + 2) if 0 <= n < len(guess))  # at most three times each
-    return "".join(c if k else "\ufffd" for c, k in zip(guess, known[2:], strict=False)), confidence
-
-
-def _odds(char: str, options: tuple[str, ...], before: Sequence[str], following: str) -> float:
-    """Share of a character among all that could stand in its place, given its neighbours ("": not known)."""
-
-    def weight(option: str) -> float:
-        folded = _fold(option)
-        if folded == before[1] and not folded.isalnum():  # `。。`: news is full of it at the ends of lines
-            return 0.0
-        score = _after(before, folded) + (_after((before[1], folded), following) if following else 0.0)
-        return float(10.0 ** (MODESTY * score))
-
-    return weight(char) / max(sum(map(weight, options)), 1e-300)
-
-
-def _after(before: Sequence[str], folded: str) -> float:
-    """The model's score of a character after two, as many of them as are known."""
-    if all(before):
-        return next_score("".join(before), folded)
-    return pair_score(before[1] or "\ufffd", folded)
-
-
-def _is_proved(observed: str, guess: str, misreading: Misreading) -> bool:
-    """Whether the guess, read wrongly, gives what was observed: bytes are shown as they are, or lost as readers do."""
     try:
-        data = guess.encode("gb18030" if misreading.written == "gbk" else misreading.written)
+        data = [byte for chars in options for byte in _bytes(chars, misreading.written)]
     except UnicodeEncodeError:
         return False
     places = _after_losses({0}, data, misreading)
     for char in observed:
-        shown = bytes_read(char, misreading.read)
-        reached = {i + len(shown) for i in places if shown and data.startswith(shown, i)}
+        shown = _all_bytes_read(char, misreading.read)
+        reached = {i + len(s) for s in shown for i in places if _is_shown(s, data[i : i + len(s)])}
         if char in LOST_MARKS:
             reached |= {i + n for i in places for n in _lost_at(data, i, misreading, marked=True)}
-        if char == " ":  # filters turn the no-break space into a space
-            reached |= {i + 1 for i in places if misreading.read == "windows-1252" and data[i : i + 1] == b"\xa0"}
+        if char == " " and misreading.read == "windows-1252":  # filters turn the no-break space into a space
+            reached |= {i + 1 for i in places if i < len(data) and 0xA0 in data[i]}
         places = _after_losses(reached, data, misreading)
         if not places:
             return False
     return len(data) in places
 
 
-def _after_losses(places: set[int], data: bytes, misreading: Misreading) -> set[int]:
+Byte = frozenset[int]
+"""What a byte can be."""
+
+
+@lru_cache(maxsize=10_000)
+def _bytes(chars: tuple[str, ...], written: str) -> tuple[Byte, ...]:
+    """What each byte of a character can be."""
+    codec = "gb18030" if written == "gbk" else written
+    return tuple(map(frozenset, zip(*(char.encode(codec) for char in chars), strict=True)))
+
+
+def _is_shown(shown: bytes, data: Sequence[Byte]) -> bool:
+    return len(shown) == len(data) and all(a in b for a, b in zip(shown, data, strict=True))
+
+
+def _after_losses(places: set[int], data: Sequence[Byte], misreading: Misreading) -> set[int]:
     """Places in the bytes that are reached without anything shown; two losses can follow each other."""
     for _ in range(2):
         places = places | {i + n for i in places for n in _lost_at(data, i, misreading, marked=False)}
     return places
 
 
-def _lost_at(data: bytes, i: int, misreading: Misreading, *, marked: bool) -> Iterator[int]:
+def _lost_at(data: Sequence[Byte], i: int, misreading: Misreading, *, marked: bool) -> Iterator[int]:
     """How many bytes a reader can lose here; where he leaves a mark, he may have swallowed an ASCII sign as well."""
     if i >= len(data):
         return
-    byte, pair = data[i], data[i : i + 2]
     if misreading.read == "windows-1252":
-        if byte in GONE_FROM_1252:
+        if data[i] & GONE_FROM_1252:
             yield 1
-    elif byte >= 0x80:
-        if marked or len(pair) < 2 or not _is_pair(*pair):
+    elif max(data[i]) >= 0x80:
+        undefined = i + 1 == len(data) or _can_be_undefined(data[i], data[i + 1])
+        if marked or undefined:
             yield 1
-        if len(pair) == 2 and pair[1] >= 0x40 and not _is_pair(*pair):
+        if undefined and i + 1 < len(data) and max(data[i + 1]) >= 0x40:
             yield 2
+
+
+@lru_cache(maxsize=10_000)
+def _can_be_undefined(leads: Byte, trails: Byte) -> bool:
+    return not all(_is_pair(a, b) for a in leads for b in trails)

@@ -1,0 +1,213 @@
+"""Choosing characters of which only some bytes are known: by the language on both sides, and by the document itself.
+
+Where several unknown characters are near each other, whole fillings of the gap are weighed against each other, so that
+none is taken for granted that is itself a guess. What is not nearly certain is left open.
+"""
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from tasks.language import fold_width, next_score, pair_score
+from tasks.scripts import simplified_only, simplify, traditional_only
+
+OPEN = "\ufffd"
+"""What stands for a character that is left open."""
+
+BEAM = 48
+"""Fillings of a gap that are kept after each character."""
+
+LONGEST = 8
+"""Unknown characters of one gap, beyond which all of them are left open."""
+
+BUDGET = 6_000
+"""Unknown characters weighed in one document, at 1 ms and less; those behind it are left open."""
+
+REACH = 2
+"""Known characters between two gaps that make them independent: the model looks back two characters."""
+
+OTHER = -5.0
+"""Score of a character that is none of the options: rare ones are not among them."""
+
+MODESTY = 0.85
+"""Exponent of the odds: the model is too sure of itself. Calibrated on news, as are all numbers below."""
+
+PAIR_WEIGHT, TRIPLE_WEIGHT = 10.0, 4.0
+"""How many occurrences in the document the model is worth, after one character and after two. Signs and digits are the
+model's alone: with them the document misleads."""
+
+BALANCE = 3.0
+"""For a bracket that is missing in its line, and against one that is not."""
+
+SURE = 0.96
+"""Least share of the likelihood that a character must have to be chosen."""
+
+_PAIRS = ("（）", "《》", "“”", "‘’", "「」", "『』", "【】", "〈〉", "〔〕")
+_BRACKETS = {char: pair for pair in _PAIRS for char in pair}
+_DIGITS = str.maketrans("123456789", "000000000")
+_DOUBLED = frozenset("—…")
+
+
+class Choice(NamedTuple):
+    """What an unknown character most likely is, or `OPEN`, and the odds of that."""
+
+    char: str
+    odds: float
+
+
+def choose(text: str, options: Mapping[int, Sequence[str]]) -> dict[int, Choice]:
+    """The characters at some places of a text, each one of its options, where that is nearly certain.
+
+    Args:
+        text: what stands at the places themselves does not matter.
+        options: place in the text → the characters that its known bytes leave.
+    """
+    places = sorted(options)[:BUDGET]
+    if not places:
+        return {}
+    evidence = _Evidence(text, options)
+    chosen = dict.fromkeys(options, Choice(OPEN, 0.0))
+    for gap in _gaps(places):
+        if len(gap) <= LONGEST:
+            chosen.update(_fill(gap, options, evidence))
+    return chosen
+
+
+def _gaps(places: Sequence[int]) -> Iterator[list[int]]:
+    """Places that are near each other together."""
+    gap: list[int] = []
+    for place in places:
+        if gap and place - gap[-1] > REACH:
+            yield gap
+            gap = []
+        gap.append(place)
+    yield gap
+
+
+class _Path(NamedTuple):
+    score: float
+    last: str
+    """The two characters before, folded."""
+    chars: tuple[str, ...]
+
+
+def _fill(gap: Sequence[int], options: Mapping[int, Sequence[str]], evidence: "_Evidence") -> dict[int, Choice]:
+    """The likeliest character at each place of a gap, with its share among all fillings."""
+    start, end = gap[0], gap[-1] + 1 + REACH
+    paths = [_Path(0.0, evidence.known(start - 2) + evidence.known(start - 1), ())]
+    for place in range(start, end):
+        if place in options and place < gap[-1] + 1:
+            paths = heapq.nlargest(BEAM, _longer(paths, place, options[place], evidence), key=lambda p: p.score)
+        else:
+            char = evidence.known(place)
+            paths = [_Path(p.score + evidence.score(p.last, char), p.last[1] + char, p.chars) for p in paths]
+    best = max(p.score for p in paths)
+    shares: list[dict[str, float]] = [{} for _ in gap]
+    for path in paths:
+        for share, char in zip(shares, path.chars, strict=True):
+            share[char] = share.get(char, 0.0) + 10.0 ** (MODESTY * (path.score - best))
+    return {place: _decided(share) for place, share in zip(gap, shares, strict=True)}
+
+
+def _decided(share: Mapping[str, float]) -> Choice:
+    char = max(share, key=share.__getitem__)
+    odds = share[char] / sum(share.values())
+    return Choice(char, odds) if odds >= SURE and char != OPEN else Choice(OPEN, odds)
+
+
+def _longer(paths: Iterable[_Path], place: int, options: Sequence[str], evidence: "_Evidence") -> Iterator[_Path]:
+    fitting = [(c, _fold(c), evidence.fit(place, c)) for c in options]
+    for path in paths:
+        yield _Path(path.score + OTHER, path.last[1] + OPEN, (*path.chars, OPEN))
+        for char, folded, fit in fitting:
+            if folded != path.last[1] or folded.isalnum() or folded in _DOUBLED:  # `。。` is nowhere
+                score = path.score + fit + evidence.score(path.last, folded)
+                yield _Path(score, path.last[1] + folded, (*path.chars, char))
+
+
+@cache
+def _fold(char: str) -> str:
+    return " " if char == "\xa0" else fold_width(simplify(char))
+
+
+class _Evidence:
+    """What speaks for a character: the model, what the document says elsewhere, its script, brackets of its line."""
+
+    def __init__(self, text: str, options: Mapping[int, Sequence[str]]) -> None:
+        chars = list(fold_width(simplify(text)))
+        for place in options:
+            chars[place] = OPEN
+        self.text = "".join(chars)
+        self.counts = _counts(self.text.translate(_DIGITS))
+        self.wanted = _wanted_brackets(self.text)
+        self.hans, self.hant = _script_scores(text)
+
+    def known(self, place: int) -> str:
+        """The folded character at a place; line ends beyond the text."""
+        return self.text[place] if 0 <= place < len(self.text) else "\n"
+
+    def score(self, before: str, char: str) -> float:
+        """Logarithm of the probability of a folded character after two others."""
+        if char == OPEN:
+            return 0.0
+        if OPEN in before:
+            return pair_score(before[1], char)
+        return _mixed(self.counts, before.translate(_DIGITS), char.translate(_DIGITS), next_score(before, char))
+
+    def fit(self, place: int, char: str) -> float:
+        """What script and brackets say to a character at an unknown place."""
+        if char in _BRACKETS:
+            return BALANCE if char in self.wanted.get(place, ()) else -BALANCE
+        return self.hans if char in simplified_only() else self.hant if char in traditional_only() else 0.0
+
+
+def _mixed(counts: Counter[str], before: str, char: str, score: float) -> float:
+    """The model's score, mixed with how often the document has the pair and the triple."""
+    if not (before[1] + char).isalpha():
+        return score
+    pair = (counts[before[1] + char] + PAIR_WEIGHT * 10.0**score) / (counts[before[1]] + PAIR_WEIGHT)
+    return math.log10((counts[before + char] + TRIPLE_WEIGHT * pair) / (counts[before] + TRIPLE_WEIGHT))
+
+
+def _counts(text: str) -> Counter[str]:
+    """How often each character, pair and triple stands in a text, without unknown ones."""
+    counts = Counter(text)
+    counts.update(map("".join, pairwise(text)))
+    counts.update(map("".join, zip(text, text[1:], text[2:], strict=False)))
+    return counts
+
+
+def _wanted_brackets(text: str) -> dict[int, set[str]]:
+    """At each unknown place, the brackets that its line lacks: one whose other half follows or went before."""
+    wanted: dict[int, set[str]] = {}
+    seen: dict[str, str] = {}
+    for place, char in enumerate(text):
+        if char == "\n":
+            seen.clear()
+        elif char in _BRACKETS:
+            seen[_BRACKETS[char]] = char
+        elif char == OPEN:
+            wanted[place] = {pair[1] for pair, last in seen.items() if last == pair[0]}
+    seen.clear()
+    for place in range(len(text) - 1, -1, -1):
+        char = text[place]
+        if char == "\n":
+            seen.clear()
+        elif char in _BRACKETS:
+            seen[_BRACKETS[char]] = char
+        elif char == OPEN:
+            before = wanted[place]
+            closed = {pair for pair, last in seen.items() if last == pair[1]}
+            wanted[place] = {c for c in before if _BRACKETS[c] not in closed}
+            wanted[place] |= {pair[0] for pair in closed if pair[1] not in before}
+    return wanted
+
+
+def _script_scores(text: str) -> tuple[float, float]:
+    """Scores of a character that only Simplified text has, and of one that only Traditional text has."""
+    hans, hant = (sum(map(text.count, chars & set(text))) for chars in (simplified_only(), traditional_only()))
+    return 2 * math.log10((hans + 1) / (hans + hant + 2)), 2 * math.log10((hant + 1) / (hans + hant + 2))
