@@ -26,6 +26,7 @@ import html
 import importlib
 import json
 import random
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -189,7 +190,7 @@ def build(rng: random.Random, lines: Lines, article: Article) -> Page:
 def _pieces(blocks: Iterable[Block], title: str) -> Iterator[Piece]:
     for kind, block in blocks:
         for line in block.split("\n"):
-            yield Piece("title" if line == title else kind, line)
+            yield Piece("title" if title in line and ">" not in line else kind, line)
 
 
 def _join(pieces: list[Piece], between: str) -> str:
@@ -385,7 +386,7 @@ def _key(text: str) -> str:
 def count_lines(page: Page, result: Result) -> Counter[str]:
     """Counts of lines and characters of one page."""
     counts: Counter[str] = Counter()
-    titles = {_key(piece.text) for piece in page.pieces if piece.kind == "title"}
+    titles = {_key(page.facts.get("title", ""))} - {""}
     left = {_key(line) for line in result.text.split("\n")}
     for verdict in judge(page, result.text):
         kind = verdict.piece.kind
@@ -435,6 +436,8 @@ def lost_lines(page: Page, result: Result) -> list[str]:
             shown.append(f"LOST {verdict.lost} of {verdict.of}: {verdict.piece.text[-120:]}")
         elif kind not in {"article", "title"} and verdict.of and not verdict.went:
             shown.append(f"{kind} stayed: {verdict.piece.text}")
+    if "title" in page.facts and _key(page.facts["title"]) not in {_key(line) for line in result.text.split("\n")}:
+        shown.append(f"title LOST: {page.facts['title']}")
     for name, stated in page.facts.items():
         read = result.facts.get(name, "")
         if not is_right(name, stated, read):
@@ -496,9 +499,13 @@ def _lost(counts: Counter[str], part: str, whole: str) -> str:
 # Running
 
 
+_STAMP = re.compile(r"\(更新时间戳: \d+\)\n?")
+"""What a handful of the shared news items have of their page."""
+
+
 def articles(path: Path, titles: list[str], rng: random.Random) -> list[Article]:
     """All articles of a folder or file; where there is no title, one of the list."""
-    found = [Article(title or rng.choice(titles), text) for title, text in _items(path)]
+    found = [Article(title or rng.choice(titles), _STAMP.sub("", text)) for title, text in _items(path)]
     return [a for a in found if len(a.text) >= 150 and "\n" not in a.title.strip()]
 
 

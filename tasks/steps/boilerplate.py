@@ -14,9 +14,12 @@ from typing import NamedTuple
 from schemas.document import Context, Edit, Fact, Finding
 from tasks.rules import load
 from tasks.steps.dates import DATETIME
-from tasks.steps.furniture import Token, levels, parse
-from tasks.steps.lines import Line, fold, is_heading, is_prose, key, lines_of, removal
+from tasks.steps.furniture import Token, levels, parse, parse_loosely, parse_start
+from tasks.steps.lines import Line, fold, is_chinese, is_heading, is_prose, key, lines_of, removal
+from tasks.steps.menus import is_call, is_item, is_menu
+from tasks.steps.names import is_outlet, is_person
 from tasks.steps.notices import is_notice, is_notice_heading, may_be_notice, notice_start
+from tasks.steps.titles import bare_title, choose_title, could_be_title
 
 STEP = "boilerplate"
 
@@ -95,12 +98,18 @@ def find(text: str, context: Context) -> Iterator[Finding]:  # noqa: ARG001 (a s
     end = len(lines) if last is None else _last_sentence(lines, tail)
     tail = {i: found for i, found in tail.items() if i > end or not found.rule.startswith("notice")}
     found = _anywhere(lines) | _neighbours(lines, tail) | _links(lines, tail, last) | tail | head
+    title = None
+    if found and first is not None and last is not None:
+        title = _find_title(lines, found, first)
+        found |= _around_title(lines, found, first, title) | _below(lines, found, last)
     cuts = _cut_head(lines[first]) if first is not None and first not in found else []
     if last is not None and last not in found and not (cuts and last == first):  # the next pass sees to the other end
         cuts += _cut_end(lines[last])
     said = [(lines[i].text, token) for i in sorted(found) for token in found[i].tokens]
     said += [(cut.before, token) for cut in cuts for token in parse(fold(cut.before))]
     yield from _facts(said, frozenset(key(line.text) for line in lines[:HEAD_LINES] if len(line.text) <= LONGEST_META))
+    if title is not None and title not in found:
+        yield Fact(STEP, "title-above-data", "title", bare_title(_shortest(lines, found, title)))
     removals = [removal(text, lines[i], STEP, found[i].rule, found[i].confidence) for i in found]
     yield from sorted([*removals, *cuts], key=lambda edit: edit.start)
 
@@ -121,11 +130,11 @@ def _walk(lines: list[Line], order: Iterable[int], patience: int, judge: _Judge)
     found: dict[int, Found] = {}
     beside = False
     for i in order:
-        verdict = judge(lines, i) or (_judge_beside(lines[i]) if beside else None)
+        verdict = judge(lines, i) or (_judge_beside(lines, i) if beside else None)
         beside = verdict is not None
         if verdict:
             found[i] = verdict
-        elif is_prose(lines[i].text):
+        elif is_prose(lines[i].text) and not is_menu(fold(lines[i].text)):
             return found, i
         else:
             patience -= 1
@@ -134,10 +143,15 @@ def _walk(lines: list[Line], order: Iterable[int], patience: int, judge: _Judge)
     return found, None
 
 
-def _judge_beside(line: Line) -> Found | None:
-    """Whether a line next to one that goes is made of words that count beside others only (`微信` below `分享到`)."""
-    kinds = {token.kind for token in parse(fold(line.text))} if len(line.text) <= 30 else set()
-    return Found("buttons", 0.95) if kinds and kinds <= {"part", "edge"} else None
+def _judge_beside(lines: list[Line], i: int) -> Found | None:
+    """Whether a line beside one that goes is made of what counts beside others only: `微信`, `图片：王晴`."""
+    line = lines[i].text
+    tokens = tuple(parse(fold(line))) if len(line) <= 30 else ()
+    kinds = {token.kind for token in tokens}
+    if kinds and kinds <= {"part", "edge"}:
+        return Found("buttons", 0.95)
+    is_staff = bool(kinds) and kinds <= _PEOPLE and not _is_dialogue(lines, i)
+    return Found("label", 0.93, tokens) if is_staff else None
 
 
 def _judge_head(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
@@ -147,7 +161,65 @@ def _judge_head(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
     tokens = tuple(parse(fold(line.text)))
     if tokens and all(token.kind == "date" for token in tokens):
         return _judge_date(lines, i, tokens) if has_body else None
-    return _judge_tokens(lines, i, tokens, has_body=has_body) or _judge_words(line, has_body=has_body)
+    found = _judge_tokens(lines, i, tokens, has_body=has_body) or _judge_words(line, has_body=has_body)
+    if not found and has_body and (trail := _TRAIL.fullmatch(fold(line.text))):
+        return Found("breadcrumb", 0.95, (Token("crumb", "", True, trail.start("rest"), len(line.text)),))
+    return found or (_judge_loosely(line.text, tokens) if has_body else None)
+
+
+_TRAIL = re.compile(
+    r"[^>。,!?:]{2,16}>{1,2}\s{0,2}(?P<rest>[^>。,!?:]{2,16}(?:>{1,2}[^>。,!?:]{1,16}){1,4}(?:>{1,2}[^>。]{0,80})?)"
+)
+"""A breadcrumb without a label that starts at the name of the site: two arrows at least, all levels short."""
+
+_LONGEST_LOOSE = 120
+"""Characters of a line that goes although some of it is unknown."""
+_SPOKEN = re.compile(r"[,，。!！?？;；、“”]|[了将被把]")
+"""Signs and words of sentences."""
+
+
+def _judge_loosely(line: str, tokens: tuple[Token, ...]) -> Found | None:
+    """Whether a line above the body is one of data although not all of it is known.
+
+    What is not must look like the name of a person or an outlet beside a date; beside a strong label it may be a few
+    words, if they are no sentence.
+    """
+    if tokens or len(line) > _LONGEST_LOOSE:
+        return None
+    tokens = tuple(_named(token, line) for token in parse_loosely(fold(line)))
+    kinds = {token.kind for token in tokens}
+    unknown = [token for token in tokens if token.kind == "unknown"]
+    has_date = bool(kinds & _DATES)
+    if has_date and not unknown:
+        return Found("data-line", 0.95, tokens)
+    is_strong = any(token.strong for token in tokens)
+    known = sum(token.kind != "unknown" for token in tokens)
+    is_little = len(unknown) <= 2 and sum(len(token.value) for token in unknown) <= 24
+    is_labelled = is_strong and (has_date or (known >= 2 and not kinds <= _PEOPLE | {"unknown"})) and is_little
+    is_silent = not _SPOKEN.search(line if is_chinese(line) else "") and not any(
+        _SPOKEN.search(t.value) for t in unknown
+    )
+    return Found("data-line", 0.9, tokens) if is_labelled and is_silent else None
+
+
+def _named(token: Token, line: str) -> Token:
+    """An unknown word as the author or the outlet whose name it looks like."""
+    if token.kind != "unknown":
+        return token
+    written = line[token.start : token.end]
+    if is_person(token.value):
+        return token._replace(kind="author")
+    if _CAPITALS.fullmatch(written):
+        return token._replace(kind="author" if _LATIN_PERSON.fullmatch(written) else "outlet")
+    return token._replace(kind="outlet") if is_outlet(token.value) else token
+
+
+_CAPITALS = re.compile(r"[A-Z][\w.&']{1,20}(?: (?:of|the|and|for|[A-Z][\w.&']{1,20})){0,5}")
+"""A name in Latin letters (`Paint Information Network`)."""
+_LATIN_PERSON = re.compile(
+    r"[A-Z][a-z]{1,12} (?:[A-Z]\. )?"
+    r"(?!News|Daily|Times|Post|Herald|Online|Network|Agency|Press|Journal|Today|Review|Media|Group)[A-Z][a-z]{1,14}"
+)
 
 
 def _judge_tail(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
@@ -157,7 +229,30 @@ def _judge_tail(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
         found = _judge_tokens(lines, i, tokens, has_body=has_body) or _judge_words(lines[i], has_body=has_body)
         if found or (tokens and all(token.kind == "date" for token in tokens)):  # the date under a document is its own
             return found
-    return _judge_copyright(line) or _judge_call(line) or _judge_notice(lines, i)
+    return (
+        _judge_copyright(line)
+        or _judge_call(line)
+        or _judge_notice(lines, i)
+        or (_judge_flat(line) if has_body else None)
+    )
+
+
+_LONGEST_FLAT = 400
+"""Characters of the longest tail on one line."""
+_AFTER_STOP = re.compile(r"(?<=[。!！])")
+
+
+def _judge_flat(line: str) -> Found | None:
+    """Whether a tail was flattened to one line: labels first, then notices and buttons, and nothing else."""
+    if len(line) > _LONGEST_FLAT:
+        return None
+    folded = fold(line)
+    tokens, end = parse_start(folded)
+    if not any(token.strong for token in tokens) or end >= len(line):
+        return None
+    pieces = [piece for piece in _AFTER_STOP.split(line[end:]) if key(piece)]
+    is_furniture = all(is_notice(piece) or _is_button(piece) or parse(fold(piece)) for piece in pieces)
+    return Found("flattened", 0.95, tuple(tokens)) if is_furniture else None
 
 
 _CALL = re.compile(
@@ -292,6 +387,100 @@ def _links(lines: list[Line], tail: dict[int, Found], last: int | None) -> dict[
     if heading is None:
         return {}
     return {i: Found("list-of-links", 0.95) for i in range(heading, len(lines)) if i not in tail}
+
+
+# What goes because of what goes beside it. Only on pages with furniture that is certain, and with a body.
+
+
+def _around_title(lines: list[Line], found: dict[int, Found], first: int, title: int | None) -> dict[int, Found]:
+    """Menus above the title, buttons and names around the lines of data below it."""
+    if title is None:
+        return {}
+    rest = [i for i in range(first) if i not in found]
+    above = {i: Found("menu", 0.93) for i in rest if i < title and _is_menu_above(lines, found, i)}
+    below = {i: verdict for i in rest if i > title and (verdict := _judge_below_title(lines, found, i))}
+    return above | below
+
+
+def _find_title(lines: list[Line], found: dict[int, Found], first: int) -> int | None:
+    """Place of the title: it stands above the line with the date, if any line does."""
+    rest = [i for i in range(first) if i not in found]
+    dated = [i for i in found if i < first and any(token.kind in _DATES for token in found[i].tokens)]
+    above = [i for i in rest if i < min(dated, default=first) and could_be_title(lines[i].text)]
+    places = [i for i in above if not is_item(fold(lines[i].text))] or above or rest
+    place = choose_title([lines[i] for i in places], (line.text for line in lines[first : first + 3]))
+    return None if place is None else places[place]
+
+
+def _shortest(lines: list[Line], found: dict[int, Found], title: int) -> str:
+    """The title, or the line below or above it that tells it without the words of the site."""
+    whole = key(lines[title].text)
+    others = [line.text for i, line in enumerate(lines[:HEAD_LINES]) if i not in found and could_be_title(line.text)]
+    return min(
+        (text for text in [lines[title].text, *others] if len(key(text)) >= 6 and key(text) in whole),
+        key=len,
+        default=lines[title].text,
+    )
+
+
+def _is_menu_above(lines: list[Line], found: dict[int, Found], i: int) -> bool:
+    """Whether a line above the title is a menu, an item of one, or the name of the site."""
+    folded = fold(lines[i].text[:LONGEST_META])
+    if is_menu(folded) or is_call(folded):
+        return True
+    beside = i - 1 in found and i + 1 in found
+    return is_item(folded) or is_outlet(folded) or (beside and len(folded) <= 10 and not _SPOKEN.search(folded))
+
+
+def _judge_below_title(lines: list[Line], found: dict[int, Found], i: int) -> Found | None:
+    line = lines[i].text
+    folded = fold(line[:LONGEST_META])
+    if is_menu(folded) or is_call(folded):
+        return Found("buttons", 0.93)
+    token = _named(Token("unknown", folded, False, 0, len(line)), line)
+    beside_date = any(token.kind in _DATES for n in (i - 1, i + 1) if n in found for token in found[n].tokens)
+    return Found("data-line", 0.9, (token,)) if beside_date and token.kind != "unknown" else None
+
+
+_OPENS_TAIL = frozenset(
+    {
+        "neighbour",
+        "buttons",
+        "list-of-links",
+        "copyright",
+        "registration",
+        "notice",
+        "notice-heading",
+        "call",
+        "counter",
+    }
+)
+"""Rules whose lines stand below an article and never inside it."""
+_APPENDIX = re.compile(
+    r"\W{0,3}(?:附件|附[:录]|注[:释]|参考(?:文献|资料|书目)|references|notes|appendix|\[?\d{1,2}\]\s?[\w《])"
+)
+
+
+def _below(lines: list[Line], found: dict[int, Found], last: int) -> dict[int, Found]:
+    """Below the body: buttons and menus; and all short lines under the first line that only stands below articles."""
+    rest = range(last + 1, len(lines))
+    opened = next((i for i in rest if i in found and _opens_tail(found[i])), len(lines))
+    closed = next((i for i in rest if i > opened and _APPENDIX.match(fold(lines[i].text[:40]))), len(lines))
+    return {
+        i: Found("below-furniture", 0.9)
+        for i in rest
+        if i not in found
+        if (opened < i < closed and not lines[i].text.endswith(("。", "！", "”"))) or _is_button(lines[i].text)
+    }
+
+
+def _opens_tail(found: Found) -> bool:
+    return found.rule in _OPENS_TAIL or any(token.kind in {"editor", "tags"} for token in found.tokens)
+
+
+def _is_button(text: str) -> bool:
+    folded = fold(text[:LONGEST_META])
+    return is_menu(folded) or is_call(folded)
 
 
 def _heads_links(text: str) -> bool:

@@ -10,11 +10,15 @@ MONTH = (
 )
 """Pattern of an English month, in lower case as all patterns here: they are matched on folded lines."""
 
+_NUMERAL = "〇零一二三四五六七八九"
+_TENS = r"(?:[一二三]?十[一二三四五六七八九]?|[一二三四五六七八九])"
 _DATE = (
     r"(?:(?<![\d.])(?P<year>(?:19|20)\d\d|民国\s?\d{2,3}|1[01]\d(?=[-/.年]\d\d?[-/.月]))"
     r"(?:\s?年\s?|[-/.])(?P<month>\d{1,2})(?:\s?月\s?|[-/.])(?P<day>\d{1,2})(?:\s?[日号]|(?!\.?\d))"
     rf"|\b(?P<month_a>{MONTH})\.?\s(?P<day_a>\d{{1,2}})(?:st|nd|rd|th)?,?\s{{1,2}}(?P<year_a>(?:19|20)\d\d)\b"
-    rf"|\b(?P<day_b>\d{{1,2}})(?:st|nd|rd|th)?[\s-](?P<month_b>{MONTH})\.?,?[\s-](?P<year_b>(?:19|20)\d\d)\b)"
+    rf"|\b(?P<day_b>\d{{1,2}})(?:st|nd|rd|th)?[\s-](?P<month_b>{MONTH})\.?,?[\s-](?P<year_b>(?:19|20)\d\d)\b"
+    rf"|(?P<year_c>[一二][{_NUMERAL}o○0]{{3}})年(?P<month_c>{_TENS})月(?P<day_c>{_TENS})日"
+    r"|(?<![\d.])(?P<first>\d{1,2})[-/](?P<second_of_two>\d{1,2})[-/](?P<year_d>(?:19|20)\d\d)(?!\d))"
 )
 _WEEKDAY = (
     r"(?:\s{0,3}\(?(?:(?:星期|周|礼拜)[一二三四五六日天]"
@@ -33,20 +37,46 @@ _AFTERNOON = ("下午", "晚上", "晚间", "中午", "p")
 
 
 def iso_datetime(match: re.Match[str]) -> str | None:
-    """ISO 8601 of what `DATETIME` matched, or None where there is no such day or hour.
+    """ISO 8601 of what `DATETIME` matched; None where there is no such day or hour, empty where it is not sure which.
 
     A date without a time gives a date. A time without a zone is local time as written: none is made up (`CST` alone
     is four zones). Years of the Republic (112 = 2023) are converted.
     """
     g = match.groupdict()
-    year = int(re.sub(r"\D", "", g["year"] or g["year_a"] or g["year_b"]))
-    month = int(g["month"]) if g["month"] else 1 + _MONTHS.index((g["month_a"] or g["month_b"])[:3])
-    day = int(g["day"] or g["day_a"] or g["day_b"])
+    parts = _day(g)
+    if parts is None:
+        return ""
+    year, month, day = parts
     try:
         value = date(year if year >= 1900 else year + 1911, month, day).isoformat()
     except ValueError:
         return None
     return value if g["hour"] is None else _with_time(value, g)
+
+
+def _day(g: dict[str, str | None]) -> tuple[int, int, int] | None:
+    """Year, month and day as they were matched; None where day and month cannot be told apart (`03/05/2021`)."""
+    if g["year_d"]:
+        first, second = int(g["first"] or 0), int(g["second_of_two"] or 0)
+        if max(first, second) <= 12 and first != second:
+            return None
+        return int(g["year_d"]), min(first, second) if max(first, second) > 12 else first, max(first, second)
+    if g["year_c"]:
+        year = int("".join(_digit(char) for char in g["year_c"]))
+        return year, _number(g["month_c"] or ""), _number(g["day_c"] or "")
+    year = int(re.sub(r"\D", "", g["year"] or g["year_a"] or g["year_b"] or ""))
+    month = int(g["month"]) if g["month"] else 1 + _MONTHS.index((g["month_a"] or g["month_b"] or "")[:3])
+    return year, month, int(g["day"] or g["day_a"] or g["day_b"] or 0)
+
+
+def _digit(char: str) -> str:
+    return str(max(0, _NUMERAL.find(char) - 1))  # the first two, and `○`, stand for nought
+
+
+def _number(written: str) -> int:
+    """Up to thirty-nine, in Chinese numerals."""
+    tens, ten, ones = written.rpartition("十")
+    return (int(_digit(tens)) if tens else 1 if ten else 0) * 10 + (int(_digit(ones)) if ones else 0)
 
 
 def _with_time(day: str, g: dict[str, str | None]) -> str | None:

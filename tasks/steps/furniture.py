@@ -33,9 +33,12 @@ _GAP = re.compile(r"[\s|,;、。·•●■◆◇★☆▲△▼►▶◀←↑�
 _SPACED = 4
 """Sites set labels of up to four characters with spaces in them (`来 源`, `责 任 编 辑`)."""
 
+_BEFORE_DATE = (
+    r"(?=\s{0,3}(?:(?:19|20)\d\d|[一二][〇零○一二九]|\d{1,2}[-/]\d{1,2}[-/]|\d{1,2}\s" + MONTH + "|" + MONTH + "))"
+)
 _COLON_LESS = {
-    "published": r"(?=\s{0,3}(?:(?:19|20)\d\d|" + MONTH + r"))",
-    "updated": r"(?=\s{0,3}(?:(?:19|20)\d\d|" + MONTH + r"))",
+    "published": _BEFORE_DATE,
+    "updated": _BEFORE_DATE,
     "count": r"(?=\s{0,3}[\d(]|$)",
     "view": r"(?=[\s\[(|]|$)",
     "neighbour": r"(?=\s?[>\]]|$|(?<=[上下]一篇)\s)",
@@ -68,7 +71,7 @@ _VALUES = {
 """What a label of a kind may say. A label may also say nothing."""
 
 _WHOLE = frozenset({"neighbour", "title"})
-"""Kinds whose value runs to the end of the line, whatever it holds: they stand at its beginning."""
+"""Kinds whose value runs to the end of the line or to the next of them, whatever it holds."""
 _UNLIMITED = _WHOLE | {"published", "updated", "count", "url"}
 """Kinds whose value ends by itself."""
 
@@ -76,6 +79,7 @@ _COUNTED = re.compile(
     r"\(?[\d,.]{1,12}\s?[万kw]?\+?\s?(?:人次|次|人|个|条)?\s?"
     r"(?:浏览|阅读|点击|评论|围观|回复|查看|人气|次|views?\b|reads?\b|comments?\b|hits\b)"
     r"|\d{1,2}\s?(?:小时|分钟|天|days?|hours?|minutes?)\s?(?:前|ago\b)|(?:昨天|今天|前天)\s?\d{1,2}:\d\d"
+    r"|发[表布]于\s?[\u4e00-\u9fff]{2,4}(?=\s|$)|ip属地:?\s?[\u4e00-\u9fff]{2,4}"
     r"|\d{1,2}-\d{1,2}\s\d{1,2}:\d\d(?::\d\d)?(?!\d)|共?有?\d{1,9}条(?:评论|跟帖|回复)|\d{1,6}(?=\))"
 )
 """Counts with their noun behind them, and times that name no day."""
@@ -86,8 +90,10 @@ _OUTLET = re.compile(
     r"(?=\s{0,3}(?:$|[|\[\]()])|\s)"
 )
 """Names of outlets as they stand beside a date without a label."""
-_BYLINE = re.compile(r"(?:记者|通讯员)\s?[\u4e00-\u9fff]{2,4}(?:[/、][\u4e00-\u9fff]{2,6}报[导道])")
-"""Taiwan's newspapers put it beside the date."""
+_BYLINE = re.compile(
+    r"(?:记者|通讯员|实习生)\s?(?:[\u4e00-\u9fff]{2,4}(?:[/、][\u4e00-\u9fff]{2,6}报[导道])|[\u4e00-\u9fff]{2,4}(?=\s{0,3}(?:$|[)\]|])|\s{1,3}\S))"
+)
+"""Beside the date: Taiwan's newspapers name the place as well (`記者王小明／台北報導`)."""
 _BY = re.compile(r"by\s[a-z][\w.']{0,20}(?:\s[a-z][\w.']{0,20}){0,2}(?=\s{0,3}(?:$|[|\d-]))")
 _SEGMENT = re.compile(r"[a-z][\w.&']{1,15}(?:\s[\w.&']{1,15}){0,3}(?=\s{0,3}(?:$|\|))")
 """A few Latin words between bars (`By Li Na | China Daily | Updated: 2023-06-24`)."""
@@ -102,29 +108,81 @@ _LONGEST_TITLE = 80
 _HOME = re.compile(
     r"(?:[\w·]{0,12}(?:首\s?页|主\s?页)|[\w·]{2,8}网\w{0,4}|home(?:\s?page)?|index)\s{0,3}"
     r"(?:-{0,2}>|/(?=\s{0,3}(?:news|products|about|blog|media|新闻)))"
+    r"|(?:[\w·]{0,4}(?:首\s?页|主\s?页)|home)(?:\s{1,3}[-·/](?=\s)|-(?=\w))"
 )
+_DASH = re.compile(r"\s[-·/]\s|(?<=\w)-(?=\w)")
 
 
 def parse(line: str) -> list[Token]:
     """Take a folded line apart, in order; empty if any of it is no furniture."""
+    tokens, end = parse_start(line)
+    return tokens if end >= len(line) else []
+
+
+def parse_start(line: str) -> tuple[list[Token], int]:
+    """Take a folded line apart as far as it is furniture; the offset where that ends."""
     tokens: list[Token] = []
     at = _skip(line, 0)
     while at < len(line):
-        token = _token(line, at)
+        token = _token(line, at) or (_links(line, at) if any(token.strong for token in tokens) else None)
         if token is None:
-            return []
+            break
+        tokens.append(token)
+        at = _skip(line, token.end)
+    return tokens, at
+
+
+def _links(line: str, at: int) -> Token | None:
+    """A heading of links and all that follows, on a line that began as furniture."""
+    match = _heading_pattern().match(line, at)
+    return Token("links", match[0], True, at, len(line)) if match and "。" not in line[at:] else None
+
+
+@cache
+def _heading_pattern() -> re.Pattern[str]:
+    headings = sorted((row[0] for row in load("boilerplate-lists")), key=len, reverse=True)
+    return re.compile(rf"(?:{'|'.join(map(re.escape, headings))})(?=[\s:])")
+
+
+def parse_loosely(line: str) -> list[Token]:
+    """The same, but what is no furniture becomes a token of the kind `unknown`."""
+    tokens: list[Token] = []
+    at = _skip(line, 0)
+    while at < len(line):
+        token = _token(line, at) or _links(line, at) or _unknown(line, at)
+        if token.kind == "unknown" and tokens and _goes_on(line, tokens[-1], at):
+            token = Token("unknown", line[tokens[-1].start : token.end], False, tokens.pop().start, token.end)
         tokens.append(token)
         at = _skip(line, token.end)
     return tokens
 
 
+_BREAK = re.compile(r"[\s,|/\\\[\](){}<>]|(?<=[^\d\s])[-·](?=\s)")
+
+
+def _unknown(line: str, at: int) -> Token:
+    """What stands there, up to the next separator, label or date."""
+    ends = [m.start() for m in (_BREAK.search(line, at + 1), _stop().search(line, at + 1, at + _FARTHEST)) if m]
+    end = min(ends, default=len(line))
+    return Token("unknown", line[at:end], False, at, end)
+
+
+def _goes_on(line: str, last: Token, at: int) -> bool:
+    """Whether an unknown word goes on with a Latin one after it (`China Paint Network`)."""
+    return last.kind == "unknown" and line[last.end : at] == " " and line[last.start : at + 1].isascii()
+
+
 def levels(crumbs: str) -> list[str]:
     """The sections that a breadcrumb names, as written: without the home page at its start and `正文` at its end."""
-    parts = (crumbs[m.start() : m.end()].strip(" -·:：") for m in _PART.finditer(fold(crumbs)))
+    folded = fold(crumbs)
+    pattern = _PART if _ARROW.search(folded) else _PART_OF_STROKES
+    parts = (crumbs[m.start() : m.end()].strip(" -·:：") for m in pattern.finditer(folded))
     return [part for part in parts if part and not _NO_SECTION.fullmatch(key(part))]
 
 
-_PART = re.compile(r"(?:(?!\s-{1,2}\s|\s{2,}|--|::)[^>|/\\])+")
+_PART = re.compile(r"(?:(?!\s-{1,2}\s|\s·\s|\s{2,}|--|::)[^>|/\\])+")
+_ARROW = re.compile(r"[>|/\\]")
+_PART_OF_STROKES = re.compile(r"[^\s·:-]+")
 _NO_SECTION = re.compile(
     r"\w{0,12}(?:首页|主页)|\w{2,8}网(?:站|资讯)?|home(?:page)?|index|正文|(?:文章)?内容|\w{0,4}详情|详细\w{0,4}|文章|details?|newsdetails?|main|阅读|浏览|查看|"
 )
@@ -157,7 +215,7 @@ def _matched(pattern: re.Pattern[str], kind: str, line: str, at: int) -> Token |
 def _dated(line: str, at: int) -> Token | None:
     match = DATETIME.match(line, at)
     value = iso_datetime(match) if match else None
-    return Token("date", value, False, at, match.end()) if match and value else None
+    return Token("date", value, False, at, match.end()) if match and value is not None else None
 
 
 def _worded(line: str, at: int) -> Token | None:
@@ -178,7 +236,10 @@ def _home(line: str, at: int) -> Token | None:
     if not _HOME.match(line, at):
         return None
     crumbs = line[at:]
-    is_trail = _is_trail(_ARROWS.split(crumbs)) or _is_trail(crumbs.split("/"))
+    dashed = _DASH.split(crumbs)
+    is_trail = (
+        _is_trail(_ARROWS.split(crumbs)) or _is_trail(crumbs.split("/")) or (len(dashed) <= 5 and _is_trail(dashed))
+    )
     return Token("crumb", crumbs, True, at, len(line)) if is_trail else None
 
 
@@ -187,7 +248,7 @@ def _labelled(line: str, at: int) -> Token | None:
     if not match:
         return None
     kind, strong = _labels()[_canonical(match["label"])]
-    if kind in _WHOLE and at > _skip(line, 0):
+    if kind == "title" and at > _skip(line, 0):
         return None
     start = match.end()
     while start < len(line) and line[start] in " >]|/":
@@ -220,7 +281,7 @@ def _valued(line: str, kind: str, strong: bool, start: int) -> Token | None:
     """A label's value, or None where what follows can be none of its kind."""
     if kind == "view":
         return Token(kind, "", strong, start, start)
-    limit = len(line) if kind in _UNLIMITED else _limit(line, start)
+    limit = _next(line, start) if kind in _WHOLE else len(line) if kind in _UNLIMITED else _limit(line, start)
     match = _VALUES[kind].match(line, start, limit) if limit > start else None
     if match is None:
         return Token(kind, "", strong, start, start) if _is_empty(line, start) else None
@@ -232,6 +293,21 @@ def _is_empty(line: str, start: int) -> bool:
     """Whether a label says nothing: another one, a button or the end of the line follows."""
     at = _skip(line, start)
     return at >= len(line) or any(p.match(line, at) for p in (_label_pattern(), _bare_label_pattern(), _word_pattern()))
+
+
+def _next(line: str, start: int) -> int:
+    """Where the title of a neighbour ends: in front of the next neighbour or a button, else with the line."""
+    stop = _after_title().search(line, start, start + _FARTHEST)
+    return stop.start() if stop else len(line)
+
+
+@cache
+def _after_title() -> re.Pattern[str]:
+    labels = [label for label, (kind, strong) in _labels().items() if kind in {"neighbour", "editor"} and strong]
+    headings = sorted((row[0] for row in load("boilerplate-lists") if is_chinese(row[0])), key=len, reverse=True)
+    return re.compile(
+        rf"[\s\[(|]{{1,3}}(?:(?:{_either(labels)})\s{{0,3}}[:>]|(?:{'|'.join(headings)})[\s:]|(?:返回|打印|关闭|分享)\w{{0,4}}(?:[\s\]]|$))"
+    )
 
 
 _FARTHEST = 130
@@ -308,6 +384,7 @@ def _stop() -> re.Pattern[str]:
         r"\s?[|\[\]]",
         r"\s?\)\s",
         r"\s?\)$",
+        rf"\s{{1,3}}(?={_BYLINE.pattern})",
         rf"[\s,;(]{{0,3}}(?:{_label_source()})",
         rf"\s{{1,3}}(?:{_bare_label_source()})",
         rf"[\s(]{{0,3}}(?:{DATETIME.pattern})",

@@ -84,16 +84,28 @@ def is_chinese(text: str) -> bool:
 def is_prose(text: str) -> bool:
     """Whether a line is a paragraph of the body: long, or with the full stop of a sentence.
 
-    The bounds leave room for headlines, which rarely have more than 40 ideographs or 120 letters.
+    The bounds leave room for headlines, which rarely have more than 40 ideographs or 120 letters; longer ones are told
+    by having no comma.
     """
     if is_chinese(text[:LONGEST]):
+        if _is_long_headline(text):
+            return False
         return len(text) >= 60 or (len(text) >= 20 and ("。" in text or text.endswith(_ENDS)))
     return len(text) >= 150 or (len(text) >= 60 and text.endswith(_LATIN_ENDS))
 
 
+LONGEST_HEADLINE = 140
+"""Characters of the longest headline: news of state visits joins three or four clauses with spaces."""
+_COMMA = re.compile("[，,。；;！？]")
+
+
+def _is_long_headline(text: str) -> bool:
+    return 60 <= len(text) <= LONGEST_HEADLINE and not _COMMA.search(text)
+
+
 def is_heading(text: str) -> bool:
     """Whether a line could be a title: short, no sentence with a full stop, and no address."""
-    longest = 60 if is_chinese(text[:LONGEST]) else 150
+    longest = (LONGEST_HEADLINE if _is_long_headline(text) else 60) if is_chinese(text[:LONGEST]) else 150
     is_short = len(text) <= longest and not text.startswith(("http://", "https://", "www."))
     return is_short and "。" not in text and not text.endswith((".", "；", ";", ":", "：", ",", "，", "、"))
 

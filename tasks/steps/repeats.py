@@ -11,7 +11,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.document import Context, Edit, Fact, Finding
-from tasks.steps.lines import Line, fold, is_chinese, is_heading, is_prose, key, lines_of, removal
+from tasks.steps.lines import Line, fold, is_chinese, is_prose, key, lines_of, removal
+from tasks.steps.menus import is_item
+from tasks.steps.titles import BUTTON_AFTER, SITE_PREFIX, TAGS, could_be_title
 
 STEP = "repeats"
 
@@ -24,14 +26,6 @@ SHORTEST_CUT = 10
 SHORTEST_PARAGRAPH = 40
 """Characters of the shortest paragraph that can be a repeat of the one before it: verses and slogans are shorter."""
 
-_OF_ALL = "环球|全球|世界|天天|每日|今日|当前|即时|实时|焦点|最新|精彩|热门|速看|速讯|快看|微"
-_NEWS = (
-    "热点|快看|速看|速讯|快讯|讯息|资讯|热文|热闻|新消息|消息|动态|新动态|快播|快报|短讯|要闻|头条|今头条|热议|观点|热讯|看热讯|观热点"
-    "|观速讯|热推荐|观察|关注|信息|通讯|简讯|聚焦|百事通|最资讯|热资讯|热头条|热消息|微动态|微资讯|微头条|微速讯|滚动|时快讯|播报|即看|看点"
-)
-_SITE_PREFIX = re.compile(rf"(?:原?标题:|(?:{_OF_ALL})?(?:{_NEWS})!|(?:{_OF_ALL})(?:{_NEWS}):)\s?")
-"""What networks of cloned news sites put in front of a title (`通讯!`, `环球热点!`, `全球快看:`), from their pages."""
-
 _OUTLET = re.compile(
     r"(?:网|网站|报|社|电视台|频道|在线|资讯|新闻|门户|政府|公司|博客|论坛|\.com|\.cn|news|daily|times|net)$"
 )
@@ -39,7 +33,6 @@ _BEFORE = re.compile(r"(?:[^!:|\]_]{1,10}[!:|\]_]|\[[^\]]{1,10}\])\s{0,3}")
 """A site's own words in front of a title."""
 _AFTER = re.compile(r"\s{0,3}(?:[_|]|-{1,2}|\s[-·/])\s{0,3}\S.{0,60}")
 """A site's own words after it: its section, its name."""
-_TAGS = re.compile(r"_{1,2}[^_]{2,20}(?:_{1,2}[^_]{2,20}){0,2}$")
 
 
 class Title(NamedTuple):
@@ -62,9 +55,10 @@ def find(text: str, context: Context) -> Iterator[Finding]:  # noqa: ARG001 (a s
     edits = list(_repeated_paragraphs(text, lines))
     if n_head:
         head, paragraph = lines[:n_head], lines[n_head]
-        place = _place_of_title(head)
+        cut_off = _place_of_title(head)
+        place = cut_off or _choose(head)
         title, repeats = _compare(head[place], head[place + 1 :])
-        edits += [removal(text, line, STEP, "cut-off-title", 0.95) for line in head[:1] if place]
+        edits += [removal(text, line, STEP, "cut-off-title", 0.95) for line in head[:1] if cut_off]
         edits += [removal(text, line, STEP, "title-again", 0.98) for line in repeats]
         edits += _cut_site(title) + _cut_title(title, paragraph)
         yield from _facts(title)
@@ -72,10 +66,15 @@ def find(text: str, context: Context) -> Iterator[Finding]:  # noqa: ARG001 (a s
 
 
 def _count_head(lines: list[Line]) -> int:
-    """How many lines stand above the first paragraph; none where the first is no title or no paragraph follows."""
-    if not lines or not is_heading(lines[0].text):
-        return 0
-    return next((i for i, line in enumerate(lines[: HEAD_LINES + 1]) if is_prose(line.text)), 0)
+    """How many lines stand above the first paragraph; none where none is a title or no paragraph follows."""
+    n = next((i for i, line in enumerate(lines[: HEAD_LINES + 1]) if is_prose(line.text)), 0)
+    return n if any(could_be_title(line.text) for line in lines[:n]) else 0
+
+
+def _choose(head: list[Line]) -> int:
+    """Place of the first line that could be a title and is no word of a menu."""
+    places = [i for i, line in enumerate(head) if could_be_title(line.text)]
+    return next((i for i in places if not is_item(fold(head[i].text))), places[0])
 
 
 def _place_of_title(head: list[Line]) -> int:
@@ -138,7 +137,10 @@ def _cut_site(title: Title) -> list[Edit]:
     line = title.line
     end = title.end
     if end == len(line.text):
-        tags = _TAGS.search(fold(line.text))
+        button = BUTTON_AFTER.search(fold(line.text))
+        if button:
+            return [Edit(STEP, "button-after-title", line.at + button.start(), line.text[button.start() :], "", 0.97)]
+        tags = TAGS.search(fold(line.text))
         if not tags or not _OUTLET.search(tags[0]):
             return []
         end = tags.start()
@@ -160,12 +162,14 @@ def _cut_title(title: Title, paragraph: Line) -> list[Edit]:
 def _facts(title: Title) -> Iterator[Fact]:
     """The title without the words of the site, and what these say."""
     text = title.text
-    prefix = _SITE_PREFIX.match(fold(text))
-    tags = _TAGS.search(fold(title.line.text))
+    prefix = SITE_PREFIX.match(fold(text))
+    tags = TAGS.search(fold(title.line.text))
     site = title.line.text[title.end :] or (title.line.text[tags.start() :] if tags and _OUTLET.search(tags[0]) else "")
     if title.end == len(title.line.text) and site:
         text = text[: len(text) - len(site)]
-    yield Fact(STEP, "title-line", "title", text[prefix.end() if prefix else 0 :].strip())
+    button = BUTTON_AFTER.search(fold(text))
+    end = button.start() if button else len(text)
+    yield Fact(STEP, "title-line", "title", text[prefix.end() if prefix else 0 : end].strip())
     *sections, name = [part.strip() for part in re.split(r"[_|｜＿]|\s?[-–—]{1,2}\s?", site) if part.strip()] or [""]
     if name and _OUTLET.search(fold(name)):
         yield Fact(STEP, "site-after-title", "site_name", name)

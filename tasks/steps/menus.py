@@ -1,0 +1,71 @@
+"""Lines of buttons, menus and calls that no table knows, told by what they are made of and how they are joined.
+
+Everything works on one folded line (`tasks.steps.lines.fold`) of at most `LONGEST` characters.
+"""
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+from tasks.rules import load
+from tasks.steps.lines import is_chinese, key
+
+LONGEST = 200
+"""Characters of the longest line that is looked at: menus of more are read item by item elsewhere, or left."""
+
+_SEPARATOR = re.compile(r"\s{0,3}[|/·•>]\s{0,3}|\s{1,5}|\t")
+_LONGEST_ITEM = 8
+"""Ideographs of the longest item of a menu that is no known word (`中国共产党新闻`); in Latin script twice as many."""
+_SPOKEN = re.compile(r"[,。;!?、“”《》]")
+_NUMBER = re.compile(r"[\d\W_]+")
+
+
+class _Words(NamedTuple):
+    pattern: re.Pattern[str]
+    content: frozenset[str]
+
+
+@cache
+def _words() -> _Words:
+    weights: dict[str, str] = dict(load("boilerplate-ui"))  # type: ignore[arg-type]  # rows of two columns
+    longest_first = sorted(weights, key=len, reverse=True)
+    content = frozenset(word for word, weight in weights.items() if weight == "content")
+    return _Words(re.compile("|".join(map(re.escape, longest_first))), content)
+
+
+@cache
+def _known() -> frozenset[str]:
+    """Words of buttons and menus, without signs."""
+    return frozenset(key(word) for word, _ in load("boilerplate-words"))
+
+
+def is_call(line: str) -> bool:
+    """Whether a folded line is made of the words of buttons and calls alone: two or more about them, little else."""
+    letters = _NUMBER.sub("", line)
+    if not 2 <= len(letters) <= 40 or not is_chinese(line) or line.endswith("。"):
+        return False
+    found = [match[0] for match in _words().pattern.finditer(letters)]
+    covered = sum(map(len, found))
+    content = {word for word in found if word in _words().content}
+    return len(content) >= 2 and covered >= 0.85 * len(letters)
+
+
+def is_menu(line: str) -> bool:
+    """Whether a folded line is a menu: three items or more, short, no sentence, and half of them known words."""
+    if len(line) > LONGEST or _SPOKEN.search(line):
+        return False
+    items = [item for item in _SEPARATOR.split(line) if item]
+    if len(items) < 3 or any(len(item) > _longest(item) for item in items):
+        return False
+    n_known = sum(is_item(item) for item in items)
+    return n_known >= 2 and n_known * 2 >= len(items)
+
+
+def is_item(item: str) -> bool:
+    """Whether a folded text is a known word of a menu, or made of the words of buttons alone."""
+    word = key(item)
+    return word in _known() or (bool(word) and _words().pattern.sub("", word) == "" and len(word) >= 2)
+
+
+def _longest(item: str) -> int:
+    return _LONGEST_ITEM if is_chinese(item) else 2 * _LONGEST_ITEM

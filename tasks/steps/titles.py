@@ -1,0 +1,77 @@
+"""Which of the lines above the first paragraph is the title."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from tasks.steps.lines import Line, fold, is_chinese, is_heading, key
+from tasks.steps.menus import is_call, is_item, is_menu
+
+SAMPLE = 1_500
+"""Characters of the body that titles are compared with: a title says what its article begins with."""
+_LONG_ENOUGH = 10
+"""Ideographs, or half as many as letters, from which on a line is as long as titles are."""
+
+_OF_ALL = "环球|全球|世界|天天|每日|今日|当前|即时|实时|焦点|最新|精彩|热门|速看|速讯|快看|微"
+_NEWS = (
+    "热点|快看|速看|速讯|快讯|讯息|资讯|热文|热闻|新消息|消息|动态|新动态|快播|快报|短讯|要闻|头条|今头条|热议|观点|热讯|看热讯|观热点"
+    "|观速讯|热推荐|观察|关注|信息|通讯|简讯|聚焦|百事通|最资讯|热资讯|热头条|热消息|微动态|微资讯|微头条|微速讯|滚动|时快讯|播报|即看|看点"
+)
+SITE_PREFIX = re.compile(rf"(?:原?标题:|(?:{_OF_ALL})?(?:{_NEWS})!|(?:{_OF_ALL})(?:{_NEWS}):)\s?")
+"""What networks of cloned news sites put in front of a title (`通讯!`, `环球热点!`, `全球快看:`), from their pages."""
+
+TAGS = re.compile(r"_{1,2}[^_]{2,20}(?:_{1,2}[^_]{2,20}){0,2}$")
+"""The section and the site, joined to a title."""
+BUTTON_AFTER = re.compile(r"\s{0,3}\[(?:复制链接|复制|打印|打印本页|收藏|分享|举报|推荐)\]$")
+"""What forums put behind it."""
+
+_NO_TITLE = re.compile(
+    r"\W{0,2}(?:(?:问|答|记者|主持人|嘉宾|网友|观众|[qa])\s?\d{0,2}\s?:|(?:[一二三四五六七八九十]{1,3}|\d{1,2})\s?[、.]\s?\D"
+    r"|(?:来源|作者|编辑|时间|日期|摘要|关键词|source|author|date|by)\s?:)"
+)
+"""Speakers of an interview, numbered headings, labels."""
+
+
+def choose_title(head: Sequence[Line], body: Iterable[str]) -> int | None:
+    """Place of the title in the lines above the first paragraph; None where no line could be one.
+
+    The first line that could be one, unless another one shares more of its pairs of characters with the body, or is
+    said again.
+    """
+    pairs = _pairs("".join(text[:SAMPLE] for text in body)[:SAMPLE])
+    keys = [key(line.text) for line in head]
+    points = {i: _points(line.text, keys, pairs) - 0.05 * i for i, line in enumerate(head) if could_be_title(line.text)}
+    return max(points, key=lambda i: points[i], default=None)
+
+
+def could_be_title(text: str) -> bool:
+    """Whether a line is short, no sentence, no label, and no menu."""
+    folded = fold(text[:200])
+    return (
+        is_heading(text)
+        and bool(key(text))
+        and not _NO_TITLE.match(folded)
+        and not is_menu(folded)
+        and not is_call(folded)
+    )
+
+
+def _points(text: str, keys: list[str], pairs: frozenset[str]) -> float:
+    own = _pairs(text)
+    shared = len(own & pairs) / max(1, len(own))
+    letters = len(key(text)) * (1 if is_chinese(text) else 0.5)
+    is_menu_word = is_item(fold(text)) and letters <= 6
+    again = keys.count(key(text)) > 1
+    return 2 * shared + min(1.0, letters / _LONG_ENOUGH) + again - 2 * is_menu_word
+
+
+def _pairs(text: str) -> frozenset[str]:
+    letters = key(text)
+    return frozenset(letters[i : i + 2] for i in range(len(letters) - 1))
+
+
+def bare_title(text: str) -> str:
+    """A title without the words of its site and without buttons."""
+    folded = fold(text)
+    prefix = SITE_PREFIX.match(folded)
+    ends = [match.start() for match in (BUTTON_AFTER.search(folded), TAGS.search(folded)) if match]
+    return text[prefix.end() if prefix else 0 : min(ends, default=len(text))].strip()
