@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.document import FACT_FIELDS, Cleaned, Outcome, Reason, Run, Stage
-from tasks import identify
+from tasks import identify, quality
 from tasks.steps.edits import EditError, apply
 from tasks.steps.log import pack, revert_all
 
@@ -143,14 +143,69 @@ def _provenance(*, optional: bool) -> list[pa.Field]:
         _field(
             "flags",
             _STRINGS,
-            "What to know before using the text: the kinds in `damage`, and `unsettled` where the steps still found "
-            "something to do after their last pass. Sorted.",
+            "What to know before using the text: the kinds in `damage`, `unsettled` where the steps still found "
+            "something to do after their last pass, and for English `machine-translated` (from Chinese) and `spun` "
+            "(pieces put together by a machine, with phrases that sell something). Sorted.",
         ),
         _field("damage", _DAMAGE, "What is damaged and could not be repaired."),
         _field("run_id", pa.string(), "The run that wrote this row; see the table `runs`."),
         _field("pipeline_version", pa.string(), "Version of qingyuan."),
         _field("rules_digest", pa.string(), "Names the rules: with the same digest the same bytes give the same text."),
         _field("ingested_at", _MOMENT, "When that run started, in UTC. A time without a zone."),
+    ]
+
+
+def _quality(*, optional: bool) -> list[pa.Field]:
+    """What a text is like, to filter by; `optional` as far as a rejected document may have none."""
+    share = "Share of the visible characters of `text` (all but white space, control and format characters)"
+    return [
+        _field("n_lines", pa.int64(), "Lines of `text` that are not blank.", optional=optional),
+        _field(
+            "mean_line_chars",
+            pa.float64(),
+            "Their mean length in characters. News and essays have paragraphs of 80 to 200, lists below 20.",
+            optional=optional,
+        ),
+        _field(
+            "han_share",
+            pa.float64(),
+            f"{share} that are ideographs (Unicode's script Han): Chinese prose has 0.75 to 0.9.",
+            optional=optional,
+        ),
+        _field(
+            "punctuation_share",
+            pa.float64(),
+            f"{share} that are punctuation or symbols (categories P and S): Chinese prose has 0.08 to 0.18.",
+            optional=optional,
+        ),
+        _field(
+            "repeated_share",
+            pa.float64(),
+            "Share of the characters in words that stand in a 10-gram which `text` has more than once; an ideograph, "
+            "a kana or a Hangul syllable is a word here, and all but letters and digits is left out. After the "
+            "duplicate n-grams of Gopher (Rae et al. 2021, table A1), which drops documents from 0.10 on.",
+            optional=optional,
+        ),
+        _field(
+            "decoded_chars",
+            pa.int64(),
+            "Characters (Unicode code points) of the decoded text.",
+            optional=optional,
+        ),
+        _field(
+            "removed_share",
+            pa.float64(),
+            "`chars_removed` against `decoded_chars`, 1.0 at most: what was taken away, and what repairs made shorter.",
+            optional=optional,
+        ),
+        _field(
+            "edited_share",
+            pa.float64(),
+            "Characters that edits replaced, removed or put in, against `decoded_chars`, 1.0 at most. Conversion of "
+            "the script is left out.",
+            optional=optional,
+        ),
+        _field("damage_chars", pa.int64(), "Characters of `text` in spans of `damage`.", optional=optional),
     ]
 
 
@@ -175,6 +230,12 @@ CLEAN = pa.schema(
             "lang", pa.string(), "ISO 639-1 code of the main language: `zh`, `en`, `ja`, `ko`; `und` = not determined."
         ),
         _field(
+            "lang_confidence",
+            pa.float64(),
+            "How sure `lang` is, 0 to 1: the share of the words of `text` that are written in the letters of the "
+            "language, less for short texts; 0 for `und`. All were right from 0.8 on in cuts of news, 96 % below 0.7.",
+        ),
+        _field(
             "script_source",
             pa.string(),
             "Script of the text before conversion: `hans` (Simplified), `hant` (Traditional) or `mixed`; empty where "
@@ -193,6 +254,21 @@ CLEAN = pa.schema(
         _fact("section", "Section of the site, from breadcrumbs."),
         _fact("source_url", "Address that the page gives as its own or its original's."),
         _fact("licence", "Licence or notice of rights that the page states."),
+        *_quality(optional=False),
+        _field(
+            "mt_score",
+            pa.float64(),
+            "English only, null elsewhere: marks of machine translation from Chinese (`Among them,`, `improvement and "
+            "improvement`, capitals after commas) in 100 words, by weight. From 2.0 on the flag `machine-translated`.",
+            optional=True,
+        ),
+        _field(
+            "spun_score",
+            pa.float64(),
+            "English only, null elsewhere: share of the paragraphs that end without a stop, where one of them also "
+            "begins in lower case; 0 otherwise. From 0.5 on the flag `spun`.",
+            optional=True,
+        ),
         *_provenance(optional=False),
     ],
     metadata={"description": "One row per document that was kept: what an analyst reads."},
@@ -220,6 +296,7 @@ REJECTED = pa.schema(
         _field("reason", pa.string(), "One of " + ", ".join(f"`{reason}`" for reason in Reason) + "."),
         _field("detail", pa.string(), "A sentence for the reader; a traceback for `failed`."),
         _field("text", pa.string(), "The text as far as it got; null if it was never decoded.", optional=True),
+        *_quality(optional=True),
         *_provenance(optional=True),
     ],
     metadata={"description": "One row per document that was not kept, with the reason."},
@@ -320,14 +397,21 @@ def clean_row(outcome: Outcome, run: Run) -> dict[str, Any]:
     if outcome.cleaned is None or outcome.decoded is None or outcome.rejection is not None:
         raise ValueError(f"document {outcome.origin.doc_id} was not kept: it has no row in 'clean'")
     text = outcome.cleaned.text
+    identity = identify.identify(text)
+    english = quality.english_figures(text) if identity.lang == "en" else None
     return {
         "doc_id": outcome.origin.doc_id,
         "text": text,
-        "lang": identify.lang(text),
+        "lang": identity.lang,
+        "lang_confidence": identity.confidence,
         "script_source": identify.script(_before_conversion(outcome.decoded.text, outcome.cleaned)),
-        "script": identify.script(text),
+        "script": identity.script,
         **_facts(outcome.cleaned.facts),
+        **_figures(outcome),
+        "mt_score": english.mt_score if english else None,
+        "spun_score": english.spun_score if english else None,
         **_provenance_of(outcome, run),
+        "flags": sorted({*outcome.cleaned.flags, *(english.flags if english else ())}),
     }
 
 
@@ -366,6 +450,7 @@ def rejected_row(outcome: Outcome, run: Run) -> dict[str, Any]:
         # A traceback may quote anything, lone surrogates included.
         "detail": outcome.rejection.detail.encode("utf-8", "backslashreplace").decode(),
         "text": _text(outcome),
+        **_figures(outcome),
         **_provenance_of(outcome, run),
     }
 
@@ -413,6 +498,18 @@ def _before_conversion(text: str, cleaned: Cleaned) -> str:
             break
         text = apply(text, stage.edits)
     return text
+
+
+def _figures(outcome: Outcome) -> dict[str, Any]:
+    decoded, text = outcome.decoded, _text(outcome)
+    if decoded is None or text is None:
+        return {}
+    edited = quality.edit_figures(len(decoded.text), outcome.cleaned or Cleaned(text, ()))
+    return {
+        **quality.text_figures(text)._asdict(),
+        "decoded_chars": len(decoded.text),
+        **edited._asdict(),
+    }
 
 
 def _provenance_of(outcome: Outcome, run: Run) -> dict[str, Any]:
