@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 from pydantic import BaseModel, ValidationError
 
-from schemas.config import CleanConfig, RunConfig, Script
+from schemas.config import CleanConfig, Dedup, RunConfig, Script
 
 if TYPE_CHECKING:
     from tasks.read import Source
@@ -69,6 +69,7 @@ def cleaning_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the dataset.")
 @cleaning_options
+@click.option("--dedup", type=click.Choice(get_args(Dedup)), help="Documents that tell the same.  [default: mark]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Shards cleaned at a time.  [default: one per core]")
 @click.option(
     "--learn-from",
@@ -78,10 +79,11 @@ def cleaning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "[default: 10]",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show the log of the Prefect run.")
-def clean(
+def clean(  # noqa: PLR0913 (one for each option)
     *,
     sources: tuple[str, ...],
     out: Path | None,
+    dedup: str | None,
     workers: int | None,
     learn_from: int | None,
     verbose: bool,
@@ -95,7 +97,7 @@ def clean(
     A run replaces the tables of the dataset in --out with its own (`runs` gets a row more). If it keeps no document,
     and the dataset has some, nothing is published.
     """
-    given = {"sources": [_argument(name) for name in sources], "out": out, "workers": workers}
+    given = {"sources": [_argument(name) for name in sources], "out": out, "dedup": dedup, "workers": workers}
     config = run_config(given, learn_from=learn_from, **how)
     from flows.running import run_in_terminal
 

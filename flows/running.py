@@ -31,7 +31,7 @@ PLAIN_SECONDS = 10
 
 STOPPED = "stopped. Nothing was published: {out} is as it was."
 
-EVENTS = {"found": "cleaning", "writing": "writing", "publishing": "publishing"}
+EVENTS = {"found": "cleaning", "writing": "writing", "comparing": "comparing", "publishing": "publishing"}
 """What is going on after an event (`tasks.shards.progress`)."""
 
 

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Script = Literal["hans", "hant", "tw", "hk", "keep"]
 
+Dedup = Literal["mark", "drop", "off"]
+
 
 class CleanConfig(BaseModel):
     """How one document is cleaned."""
@@ -59,5 +61,10 @@ class RunConfig(BaseModel):
         ge=1,
         le=86_400,
         description="A document that takes more processor time is rejected as crashed.",
+    )
+    dedup: Dedup = Field(
+        default="mark",
+        description="Documents that tell the same: mark them in columns, drop all but the best of them into "
+        "`rejected`, or off: don't look for them.",
     )
     clean: CleanConfig = Field(default=CleanConfig(), description="How each document is cleaned.")

@@ -23,7 +23,7 @@ from tasks.steps.log import pack, revert_all
 SCHEMA_VERSION = "1"
 """Goes up when a column changes its name, type or meaning. Columns may be added without."""
 
-LIBRARIES = ("chardet", "ftfy", "opencc-python-reimplemented", "prefect", "pyarrow", "pypinyin")
+LIBRARIES = ("chardet", "ftfy", "opencc-python-reimplemented", "prefect", "pyarrow", "pypinyin", "rapidfuzz", "rensa")
 """Those whose versions a run records: they take part in what comes out."""
 
 _MOMENT = pa.timestamp("us")
@@ -263,6 +263,30 @@ CLEAN = pa.schema(
             optional=True,
         ),
         _field(
+        _field(
+            "duplicate_of",
+            pa.string(),
+            "`doc_id` of the document in `clean` that tells the same and stands for this one: the one with the fewest "
+            "places in `damage`, then the fewest repairs for its length, the earliest `published_at`, the longest text, "
+            "the smallest `doc_id`. Null where that is this document itself, no other tells the same, or none was "
+            "looked for.",
+            optional=True,
+        ),
+        _field(
+            "duplicate_similarity",
+            pa.float64(),
+            "How much this document has in common with `duplicate_of`: the Jaccard index of their 5-grams of "
+            "characters, folded to Simplified, without signs and spaces. 1.0 where they are the same, 0.35 at least; "
+            "null where `duplicate_of` is.",
+            optional=True,
+        ),
+        _field(
+            "cluster_size",
+            pa.int64(),
+            "How many documents tell the same, dropped ones included: this one, the one that `duplicate_of` names, and "
+            "all others that name that one. Null where no other does.",
+            optional=True,
+        ),
             "spun_score",
             pa.float64(),
             "English only, null elsewhere: share of the paragraphs that end without a stop, where one of them also "
@@ -336,6 +360,7 @@ RUNS = pa.schema(
         ),
         _field("flags", _tally("flag", "As in `clean`."), "Documents by flag."),
     ],
+        _field("n_duplicates", pa.int64(), "Documents kept that have a `duplicate_of`.", optional=True),
     metadata={
         "description": "One row per run that published into this dataset, oldest first. The last one made the other "
         "tables."
@@ -345,7 +370,10 @@ RUNS = pa.schema(
 TABLES = {"clean": CLEAN, "edits": EDITS, "rejected": REJECTED, "runs": RUNS}
 
 KEYS = {
-    "clean": ("doc_id", "lang", "script", "published_at", "site_name", "source_uri", "n_chars", "min_confidence"),
+    "clean": (
+        *("doc_id", "lang", "script", "published_at", "site_name"),
+        *("source_uri", "n_chars", "min_confidence", "duplicate_of"),
+    ),
     "edits": ("doc_id",),
     "rejected": ("doc_id", "reason", "source_uri"),
     "runs": ("run_id",),

@@ -90,6 +90,8 @@ class Reason(StrEnum):
     CRASHED = "crashed"
     """The worker process died on this document (memory, a crash in a compiled library)."""
 
+    DUPLICATE = "duplicate"
+    """Another document that is kept tells the same, and duplicates were to be dropped."""
 
 @dataclass(frozen=True, slots=True)
 class RawDocument:

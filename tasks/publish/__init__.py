@@ -293,6 +293,7 @@ def _count_columns(counts: Counts) -> dict[str, Any]:
         "n_clean": counts.clean,
         "n_rejected": counts.rejected.total(),
         "rejected_by_reason": _tally("reason", counts.rejected),
+        "n_duplicates": counts.duplicates,
         "edits_by_step": [
             {"step": step, "edits": n, "chars_removed": counts.removed[step]}
             for step, n in sorted(counts.edits.items())

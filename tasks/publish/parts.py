@@ -52,6 +52,8 @@ class Counts:
     scripts: Counter[str] = field(default_factory=Counter)
     """Of clean documents, before conversion."""
     flags: Counter[str] = field(default_factory=Counter)
+    duplicates: int = 0
+    """Clean documents that another one stands for."""
 
     def __add__(self, other: "Counts") -> "Counts":
         """Field by field."""

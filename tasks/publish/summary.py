@@ -40,6 +40,7 @@ def rows(summary: Summary) -> list[tuple[str, str]]:
     return [
         ("documents in", f"{counts.documents:,}"),
         ("clean", f"{counts.clean:,}"),
+        *([("duplicates", f"{counts.duplicates:,} of the clean ones, marked")] if counts.duplicates else []),
         *((f"rejected: {reason}", f"{n:,}") for reason, n in counts.rejected.most_common()),
         *((f"edits: {step}", f"{n:,}") for step, n in counts.edits.most_common()),
         ("characters", f"{counts.chars_in:,} in, {counts.removed.total():,} removed, {counts.chars_out:,} out"),

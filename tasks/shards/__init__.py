@@ -3,19 +3,20 @@
 The plan follows from the sources alone, never from the number of workers, so that the same input gives the same parts.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from schemas.config import CleanConfig
+from schemas.config import CleanConfig, Dedup
 from schemas.document import Outcome, Reason, Rejection, Run
-from tasks.corpus import Learned, Survey, read_outcomes, revise, survey
+from tasks.corpus import Learned, Survey, duplicates, read_outcomes, revise, survey
 from tasks.document import clean_document
 from tasks.publish.parts import Part, write_parts
 from tasks.read import Source
 from tasks.read.text import read_text
-from tasks.shards.processes import ProcessDiedError, Report, cpu_limit, run_isolated
+from tasks.shards.processes import ProcessDiedError, Report, cpu_limit, run_isolated, stop_processes
 from tasks.shards.progress import tell
 
 SHARD_BYTES = 4 * 1000 * 1000
@@ -102,6 +103,42 @@ def write_shard(made: Survey, learned: Learned, run: Run, folder: Path, max_seco
 
 def _nobody(_: int) -> None:
     """Report to nobody."""
+
+
+def mark_parts(parts: Sequence[Part], dedup: Dedup, run: Run, folder: Path, n_workers: int) -> list[Part]:
+    """Third pass: find documents that tell the same, and write that into the parts (`tasks.corpus.duplicates`).
+
+    Raises:
+        OSError: if something can't be read or written.
+        ProcessDiedError: if a worker process died.
+        StoppedError: if the run was stopped meanwhile.
+    """
+
+    def in_process(function: Callable[..., Any], *args: Any) -> Any:
+        return run_isolated(_without_report, function, *args, report=_nobody)
+
+    clean = [part for part in parts if part.table == "clean"]
+    with ThreadPoolExecutor(n_workers) as pool:
+        try:
+            to = folder / "signatures"
+            signing = [pool.submit(in_process, duplicates.sign, part.path, i, to) for i, part in enumerate(clean)]
+            found = in_process(duplicates.find, [future.result() for future in signing])
+            marking = {
+                part.path: pool.submit(in_process, duplicates.mark, part, verdicts, dedup, run, folder)
+                for part, verdicts in zip(clean, found, strict=True)
+            }
+            return [
+                made for part in parts for made in (marking[part.path].result() if part.path in marking else [part])
+            ]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_processes()
+            raise
+
+
+def _without_report(function: Callable[..., Any], *args: Any) -> Any:
+    """In a worker process: call a function that takes no `Report`, which is the last argument."""
+    return function(*args[:-1])
 
 
 class _Tally:

@@ -14,10 +14,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from schemas.config import RunConfig
-from schemas.document import Run
+from schemas.document import Reason, Run
 from tasks.corpus import Learned, Survey, learn
 from tasks.publish.parts import Counts, Part
-from tasks.shards import Shard, survey_shard, write_shard
+from tasks.shards import Shard, mark_parts, survey_shard, write_shard
 from tasks.shards.processes import stop_processes
 from tasks.shards.progress import tell
 
@@ -78,13 +78,36 @@ def clean_shards(shards: Sequence[Shard], run: Run, folder: Path, config: RunCon
     tell("writing")
     learned = learn(surveys, run.config, folder)
     parts = _each(finish_shard, [{"survey": survey, "learned": learned, **given} for survey in surveys], config)
-    return [part for of_shard in parts for part in of_shard]
+    finished = [part for of_shard in parts for part in of_shard]
+    return finished if config.dedup == "off" else mark_duplicates(finished, run, folder, config)
+
+
+@task(name="mark_duplicates", **HOW)
+def mark_duplicates(parts: list[Part], run: Run, folder: Path, config: RunConfig) -> list[Part]:
+    """Find documents that tell the same, over all parts, and mark or drop them.
+
+    Raises:
+        OSError: if a part can't be read or written, after three more tries where that may help.
+    """
+    tell("comparing")
+    try:
+        marked = mark_parts(parts, config.dedup, run, folder, _n_workers(config))
+    except BaseException:
+        tell("stopped")
+        raise
+    counts = sum((part.counts for part in marked), Counts())
+    n_dropped = counts.rejected[Reason.DUPLICATE]
+    get_run_logger().info("%d duplicates marked, %d dropped", counts.duplicates, n_dropped)
+    return marked
+
+
+def _n_workers(config: RunConfig) -> int:
+    return config.workers or len(os.sched_getaffinity(0))
 
 
 def _each(work: Task[..., Any], given: Sequence[dict[str, Any]], config: RunConfig) -> list[Any]:
     """Run a task for each of the parameters, as many at a time as there are workers; results in their order."""
-    n_workers = config.workers or len(os.sched_getaffinity(0))
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=n_workers)
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=_n_workers(config))
     with runner:
         futures: list[PrefectConcurrentFuture[Any]] = []
         try:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 Watch = Callable[[str, int], None]
-"""Takes an event and a number of documents: `found`, `cleaned` (so many more), `writing`, `publishing`,
-`stopped`.
+"""Takes an event and a number of documents: `found`, `cleaned` (so many more), `writing`, `comparing`,
+`publishing`, `stopped`.
 
 Called from any thread.
 """
