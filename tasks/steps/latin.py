@@ -54,6 +54,9 @@ _BIG5_SIGNS = re.compile(
 what opens an exclamation in Spanish; the rest is believed only beside quotes, and what GBK has in another meaning
 only in a shape that those would not have, where no quotes are GBK's."""
 
+_GBK_FIRST, _BIG5_FIRST = re.compile("[¡£¨]"), re.compile("[¡¢]")
+"""What the signs begin with: a set of characters is looked for thirty times as fast as alternatives."""
+
 _BIG5_QUOTE = re.compile("¡[¥¦§¨]")
 _GBK_QUOTE = re.compile("(?<=[A-Za-z])¡¯(?=[A-Za-z])|(?<=[A-Za-z.,!?])¡±")
 """Apostrophes and quotation marks that the other codec cannot mean: A1A6 is a háček there, A1AF an asterisk."""
@@ -77,8 +80,9 @@ def _signs_as_1252(text: str) -> Iterator[Edit]:
     big5 = list(_signs_of_big5(text))
     taken = {i for edit in big5 for i in range(edit.start, edit.start + len(edit.before))}
     yield from big5
-    sure = _GBK_QUOTE.search(text) is not None
-    matches = [match for match in _GBK_SIGNS.finditer(text) if taken.isdisjoint(range(*match.span()))]
+    found = list(_matches(_GBK_SIGNS, _GBK_FIRST, text))
+    sure = len(found) > 0 and _GBK_QUOTE.search(text) is not None
+    matches = [match for match in found if taken.isdisjoint(range(*match.span()))]
     starts = taken.union(match.start() for match in matches)
     ends = {i + 1 for i in taken}.union(match.end() for match in matches)
     for match in matches:
@@ -88,6 +92,16 @@ def _signs_as_1252(text: str) -> Iterator[Edit]:
         if (match["quote"] or not in_run) and _is_sign_of_gbk(match, *_around(text, match), sure=sure):
             after = match.group().encode("latin-1").decode("gbk")
             yield Edit(STEP, "gbk-as-windows-1252", match.start(), match.group(), after)
+
+
+def _matches(pattern: re.Pattern[str], first: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """What `pattern.finditer` finds of a pattern that begins with one of the characters of `first`."""
+    end = 0
+    for gate in first.finditer(text):
+        match = pattern.match(text, gate.start()) if gate.start() >= end else None
+        if match is not None:
+            end = match.end()
+            yield match
 
 
 def _is_sign_of_gbk(match: re.Match[str], before: str, after: str, *, sure: bool) -> bool:
@@ -104,10 +118,11 @@ def _is_high(char: str) -> bool:
 
 def _signs_of_big5(text: str) -> Iterator[Edit]:
     """Signs of Big5. What could be Spanish or GBK's is taken for such only in a text that has quotes of Big5."""
-    sure = _BIG5_QUOTE.search(text) is not None
+    found = list(_matches(_BIG5_SIGNS, _BIG5_FIRST, text))
+    sure = len(found) > 0 and _BIG5_QUOTE.search(text) is not None
     alone = sure and _GBK_QUOTE.search(text) is None
     end = -1
-    for match in _BIG5_SIGNS.finditer(text):
+    for match in found:
         before, after = _around(text, match)
         follows = match.start() == end
         if _is_high(before) and not follows:

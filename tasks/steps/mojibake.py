@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from schemas.document import Context, Damage, Edit, Finding
 from tasks.damage.misreadings import GARBLED, Misreading, has_utf8_structure
-from tasks.language import fold_width, mean_score, pair_score
+from tasks.language import mean_score, pair_score
 from tasks.scripts import simplify
 from tasks.steps.choosing import OPEN, Choice, choose
 from tasks.steps.edits import apply
 from tasks.steps.escapes import unescape
 from tasks.steps.latin import fix_latin, fix_signs
-from tasks.steps.unreading import UTF8_AS_GB18030, UTF8_AS_GBK, Repair, is_proved, unread
+from tasks.steps.unreading import UTF8_AS_GB18030, UTF8_AS_GBK, Repair, fold, is_proved, unread
 
 STEP = "mojibake"
 
@@ -489,23 +489,28 @@ def _regions(text: str, misreading: Misreading, budget: _Budget) -> Iterator[tup
 
 def _is_odd(text: str, match: re.Match[str], misreading: Misreading, budget: _Budget) -> bool:
     """Whether there is anything to gain: spares the search for genuine neighbours (`锂电`, `顧問`) and Japanese."""
-    if misreading.read == "windows-1252":
-        return True
     near = text[max(0, match.start() - 1 - NEAR) : match.end() + NEAR]
     if misreading == UTF8_AS_GBK:
         if _unlikely(text, match) < 2:
             return False
         budget.suspects += 1
-    elif _is_kana(near):
+    elif misreading.read != "windows-1252" and _is_kana(near):
         return False
-    return budget.take(misreading, len(near)) and any(r.gain > 2 for r in unread(near, misreading))
+    return budget.take(misreading, len(near)) and any(_is_promising(r, misreading) for r in unread(near, misreading))
+
+
+def _is_promising(repair: Repair, misreading: Misreading) -> bool:
+    """Whether what came out of a few characters can be part of a repair."""
+    if misreading.read == "windows-1252":
+        return repair.gain > 1
+    return repair.gain > 2 and len(repair.after) >= 2 and repair.quality > (-4.0 if misreading != UTF8_AS_GBK else -5.0)
 
 
 def _unlikely(text: str, match: re.Match[str]) -> int:
     """How many pairs of characters in and beside the place (four, save at ends of lines) the model finds unlikely."""
     start = match.start() - 1
     window = (text[start] if start >= 0 else "\n") + text[match.start() : match.end() + 2]
-    return sum(pair_score(a, b) < -4.0 for a, b in pairwise(fold_width(simplify(window))))
+    return sum(pair_score(a, b) < -4.0 for a, b in pairwise(map(fold, window)))
 
 
 @cache
@@ -517,7 +522,8 @@ def _gate(misreading: Misreading) -> re.Pattern[str]:
             range(0xA4, 0xC0), range(0x80, 0xF0), "gb18030"
         )
         letters = _row((0xC2, 0xC3, 0xCE, 0xCF, 0xD0, 0xD1), range(0x80, 0xC0), "gb18030")
-        return re.compile(f"[{a}][{b}€\x80]|[{letters}]{{3}}")
+        # One set first, then what is behind it: alternatives would cost twice as much.
+        return re.compile(f"[{a}{letters}](?:(?<=[{a}])[{b}€\x80]|(?<=[{letters}])[{letters}]{{2}})")
     if misreading == UTF8_AS_1252:
         return re.compile(f"[â-ï][{HIGH}?]{{1,2}}")
     if misreading == GBK_AS_1252:

@@ -261,7 +261,7 @@ def _finish(state: _State, index: int, misreading: Misreading) -> Iterator[_Stat
 
 
 def _keep(state: _State, index: int, char: str) -> _State:
-    folded = _fold(char)
+    folded = fold(char)
     cost = -3.0 if char == "\ufffd" else _score(state.last, folded)
     if char == "?" and state.inside:
         cost += MARK_MEANT
@@ -296,7 +296,7 @@ def _choose(
     paths = [(state.score + cost, state.last, "")]
     for options in completed:
         tried = options[:TRIED]
-        longer = [(score + _likely(last, c), _fold(c), out + c) for score, last, out in paths for c in tried]
+        longer = [(score + _likely(last, c), fold(c), out + c) for score, last, out in paths for c in tried]
         paths = heapq.nlargest(CHOICES, longer)
     for score, last, out in paths:
         event = _Event(state.event, index, out, completed, kept=False, whole=not pending)
@@ -330,7 +330,7 @@ def _common() -> tuple[str, ...]:
     pairs = [bytes((a, b)) for a in range(0xA4, 0xC7) for b in (*range(0x40, 0x7F), *range(0xA1, 0xFF))]
     chars += (pair.decode("big5", "ignore") for pair in pairs if pair < b"\xc6\xa1")
     wide = (char for char in dict.fromkeys(chars) if char and not (char > "\uff00" and char.isalnum()))  # `１` of ASCII
-    return tuple(sorted((*wide, "\xa0"), key=lambda c: (-pair_score("\ue000", _fold(c)), c)))
+    return tuple(sorted((*wide, "\xa0"), key=lambda c: (-pair_score("\ue000", fold(c)), c)))
 
 
 @cache
@@ -373,7 +373,8 @@ def _decode(data: bytes, written: str) -> str:
 
 
 @cache
-def _fold(char: str) -> str:
+def fold(char: str) -> str:
+    """A character as the model knows it."""
     return fold_width(simplify(char))
 
 
@@ -384,7 +385,7 @@ def _score(last: str, char: str) -> float:
 
 def _likely(last: str, char: str) -> float:
     """Score of a repaired character."""
-    score = _score(last, _fold(char))
+    score = _score(last, fold(char))
     return max(LETTER, score) if "\x7f" < char < "\u0800" or "\u2010" < char < "\u2123" else score
 
 
@@ -417,9 +418,9 @@ def _repair(text: str, offset: int, run: list[_Event], misreading: Misreading) -
 
 
 def _weighed(text: str, start: int, end: int, guess: str, options: tuple[tuple[str, ...], ...]) -> Repair:
-    context = _fold(text[start - 1]) if start else "\n"
-    observed = [context, *map(_fold, text[start:end])]
-    new = sum(map(_likely, [context, *map(_fold, guess)], guess))
+    context = fold(text[start - 1]) if start else "\n"
+    observed = [context, *map(fold, text[start:end])]
+    new = sum(map(_likely, [context, *map(fold, guess)], guess))
     return Repair(start, end, guess, new - sum(map(_score, observed, observed[1:])), new / len(guess), options)
 
 
