@@ -349,6 +349,7 @@ RUNS = pa.schema(
         _field("n_clean", pa.int64(), "Documents kept: rows of `clean`."),
         _field("n_rejected", pa.int64(), "Documents not kept: rows of `rejected`."),
         _field("rejected_by_reason", _tally("reason", "As in `rejected`."), "Documents not kept, by reason."),
+        _field("n_duplicates", pa.int64(), "Documents kept that have a `duplicate_of`.", optional=True),
         _field("edits_by_step", _EDITS_BY_STEP, "Edits of all documents, by step."),
         _field("chars_in", pa.int64(), "Characters of the decoded texts of all documents."),
         _field("chars_out", pa.int64(), "Characters of the texts in `clean`."),
@@ -360,7 +361,6 @@ RUNS = pa.schema(
         ),
         _field("flags", _tally("flag", "As in `clean`."), "Documents by flag."),
     ],
-        _field("n_duplicates", pa.int64(), "Documents kept that have a `duplicate_of`.", optional=True),
     metadata={
         "description": "One row per run that published into this dataset, oldest first. The last one made the other "
         "tables."

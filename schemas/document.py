@@ -85,13 +85,13 @@ class Reason(StrEnum):
     """No encoding gives readable text."""
     TOO_SHORT = "too-short"
     """Less text left after cleaning than the configuration asks for."""
+    DUPLICATE = "duplicate"
+    """Another document that is kept tells the same, and duplicates were to be dropped."""
     FAILED = "failed"
     """A step raised an exception: a bug of ours, with its traceback in `detail`."""
     CRASHED = "crashed"
     """The worker process died on this document (memory, a crash in a compiled library)."""
 
-    DUPLICATE = "duplicate"
-    """Another document that is kept tells the same, and duplicates were to be dropped."""
 
 @dataclass(frozen=True, slots=True)
 class RawDocument:
