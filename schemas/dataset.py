@@ -254,15 +254,6 @@ CLEAN = pa.schema(
         _fact("section", "Section of the site, from breadcrumbs."),
         _fact("source_url", "Address that the page gives as its own or its original's."),
         _fact("licence", "Licence or notice of rights that the page states."),
-        *_quality(optional=False),
-        _field(
-            "mt_score",
-            pa.float64(),
-            "English only, null elsewhere: marks of machine translation from Chinese (`Among them,`, `improvement and "
-            "improvement`, capitals after commas) in 100 words, by weight. From 2.0 on the flag `machine-translated`.",
-            optional=True,
-        ),
-        _field(
         _field(
             "duplicate_of",
             pa.string(),
@@ -287,6 +278,15 @@ CLEAN = pa.schema(
             "all others that name that one. Null where no other does.",
             optional=True,
         ),
+        *_quality(optional=False),
+        _field(
+            "mt_score",
+            pa.float64(),
+            "English only, null elsewhere: marks of machine translation from Chinese (`Among them,`, `improvement and "
+            "improvement`, capitals after commas) in 100 words, by weight. From 2.0 on the flag `machine-translated`.",
+            optional=True,
+        ),
+        _field(
             "spun_score",
             pa.float64(),
             "English only, null elsewhere: share of the paragraphs that end without a stop, where one of them also "
