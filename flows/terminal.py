@@ -13,7 +13,7 @@ from itertools import groupby
 from rich.console import Console
 from rich.text import Text
 
-from schemas.document import Cleaned, Damage, Decoded, Edit, Outcome, Stage
+from schemas.document import Cleaned, Damage, Decoded, Edit, Outcome, Page, Stage
 from tasks.steps.edits import apply
 
 CONTEXT = 16
@@ -56,7 +56,9 @@ def explain(console: Console, name: str, outcome: Outcome, *, everything: bool) 
     if outcome.decoded:
         console.print(_decoding(outcome.decoded, outcome.origin.n_bytes))
     if outcome.decoded and outcome.cleaned:
-        _stages(console, outcome.decoded.text, outcome.cleaned.stages, everything=everything)
+        if outcome.page:
+            console.print(_page(outcome.page))
+        _stages(console, outcome.text_in or "", outcome.cleaned.stages, everything=everything)
         _facts(console, outcome.cleaned.facts)
         _damage(console, outcome.cleaned.damage)
     console.print()
@@ -71,6 +73,17 @@ def _decoding(decoded: Decoded, n_bytes: int) -> Text:
     line.append(f": {len(decoded.text):,} characters")
     if decoded.bad_bytes:
         line.append(f", {len(decoded.bad_bytes):,} bytes belong to none", style="yellow")
+    return line
+
+
+def _page(page: Page) -> Text:
+    """What was taken out of HTML; lines below are counted in it."""
+    line = Text(f"a page of HTML: {count(len(page.text), 'character')} of main text")
+    if page.flat:
+        line.append(", not to be told from the rest", style="yellow")
+    if page.hidden_chars:
+        line.append(f", {page.hidden_chars:,} hidden and left out", style="yellow")
+        line.append(f": {_abridged(page.hidden_text.strip())}")
     return line
 
 

@@ -23,7 +23,17 @@ from tasks.steps.log import pack, revert_all
 SCHEMA_VERSION = "1"
 """Goes up when a column changes its name, type or meaning. Columns may be added without."""
 
-LIBRARIES = ("chardet", "ftfy", "opencc-python-reimplemented", "prefect", "pyarrow", "pypinyin", "rapidfuzz", "rensa")
+LIBRARIES = (
+    "chardet",
+    "ftfy",
+    "lxml",
+    "opencc-python-reimplemented",
+    "prefect",
+    "pyarrow",
+    "pypinyin",
+    "rapidfuzz",
+    "rensa",
+)
 """Those whose versions a run records: they take part in what comes out."""
 
 _MOMENT = pa.timestamp("us")
@@ -108,6 +118,14 @@ def _provenance(*, optional: bool) -> list[pa.Field]:
         _field("raw_sha256", pa.string(), "SHA-256 of the raw bytes, in hex; empty where they could not be read."),
         _field("raw_bytes", pa.int64(), "How many raw bytes there are."),
         _field(
+            "format",
+            pa.string(),
+            "`text`, or `html`: then cleaning starts from the main text taken out of the page, and the page itself is "
+            "where `source_uri` and `raw_sha256` say. Empty where the bytes were not decoded.",
+        ),
+        _field("hidden_chars", pa.int64(), "Characters of a page of HTML that a reader would not see: left out."),
+        _field("hidden_text", pa.string(), "The first 1,000 of them, unrepaired. Spam, menus, what waits for a click."),
+        _field(
             "encoding",
             pa.string(),
             "Python's name of the codec; several joined by `+` where lines differ; empty if undecodable.",
@@ -129,7 +147,7 @@ def _provenance(*, optional: bool) -> list[pa.Field]:
         _field(
             "decoded_sha256",
             pa.string(),
-            "SHA-256 of the decoded text in UTF-8: what `revert` gives back.",
+            "SHA-256 of what `revert` gives back, in UTF-8: the decoded text, or what was taken out of a page of HTML.",
             optional=optional,
         ),
         _field("text_sha256", pa.string(), "SHA-256 of `text` in UTF-8.", optional=optional),
@@ -144,7 +162,9 @@ def _provenance(*, optional: bool) -> list[pa.Field]:
             "flags",
             _STRINGS,
             "What to know before using the text: the kinds in `damage`, `unsettled` where the steps still found "
-            "something to do after their last pass, and for English `machine-translated` (from Chinese) and `spun` "
+            "something to do after their last pass, `hidden-text` where a page of HTML hides text, `html-unparsed` "
+            "where it was too large or too deep to tell its main text, and for English `machine-translated` (from "
+            "Chinese) and `spun` "
             "(pieces put together by a machine, with phrases that sell something). Sorted.",
         ),
         _field("damage", _DAMAGE, "What is damaged and could not be repaired."),
@@ -189,7 +209,7 @@ def _quality(*, optional: bool) -> list[pa.Field]:
         _field(
             "decoded_chars",
             pa.int64(),
-            "Characters (Unicode code points) of the decoded text.",
+            "Characters (Unicode code points) of the decoded text, or of what was taken out of a page of HTML.",
             optional=optional,
         ),
         _field(
@@ -233,7 +253,7 @@ CLEAN = pa.schema(
             "lang_confidence",
             pa.float64(),
             "How sure `lang` is, 0 to 1: the share of the words of `text` that are written in the letters of the "
-            "language, less for short texts; 0 for `und`. All were right from 0.8 on in cuts of news, 96 % below 0.7.",
+            "language, less for short texts; 0 for `und`. Of cuts of news in 21 languages 99.9 % were right from 0.8 on, 81 % below 0.5.",
         ),
         _field(
             "script_source",
@@ -254,6 +274,7 @@ CLEAN = pa.schema(
         _fact("section", "Section of the site, from breadcrumbs."),
         _fact("source_url", "Address that the page gives as its own or its original's."),
         _fact("licence", "Licence or notice of rights that the page states."),
+        _fact("lang_declared", "Language that a page of HTML declares, such as `zh-CN`. Often wrong: see `lang`."),
         _field(
             "duplicate_of",
             pa.string(),
@@ -302,7 +323,10 @@ EDITS = pa.schema(
     [
         _DOC_ID,
         _field(
-            "edits", _EDITS, "Every change made, in order: read backwards, it leads from `text` to the decoded text."
+            "edits",
+            _EDITS,
+            "Every change made, in order: read backwards, it leads from `text` to the decoded text, or "
+            "to what was taken out of a page of HTML.",
         ),
         _field("bad_bytes", _BAD_BYTES, "Bytes that no character could be made of."),
         _field("segments", _SEGMENTS, "Where the encoding changes within the document; empty where it does not."),
@@ -432,14 +456,14 @@ def clean_row(outcome: Outcome, run: Run) -> dict[str, Any]:
         "text": text,
         "lang": identity.lang,
         "lang_confidence": identity.confidence,
-        "script_source": identify.script(_before_conversion(outcome.decoded.text, outcome.cleaned)),
+        "script_source": identify.script(_before_conversion(outcome.text_in or "", outcome.cleaned)),
         "script": identity.script,
         **_facts(outcome.cleaned.facts),
         **_figures(outcome),
         "mt_score": english.mt_score if english else None,
         "spun_score": english.spun_score if english else None,
         **_provenance_of(outcome, run),
-        "flags": sorted({*outcome.cleaned.flags, *(english.flags if english else ())}),
+        "flags": sorted({*_flags(outcome), *(english.flags if english else ())}),
     }
 
 
@@ -450,8 +474,9 @@ def edits_row(outcome: Outcome) -> dict[str, Any]:
         EditError: if its edits do not lead back to the decoded text.
     """
     decoded, cleaned = outcome.decoded, outcome.cleaned
-    edits = pack(decoded.text, cleaned.stages) if decoded and cleaned else []
-    if decoded and cleaned and revert_all(cleaned.text, edits) != decoded.text:
+    text = outcome.text_in or ""
+    edits = pack(text, cleaned.stages) if cleaned else []
+    if cleaned and revert_all(cleaned.text, edits) != text:
         raise EditError(f"the edits of document {outcome.origin.doc_id} do not lead back to its decoded text")
     return {
         "doc_id": outcome.origin.doc_id,
@@ -500,7 +525,7 @@ def _text(outcome: Outcome) -> str | None:
     """The text as far as it got."""
     if outcome.cleaned is not None:
         return outcome.cleaned.text
-    return outcome.decoded.text if outcome.decoded is not None else None
+    return outcome.text_in
 
 
 def _facts(facts: Mapping[str, str]) -> dict[str, str | None]:
@@ -532,16 +557,17 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
     decoded, text = outcome.decoded, _text(outcome)
     if decoded is None or text is None:
         return {}
-    edited = quality.edit_figures(len(decoded.text), outcome.cleaned or Cleaned(text, ()))
+    n_chars_in = len(outcome.text_in or "")
+    edited = quality.edit_figures(n_chars_in, outcome.cleaned or Cleaned(text, ()))
     return {
         **quality.text_figures(text)._asdict(),
-        "decoded_chars": len(decoded.text),
+        "decoded_chars": n_chars_in,
         **edited._asdict(),
     }
 
 
 def _provenance_of(outcome: Outcome, run: Run) -> dict[str, Any]:
-    return {**_origin(outcome), **_decoding(outcome), **_work(outcome.cleaned), **_run(run)}
+    return {**_origin(outcome), **_decoding(outcome), **_work(outcome), **_run(run)}
 
 
 def _origin(outcome: Outcome) -> dict[str, Any]:
@@ -551,6 +577,9 @@ def _origin(outcome: Outcome) -> dict[str, Any]:
         "record": origin.record,
         "raw_sha256": origin.sha256,
         "raw_bytes": origin.n_bytes,
+        "format": "html" if outcome.page else "text" if outcome.decoded else "",
+        "hidden_chars": outcome.page.hidden_chars if outcome.page else 0,
+        "hidden_text": outcome.page.hidden_text if outcome.page else "",
     }
 
 
@@ -563,13 +592,19 @@ def _decoding(outcome: Outcome) -> dict[str, Any]:
         "encoding_confidence": decoded.confidence,
         "encoding_method": decoded.method,
         "n_bad_bytes": len(decoded.bad_bytes),
-        "decoded_sha256": sha256(decoded.text),
+        "decoded_sha256": sha256(outcome.text_in or ""),
         "text_sha256": sha256(text),
         "n_chars": len(text),
     }
 
 
-def _work(cleaned: Cleaned | None) -> dict[str, Any]:
+def _flags(outcome: Outcome) -> list[str]:
+    """What the steps flagged, and what the page of HTML was."""
+    return sorted({*(outcome.cleaned.flags if outcome.cleaned else ()), *(outcome.page.flags if outcome.page else ())})
+
+
+def _work(outcome: Outcome) -> dict[str, Any]:
+    cleaned = outcome.cleaned
     stages = cleaned.stages if cleaned else ()
     by_step = edits_by_step(stages)
     return {
@@ -577,7 +612,7 @@ def _work(cleaned: Cleaned | None) -> dict[str, Any]:
         "edits_by_step": by_step,
         "chars_removed": sum(entry["chars_removed"] for entry in by_step),
         "min_confidence": min((edit.confidence for stage in stages for edit in stage.edits), default=1.0),
-        "flags": list(cleaned.flags) if cleaned else [],
+        "flags": _flags(outcome),
         "damage": [{"kind": d.kind, "start": d.start, "text": d.text} for d in cleaned.damage] if cleaned else [],
     }
 

@@ -54,7 +54,12 @@ class Damage(NamedTuple):
 
 Finding = Edit | Fact | Damage
 
-FACT_FIELDS = ("title", "published_at", "site_name", "author", "editor", "section", "source_url", "licence")
+FACT_FIELDS = (
+    *("title", "published_at", "site_name", "author", "editor", "section", "source_url", "licence", "lang_declared"),
+)
+
+MIN_HIDDEN = 20
+"""Characters of hidden text from which on a page is flagged for it: more than the label of a button."""
 
 DAMAGE_KINDS = ("lost-characters", "mojibake", "not-text", "shift")
 
@@ -159,6 +164,32 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """What was taken out of a document that is HTML. Nothing of it is repaired yet."""
+
+    text: str
+    """The main text, a line for each paragraph: what cleaning starts from."""
+    head: tuple[str, ...] = ()
+    """Lines above the main text, which may say something about it."""
+    tail: tuple[str, ...] = ()
+    """The same below it."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the head of the page says: keys are of `FACT_FIELDS`."""
+    hidden_chars: int = 0
+    """Characters that a reader does not see."""
+    hidden_text: str = ""
+    """The beginning of them."""
+    flat: bool = False
+    """Whether it could not be parsed: then `text` is all that stands between its tags."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What to know before using the text."""
+        hides = self.hidden_chars >= MIN_HIDDEN
+        return tuple(flag for flag, set_ in (("hidden-text", hides), ("html-unparsed", self.flat)) if set_)
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """The edits that one step made in one pass: `apply` carries them out together."""
 
@@ -211,6 +242,15 @@ class Outcome:
     decoded: Decoded | None = None
     cleaned: Cleaned | None = None
     rejection: Rejection | None = None
+    page: Page | None = None
+    """Set where the document is HTML."""
+
+    @property
+    def text_in(self) -> str | None:
+        """What cleaning starts from: the decoded text, or what was taken out of a page; None if never decoded."""
+        if self.page is not None:
+            return self.page.text
+        return self.decoded.text if self.decoded is not None else None
 
 
 @dataclass(frozen=True, slots=True)

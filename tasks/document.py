@@ -7,6 +7,8 @@ from schemas.config import CleanConfig
 from schemas.document import Origin, Outcome, RawDocument, Reason, Rejection
 from tasks.clean import clean
 from tasks.decode import decode
+from tasks.html import is_html, read_page
+from tasks.html.said import with_facts
 from tasks.judge import judge_input, judge_output
 from tasks.read import Source
 from tasks.read.text import read_text
@@ -23,15 +25,19 @@ def clean_document(source: Source, config: CleanConfig) -> Outcome:
 
 def clean_raw(origin: Origin, raw: RawDocument, config: CleanConfig) -> Outcome:
     """Decode, clean and judge what was read."""
-    decoded = cleaned = None
+    decoded = cleaned = page = None
     try:
         decoded = decode(raw)
         if rejection := judge_input(decoded):
             return Outcome(origin, decoded, rejection=rejection)
-        cleaned = clean(decoded.text, config)
-        return Outcome(origin, decoded, cleaned, judge_output(cleaned, config))
+        if is_html(decoded.text, raw.source_uri):
+            page = read_page(decoded.text)
+        cleaned = clean(page.text if page else decoded.text, config)
+        if page:
+            cleaned = with_facts(cleaned, page, config)
+        return Outcome(origin, decoded, cleaned, judge_output(cleaned, config), page)
     except Exception:  # noqa: BLE001  a bug on one document must not take the others with it
-        return Outcome(origin, decoded, cleaned, Rejection(Reason.FAILED, traceback.format_exc()))
+        return Outcome(origin, decoded, cleaned, Rejection(Reason.FAILED, traceback.format_exc()), page)
 
 
 def check_steps(names: Iterable[str]) -> None:

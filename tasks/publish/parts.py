@@ -125,7 +125,7 @@ def _counts(outcome: Outcome, row: Mapping[str, Any]) -> Counts:
         rejected=Counter([] if kept else [row["reason"]]),
         edits=Counter({entry["step"]: entry["edits"] for entry in row["edits_by_step"]}),
         removed=Counter({entry["step"]: entry["chars_removed"] for entry in row["edits_by_step"]}),
-        chars_in=len(outcome.decoded.text) if outcome.decoded else 0,
+        chars_in=len(outcome.text_in or ""),
         chars_out=row["n_chars"] if kept else 0,
         encodings=Counter([row["encoding"]] if outcome.decoded else []),
         langs=Counter([row["lang"]] if kept else []),

@@ -39,6 +39,6 @@ def digest() -> str:
     state = hashlib.sha256()
     for path in sorted(files):
         state.update(path.relative_to(tasks).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    for library in ("chardet", "ftfy", "opencc-python-reimplemented", "pypinyin"):
+    for library in ("chardet", "ftfy", "lxml", "opencc-python-reimplemented", "pypinyin"):
         state.update(f"{library} {version(library)}\0".encode())
     return state.hexdigest()[:16]

@@ -209,7 +209,7 @@ def _revised_alone(outcome: Outcome, learned: Learned, config: CleanConfig, max_
     try:
         revised: Outcome = run_isolated(_revise_one, outcome, learned, config, max_seconds, report=_nobody)
     except ProcessDiedError as death:
-        return Outcome(outcome.origin, outcome.decoded, rejection=_crash(death, max_seconds))
+        return Outcome(outcome.origin, outcome.decoded, rejection=_crash(death, max_seconds), page=outcome.page)
     return revised
 
 
