@@ -3,8 +3,8 @@
 Chinese text has full-width signs, and half-width Latin letters and digits. Clone sites turn some of the former into
 ASCII, and one kind of them puts a comma before every other sign (`現場辦公,。`, `3月11日,,省委`). English, code,
 numbers, times, addresses and data keep their ASCII signs: no rule fires without an ideograph beside the sign, in a line
-with more ideographs than Latin words. A text whose signs are mostly full-width keeps its author's brackets and
-quotation marks, and only what stands between two ideographs changes. How people emphasize stays (`！！！`, `？！`,
+with more ideographs than Latin words. Width and doubled signs need evidence in the document: a slip here and there is
+its author's, and stays (docs/adr/0012). How people emphasize stays (`！！！`, `？！`,
 `。。。`, `......`, `--`), and so does what is unbalanced.
 """
 
@@ -49,7 +49,18 @@ _ADDRESS = re.compile(
 HABIT_COUNT = 3
 HABIT_SHARE = 0.05
 """A document puts commas before other signs by habit if it does so three times and at one sign in twenty. Seed 004 does
-at every second; none of 4,907 news items of 2024 does so at all."""
+at every second; none of 4,907 news items of 2024 does so at all. Wikipedia has a full-width sign doubled by a slip in
+one paragraph of forty: slips stay. A half-width comma before a full-width sign is none: one of 2,000 has it."""
+
+NARROW_COUNT = 2
+"""A document has half-width signs by rule if so many are, half of all, and half of the commas. In translated news
+(NTREX) one sign in ten is (colons, question marks), in one paragraph of Wikipedia in eight some are."""
+
+NARROW_LINE_COUNT = 3
+"""A line with so many half-width signs and no full-width one came from such a document."""
+
+TITLE_CHARS = 40
+"""A text that is no longer, and no sentence, is a title: one sign tells."""
 
 
 class Line(NamedTuple):
@@ -60,21 +71,23 @@ class Line(NamedTuple):
     habit: bool
     """Whether the document puts commas before other signs."""
     narrow: bool
-    """Whether the document has half-width signs by rule."""
+    """Whether the document, or the line, has half-width signs by rule."""
+    wide: str
+    """Classes of characters that the document has full-width by rule, as the inside of a character class."""
 
 
 def find(text: str, _context: Context) -> Iterator[Edit]:
     """Find signs that were put in, doubled, or changed in width."""
     if text.isascii() or not _GATE.search(text):
         return
-    habit, narrow = _has_habit(text), _is_narrow(text)
+    habit, narrow, wide = _has_habit(text), _is_narrow(text), _wide_classes(text)
     fenced = False
     for previous, match, following in _triples(text):
         if match[0].lstrip().startswith("```"):
             fenced = not fenced
         if fenced or not _GATE.search(match[0]) or _is_data(previous, match[0], following):
             continue
-        line = Line(match.start(), match[0], habit, narrow)
+        line = Line(match.start(), match[0], habit, narrow or _is_narrow_line(match[0]), wide)
         yield from _without_overlap(edit for rule in _RULES for edit in rule(line))
 
 
@@ -104,9 +117,35 @@ def _has_habit(text: str) -> bool:
 
 
 def _is_narrow(text: str) -> bool:
-    """Whether at least half of the signs beside ideographs are half-width. Otherwise they are how its author writes."""
-    half = len(re.findall(f"(?<=[{HAN}{_CLOSING}])[,;:!?(]|[,;:!?)](?=[{HAN}])", text))
-    return half >= len(re.findall("[，；：！？（]", text))
+    """Whether at least half of the signs, and of the commas, are half-width. Otherwise they are how its author writes.
+
+    Brackets are not counted: many authors write those around Latin words half-width.
+    """
+    half, full = _signs_of(text)
+    is_title = len(text) <= TITLE_CHARS and "。" not in text and not full
+    if len(half) < (1 if is_title else NARROW_COUNT):
+        return False
+    return len(half) >= len(full) and half.count(",") >= full.count("，")
+
+
+def _is_narrow_line(line: str) -> bool:
+    half, full = _signs_of(line)
+    return len(half) >= NARROW_LINE_COUNT and not full
+
+
+def _signs_of(text: str) -> tuple[list[str], list[str]]:
+    """Signs beside ideographs that are half-width, and signs that are full-width; commas before others left out."""
+    half = re.findall(f"(?<=[{HAN}{_CLOSING}])[,;:!?](?![,，、。；：！？])|[,;:!?](?=[{HAN}])", text)
+    return half, re.findall("[，；：！？]", text)
+
+
+def _wide_classes(text: str) -> str:
+    """Of digits and letters those that are full-width for the most part: a single one is someone's slip or style."""
+    classes = ""
+    for wide, usual in (("\uff10-\uff19", "0-9"), ("\uff21-\uff3a\uff41-\uff5a", "A-Za-z")):
+        runs = len(re.findall(f"[{wide}]++", text))
+        classes += wide if runs > len(re.findall(f"[{usual}]++", text)) else ""
+    return classes
 
 
 def _is_data(previous: str, line: str, following: str) -> bool:
@@ -141,40 +180,54 @@ def _edit(line: Line, rule: str, at: int, before: str, after: str) -> Edit:
 # Put in and doubled
 
 
-_STRAY = re.compile(f'(?<=[{HAN}{_CLOSING}0-9A-Za-z%％"）)])[,，]++(?=[、。；：]|[;:](?=[{HAN}]|$))')
-_DOUBLED = re.compile(
-    f"(?<=[{HAN}{_CLOSING}0-9A-Za-z%％）)])(?:[,，]{{2}}|、、|；；|：：)(?=[{HAN}{_OPENING}0-9A-Za-z]|$)"
-)
+_BEFORE = f'(?<=[{HAN}{_CLOSING}0-9A-Za-z%％"）)])'
+_SIGN_AFTER = f"(?=[、。；：]|[;:](?=[{HAN}]|$))"
+_TEXT_AFTER = f"(?=[{HAN}{_OPENING}0-9A-Za-z]|$)"
+
+_STRAY = re.compile(f"{_BEFORE}(?:,[,，]*+{_SIGN_AFTER}|,++(?=，))|(?<=，),(?=[{HAN}{_OPENING}])")
+_DOUBLED = re.compile(f"{_BEFORE},,{_TEXT_AFTER}")
+"""A half-width comma beside another sign: nobody's hand does that, input methods give both the same width."""
+
+_STRAY_BY_HABIT = re.compile(f"{_BEFORE}，[,，]*+{_SIGN_AFTER}")
+_DOUBLED_BY_HABIT = re.compile(f"{_BEFORE}(?:，，|、、|；；|：：){_TEXT_AFTER}")
+"""The same of full-width signs, which authors do type."""
+
 _SOWN = re.compile(
-    f"(?<=[{HAN}{_CLOSING}0-9A-Za-z%％）)])[,，](?=[！？!?])"
+    f"{_BEFORE}[,，](?=[！？!?])"
     f"|。(?=。(?!。))(?<!。。)|[,，](?=[,，]{{1,3}}+[{HAN}{_OPENING}0-9])"
-    f"|(?<=[{HAN}{_CLOSING}0-9A-Za-z%％）)])[,，]++(?=[）】」』》]|\\)(?![A-Za-z0-9]))"
+    f"|{_BEFORE}[,，]++(?=[）】」』》]|\\)(?![A-Za-z0-9]))"
     f"|(?<=。) ?[,，](?=[{HAN}{_OPENING}])"
 )
 
 
+_STRAY_RULES = (
+    (_STRAY, "stray-comma", False),
+    (_STRAY_BY_HABIT, "stray-comma", True),
+    (_DOUBLED, "doubled", False),
+    (_DOUBLED_BY_HABIT, "doubled", True),
+    (_SOWN, "sown-sign", True),
+)
+"""Pattern, name, and whether it takes the habit. The first one that wants a place has it."""
+
+
 def _strays(line: Line) -> Iterator[Edit]:
-    """Commas before other signs (anywhere), pairs of one sign, and in documents with the habit what else is doubled."""
-    for match in _STRAY.finditer(line.text):
-        yield _edit(line, "stray-comma", match.start(), match[0], "")
-    for match in _DOUBLED.finditer(line.text):
-        after = _FULL.get(match[0][0], match[0][0])
-        yield _edit(line, "doubled", match.start(), match[0], after)
-    if line.habit:
-        for match in _SOWN.finditer(line.text):
-            yield _edit(line, "sown-sign", match.start(), match[0], "")
+    """Half-width commas beside other signs (anywhere), and in documents with the habit what else is doubled."""
+    for pattern, rule, by_habit in _STRAY_RULES:
+        for match in pattern.finditer(line.text) if line.habit or not by_habit else ():
+            after = _FULL.get(match[0][0], match[0][0]) if rule == "doubled" else ""
+            yield _edit(line, rule, match.start(), match[0], after)
 
 
 # Half-width signs
 
 
 def _signs(line: Line) -> Iterator[Edit]:
-    """Half-width commas, colons, semicolons, exclamation and question marks: between ideographs, or beside one."""
+    """Half-width commas, colons, semicolons, exclamation and question marks beside an ideograph."""
     text = _with_full_brackets(line)
-    if not _is_chinese(text) or _CODE.search(text):
+    if not line.narrow or not _is_chinese(text) or _CODE.search(text):
         return
     inside = _addresses(text)
-    for match in (_BESIDE if line.narrow else _BETWEEN).finditer(text):
+    for match in _BESIDE.finditer(text):
         start, end = match.span()
         if any(a <= start < b for a, b in inside) or not _is_sign_of_chinese(text, start, end):
             continue
@@ -191,7 +244,6 @@ def _with_spaces(text: str, start: int, end: int) -> tuple[int, int]:
 
 _APART = f"(?<=[{HAN}{_CLOSING}] )[,;](?= ?[{HAN}{_OPENING}])"
 _BESIDE = re.compile(f"[,;:]++(?=[{HAN}{_OPENING}])|(?<=[{HAN}{_CLOSING}])[,;:!?]++|{_APART}")
-_BETWEEN = re.compile(f"(?<=[{HAN}{_CLOSING}])(?:[,;:]|[!?]++)(?=[{HAN}{_OPENING}]|$)|{_APART}")
 
 
 def _with_full_brackets(line: Line) -> str:
@@ -203,6 +255,9 @@ def _with_full_brackets(line: Line) -> str:
 
 
 _TO_FULL = str.maketrans(_FULL)
+
+_LABEL = re.compile(r": \d")
+"""Who writes a space there means the half-width sign (`更新时间戳: 17`), and the brackets around it."""
 
 _ASKS = re.compile("[吗嗎呢么麼谁誰怎哪何否吧啥咋岂豈]|多少|几[个年天时岁]|幾[個年天時歲]|(.)[不没沒]\\1")
 _MAY_ASK = re.compile("[几幾多为為是可难難有能会會要了不]")
@@ -217,7 +272,7 @@ def _is_sign_of_chinese(text: str, start: int, end: int) -> bool:
         return sign == ":" and before.isalpha()
     if sign in {":", ";"} and re.match(r"[-o^']?(?:[)DPpO3*|\\/](?![a-zA-Z0-9.])|\((?!\w))", text[end : end + 3]):
         return False  # a face
-    if sign == ":" and before.isdigit() and after.isdigit():
+    if _LABEL.match(text, start) or (sign == ":" and before.isdigit() and after.isdigit()):
         return False
     if "?" in sign:
         return _is_question(text, start, end)
@@ -248,7 +303,7 @@ def _brackets(line: Line) -> Iterator[Edit]:
     for match in _PAIR.finditer(text):
         start, end = match.start(), match.end() - 1
         mixed = (text[start] == "（") != (text[end] == "）")
-        wanted = mixed or (line.narrow and _is_bracket_of_chinese(text, start, end, match[1]))
+        wanted = line.narrow and (mixed or _is_bracket_of_chinese(text, start, end, match[1]))
         if not wanted or any(a <= start < b for a, b in inside):
             continue
         for at, full in ((start, "（"), (end, "）")):
@@ -260,6 +315,8 @@ def _is_bracket_of_chinese(text: str, start: int, end: int, content: str) -> boo
     before, after = text[start - 1 : start] if start else "", text[end + 1 : end + 2]
     if before in tuple("])") or before == "(" or re.fullmatch("[ _^*oO.;:>~-]{1,8}|[oOTQ;>^]_[oOTQ;<^]", content):
         return False  # a link in Markdown, a face
+    if _LABEL.search(content):
+        return False
     if _HAN.search(content):
         return not (before.isascii() and before.isalnum() and not _HAN.search(after))
     return bool(_HAN.match(before) or (before in _CLOSING and before) or (not before.strip() and _HAN.match(after)))
@@ -302,7 +359,7 @@ def _is_quotation(text: str, opening: int, closing: int) -> bool:
 def _stops(line: Line) -> Iterator[Edit]:
     """A dot at the end of a Chinese sentence that ends its line and has commas, but no other full stop."""
     match = re.search(f"[{HAN}{_CLOSING}]\\.$", line.text.rstrip())
-    if not match or not _is_chinese(line.text) or _CODE.search(line.text) or "。" in line.text:
+    if not match or not line.narrow or not _is_chinese(line.text) or _CODE.search(line.text) or "。" in line.text:
         return
     sentence = line.text[: match.end() - 1]
     if len(_HAN.findall(sentence)) >= 10 and re.search("[，,]", sentence) and "." not in sentence:
@@ -321,9 +378,11 @@ def _wide(line: Line) -> Iterator[Edit]:
 
     In Japanese they are how newspapers write a single digit (`１週間`).
     """
-    if _JAPANESE_OR_KOREAN.search(line.text) and not _is_chinese(line.text):
+    if not line.wide or (_JAPANESE_OR_KOREAN.search(line.text) and not _is_chinese(line.text)):
         return
     for match in _WIDE.finditer(line.text):
+        if not re.search(f"[{line.wide}]", match[0]):
+            continue
         narrow = match[0].translate(_WIDE_RANGE)
         if "，" in match[0] and not re.fullmatch(r"\d{1,3}(?:,\d{3})++(?:\.\d++)?%?", narrow):
             narrow = "".join(c if c == "，" else c.translate(_WIDE_RANGE) for c in match[0])

@@ -1,7 +1,8 @@
 """White space: line ends, what stands at the ends of lines, blank lines, and spaces between ideographs of one word.
 
 Paragraphs stay separated as they were, by one line end or by one blank line; longer gaps become one blank line. Indents
-of Chinese paragraphs go. What is aligned on purpose stays: code, tables, English, poems (short lines that start at
+of Chinese paragraphs go. Blanks at the ends of lines go where a text is untidy, and stay where a line or two has some:
+that is no damage. What is aligned on purpose stays: code, tables, English, poems (short lines that start at
 three or more different depths). A text that ends with a line end keeps one.
 """
 
@@ -31,6 +32,11 @@ _GATES = tuple(
 _LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 _GAP = re.compile(f"(?<![{_BLANK}\n])[{_BLANK}]*+\n[{_BLANK}\n]*+|(?<![{_BLANK}\n])[{_BLANK}]++\\Z")
+
+_WIDE_GAP = re.compile(f"\n[{_BLANK}]*+\n[{_BLANK}]*+\n")
+_HEAD = re.compile(f"^\u3000[\u3000 ]*+[{HAN}“《]", re.MULTILINE)
+_TRAILING = re.compile(f"(?<![{_BLANK}\n])[{_BLANK}]++\n")
+_LINE = re.compile(f"[^{_BLANK}\n][^\n]*+")
 
 _INDENTED = re.compile(f"^([{_BLANK}]++)([^\n]++)", re.MULTILINE)
 _PARAGRAPH = re.compile(f"[{HAN}“”‘’《〈（【「『〔①-⑳0-9]")
@@ -71,14 +77,31 @@ def find(text: str, _context: Context) -> Iterator[Edit]:
 
 
 def _find_gaps(text: str) -> Iterator[Edit]:
-    """White space at the ends of lines and of the text, and more than one blank line. Indents are not part of it."""
+    """White space at both ends of the text, more than one blank line, and in untidy texts blanks at the ends of lines.
+
+    Indents are not part of it.
+    """
+    untidy = _is_untidy(text)
     for match in _GAP.finditer(text):
         at_start, at_end = match.start() == 0, match.end() == len(text)
         breaks = match[0].count("\n")
+        if not (untidy or at_start or at_end):
+            continue
         before = match[0] if at_end else match[0][: match[0].rindex("\n") + 1]
         after = "" if at_start else "\n" * min(breaks, 1 if at_end else 2)
         if before != after:
             yield Edit("whitespace", "gap", match.start(), before, after)
+
+
+def _is_untidy(text: str) -> bool:
+    """Whether blanks at the ends of lines are how a text was crawled, and not a matter of a line or two.
+
+    They are beside wide gaps and indents, and where half of the lines end in blanks.
+    """
+    if _WIDE_GAP.search(text) or len(_HEAD.findall(text)) > 1:
+        return True
+    trailing = len(_TRAILING.findall(text))
+    return trailing > 2 and trailing * 2 >= len(_LINE.findall(text))
 
 
 def _find_indents(text: str) -> Iterator[Edit]:
