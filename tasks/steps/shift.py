@@ -19,7 +19,7 @@ from tasks.scripts import simplify
 from tasks.steps import trimmed
 from tasks.steps.glosses import Gloss, Site, read_glosses, read_site, read_swallowed
 from tasks.steps.realign import TRACELESS, State, Table, Token, reads, search
-from tasks.steps.trimmed import LEAST_GAIN, Start
+from tasks.steps.trimmed import LEAST_GAIN_MANGLED, Start
 
 LONGEST_RUN = 120
 """Characters of a shifted run, after which the search gives up. In mangled pages something glossed (or a line end)
@@ -31,9 +31,6 @@ MOST_TOKENS = 1500
 
 SURROUNDINGS = 48
 """Characters on both sides of a run that take part: the context before it, what is ahead of its end."""
-
-LOSSLESS = 3.0
-"""Added for a trimmed run that is explained without vanished pairs, which could explain nearly anything."""
 
 AHEAD = 3
 """Characters behind a run that help to tell its hypotheses apart."""
@@ -69,13 +66,16 @@ def find(text: str, context: Context) -> Iterator[Edit | Damage]:  # noqa: ARG00
 def _suspects(text: str, site: Site | None) -> list[tuple[int, list[Start]]]:
     """Places that look shifted, in order, each with the starts to try."""
     places: dict[int, list[Start]] = {}
+    unmarked = set()
     for gloss in site.misfits if site else ():
         marked = text[gloss.start - 1 : gloss.start] in ("?", "\ufffd")
-        # A mark says that the run begins here; without one it may end here.
-        before = () if marked else trimmed.starts(text, gloss.start - 1)
-        places[gloss.start] = [Start(gloss.start - marked, "misfit-gloss"), *before]
-    for position, starts in trimmed.suspects(text):
-        places.setdefault(position, starts)
+        places[gloss.start] = [Start(gloss.start - marked, "misfit-gloss")]
+        if not marked:
+            unmarked.add(gloss.start)
+    for piece in trimmed.suspects(text, unmarked, mangled=bool(site and site.table)):
+        # A mark says that a run begins at its gloss; without one it may end there.
+        place = piece.end if piece.end in unmarked else piece.starts[0].position
+        places.setdefault(place, []).extend(piece.starts)
     return sorted(places.items())
 
 
@@ -98,16 +98,10 @@ def _search(text: str, start: Start, page: "_Page", work: Iterator[int]) -> _Rep
     """What stands behind a run, found in its surroundings alone: what was found once is not searched again."""
     left = max(0, start.position - SURROUNDINGS)
     around = text[left : start.position + LONGEST_RUN + SURROUNDINGS]
-    trials = {False, page.may_lose} if start.rule == "trimmed-byte" else {page.may_lose}
-    best = _NONE
-    for lossy in sorted(trials):
-        repair, used = _solve(around, start._replace(position=start.position - left), page, lossy)
-        for _ in zip(range(used), work, strict=False):
-            pass
-        gain = repair.gain + (0.0 if lossy else LOSSLESS)
-        if repair.edit and gain > best.gain:
-            best = _Repair(repair.edit._replace(start=repair.edit.start + left), gain)
-    return best
+    repair, used = _solve(around, start.moved(-left), page, page.may_lose)
+    for _ in zip(range(used), work, strict=False):
+        pass
+    return repair._replace(edit=repair.edit and repair.edit._replace(start=repair.edit.start + left))
 
 
 class _Page(NamedTuple):
@@ -154,7 +148,7 @@ _KEPT = re.compile("[\ue000-\ue765]")
 def _tokens(text: str, position: int, start: Start, *, traceless: bool) -> Iterator[Token]:
     """Split the observed text from the start of a run on, to the end of the line at the most."""
     stop = text.find("\n", position)
-    stop = min(len(text) if stop < 0 else stop, position + LONGEST_RUN)
+    stop = min(len(text) if stop < 0 else stop, position + LONGEST_RUN, start.stop or len(text))
     glosses = {g.start: g for g in _all_glosses(text[max(position - 1, 0) : stop + 8])}
     glosses = {at + max(position - 1, 0): gloss for at, gloss in glosses.items()}
     first = position
@@ -169,7 +163,7 @@ def _tokens(text: str, position: int, start: Start, *, traceless: bool) -> Itera
         data = trimmed.first_bytes(char) if begins else encode(char)
         if data is None and char != "\ufffd":
             break
-        if traceless and data and data < b"@":
+        if traceless and data and data < b"@" and char != "?":
             yield Token(position, mark=TRACELESS)
         position += 1
         mark = char if char in "?\ufffd" else ""
@@ -212,7 +206,7 @@ def _accept(text: str, start: Start, end: int, states: Iterable[State], glosses:
     before, observed = text[max(start.position - 1, 0) : start.position], text[start.position : end]
     as_is = _score(_context(text[: start.position]), _without_glosses(observed) + ahead)
     confidence = 1 / (1 + sum(10 ** (other - total) for other, rival in ranked[1:] if rival != repaired))
-    least = LEAST_GAIN if start.rule == "trimmed-byte" and not _all_glosses(observed) else 0.0
+    least = LEAST_GAIN_MANGLED if start.rule == "trimmed-byte" and not _all_glosses(observed) else 0.0
     if total - as_is < least or repaired == observed:
         return None
     proved = _is_proved_trim if start.rule == "trimmed-byte" else _is_proved

@@ -1,35 +1,44 @@
-"""Sentences that a trim of A1 bytes took the first byte from: `保障!笆サ剀` for `保障。“圣地`.
+"""Pieces of a page that a trim of A1 bytes took the first byte from: `保障!笆サ剀` for `保障。“圣地`.
 
-No gloss marks where such a run begins. Here are the tests that say so: cheap on undamaged text, and sharp enough
-that the search behind `shift` is asked for next to none of it.
+No gloss marks where such a run begins. But its bytes are known: read with the byte A1 in front, the run is text again
+up to one wrong character for each pair that vanished. How much better it reads so is summed up in one pass, for all
+places where it may begin; the search behind `shift` is asked for the best of them only.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
-from itertools import islice, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
 from tasks.damage.mangler import decode_pair, encode
-from tasks.language import fold_width, pair_score, score
+from tasks.language import fold_width, pair_score
 from tasks.scripts import simplify
 
-MOST_LOOKS = 5000
-"""Pairs of rare characters looked at in one document, the bound on work for hostile input: news has one in 2,000
-characters."""
-
-LONGEST_TRIMMED = 10
-"""Characters before a trace (a misfit gloss, a single letter) among which the start of a trimmed sentence is looked
-for."""
-
 LEAST_GAIN = 8.0
-"""Decimal logarithms by which the text behind a run that no gloss marks has to read better than what stands there. Rare
-names and old prose gain less by any realignment: none of 5,000 news items, 200 essays and 9,000 Wikipedia
-paragraphs."""
+"""Decimal logarithms by which a run has to read better with the byte A1 before it where nothing else shows that the
+page was mangled."""
 
-IMPLAUSIBLE = -5.0
-"""Mean score of a pair below which a run may be shifted: news is at -2.2, shifted text between -5.3 and -6.7. Of
-500,000 characters of news, essays and Wikipedia 20 places are below it: names and Japanese."""
+LEAST_GAIN_MANGLED = 2.0
+"""The same where glosses, or another such run, show it."""
+
+LEAST_GAIN_MARKED = 0.0
+"""The same where the run ends at a gloss that does not belong to the character before it."""
+
+RIVALS = 3.0
+"""Starts that gain so much less than the best one of their run are searched as well: lost pairs blur the gain."""
+
+SEAM = 2.0
+"""Taken off for each further piece that is trimmed within a run: one start explains a run better than two."""
+
+NOT_OPENING = 3.0
+"""Taken off where a piece would begin with a sign that opens nothing: sites cut before quotations and titles."""
+
+UNREADABLE = -7.0
+"""Score of a pair of bytes that is no character: as bad as a character that the model does not know."""
+
+SIGNS = {encode(sign)[1]: fold_width(sign) for sign in "、。·—…‘’“”〔〕〈〉《》「」『』〖〗【】"}  # type: ignore[index]
+"""Second byte → sign: all of row A1 of GB2312 that a piece of a page begins with."""
 
 
 class Start(NamedTuple):
@@ -38,20 +47,41 @@ class Start(NamedTuple):
     position: int
     rule: str
     pending: frozenset[int] | None = None
+    stop: int | None = None
+    """Where it ends at the latest: another trimmed piece begins there."""
+
+    def moved(self, by: int) -> "Start":
+        """The same in a text with so many characters more before it."""
+        return self._replace(position=self.position + by, stop=None if self.stop is None else self.stop + by)
 
 
-def suspects(text: str) -> Iterator[tuple[int, list[Start]]]:
-    """Places that look shifted though no gloss says so, each with the starts to try."""
-    for match in islice(_rare().finditer(text), MOST_LOOKS):
-        tried = starts(text, match.start(), 4)
-        implausible = [s for s in tried if _is_implausible(text[s.position : s.position + 8])]
-        if implausible:
-            yield match.start(), implausible
-    for match in islice(_LETTER.finditer(text), MOST_LOOKS):
-        tried = starts(text, match.start() - 1)
-        likely = [s for s in tried if _direct_gain(text, s.position, match.end()) >= LEAST_GAIN]
-        if likely:
-            yield likely[-1].position, likely
+class Piece(NamedTuple):
+    """A trimmed piece as far as it is out of step: where it ends, and where it may begin, likeliest first."""
+
+    end: int
+    starts: list[Start]
+
+
+def suspects(text: str, ends: Collection[int], *, mangled: bool) -> Iterator[Piece]:
+    """Runs that read better with the byte A1 in front.
+
+    Args:
+        text: the whole text.
+        ends: positions before which something is out of step, as a gloss shows.
+        mangled: whether glosses show that the page was mangled: then weaker runs are suspect as well.
+    """
+    if mangled or _has_clear_case(text):
+        for run in chain.from_iterable(map(_runs, _WIDE.finditer(text))):
+            yield from _pieces(run, LEAST_GAIN_MARKED if run.end in ends else LEAST_GAIN_MANGLED)
+
+
+def _has_clear_case(text: str) -> bool:
+    """Whether a run with rare characters close together, other than foreign words, gains much."""
+    if _rare().search(text) is None:
+        return False
+    wide = (match for match in _WIDE.finditer(text) if _rare().search(text, *match.span()))
+    likely = (match for match in wide if not _FOREIGN.search(match[0]))
+    return any(True for run in chain.from_iterable(map(_runs, likely)) for _ in _pieces(run, LEAST_GAIN))
 
 
 @cache
@@ -72,52 +102,124 @@ def _is_rare(char: str) -> bool:
         return True
 
 
-def starts(text: str, position: int, reach: int = LONGEST_TRIMMED) -> Iterator[Start]:
-    """Where a sentence may begin whose first byte, A1, was trimmed: what leads its first character is a sign's rest."""
-    for start in range(position, max(position - reach, -1), -1):
-        if text[start] == "\n":
-            return
-        data = first_bytes(text[start])
-        if len(data) == 2 and data[0] in _SECOND_BYTES_OF_SIGNS:
-            yield Start(start, "trimmed-byte", frozenset((0xA1,)))
-
-
-def _is_implausible(window: str) -> bool:
-    """Whether these characters, up to the first ASCII sign, read like none that people write."""
-    run = _RUN.match(window)
-    if run is None or _FOREIGN.search(run[0]):
-        return False
-    folded = fold_width(simplify(run[0]))
-    return sum(pair_score(a, b) for a, b in pairwise(folded)) < IMPLAUSIBLE * (len(folded) - 1)
-
-
-_LETTER = re.compile("(?<=[\u3400-\u9fff])[A-Za-z](?![A-Za-z0-9])")
-"""A single letter behind an ideograph: the second byte of a Traditional character that a shifted run ended with, or a
-letter (`维生素C`, `A股`)."""
-
-
-def _direct_gain(text: str, start: int, end: int) -> float:
-    """How much better a run reads with the byte A1 before it, if all of its bytes are there."""
-    data = b"\xa1" + b"".join(map(first_bytes, text[start:end]))
-    try:
-        repaired = data.decode("gbk")
-    except UnicodeDecodeError:
-        return 0.0
-    if simplify(repaired[-1]) == repaired[-1]:
-        return 0.0
-    before, ahead = text[start - 1 : start] or "\n", text[end : end + 2]
-    return score(repaired + ahead, before) - score(text[start:end] + ahead, before)
-
-
-_RUN = re.compile(r"[!]?[^\x00-\x7f]{4,}")
 _FOREIGN = re.compile("[\u3040-\u309f]{2}|[\u30a0-\u30ff]{3}|[\u0370-\u03ff]{3}|[\u0400-\u04ff]{3}")
 """Words in kana, Greek or Cyrillic: what shifted bytes make of these comes one by one."""
 
 
-_SECOND_BYTES_OF_SIGNS = frozenset(encode(sign)[1] for sign in "、。·—…‘’“”〔〕〈〉《》「」『』〖〗【】")  # type: ignore[index]
-"""All of row A1 of GB2312 that a sentence begins with."""
-
-
+@cache
 def first_bytes(char: str) -> bytes:
     """Bytes of the first character behind a trim: `!` stands for `！` there, made half-width afterwards."""
-    return encode(fold_width(char)) or b""
+    data = encode(char) or b""
+    return data if len(data) == 2 else encode(fold_width(char)) or b""
+
+
+class _Run(NamedTuple):
+    """Characters of two bytes up to what puts the decoder back in step."""
+
+    start: int
+    end: int
+    leads: bytes
+    observed: str
+    """Folded, from the character before the run to the one behind it (none where the last byte found no partner)."""
+    realigned: list[str]
+    """Folded, what begins in the middle of each character, to the one behind the run; empty for no character."""
+
+
+def _runs(wide: re.Match[str]) -> Iterator[_Run]:
+    """All runs of a stretch of wide characters: some of these have a second byte that is an ASCII sign."""
+    first, data = wide.start(), list[bytes]()
+    for i, char in enumerate(wide[0], first + 1):
+        data.append(first_bytes(char))
+        if len(data[-1]) != 2 or data[-1][1] < 0x80:
+            yield from _run(wide.string, first, data)
+            first, data = i, []
+    yield from _run(wide.string, first, data)
+
+
+_WIDE = re.compile("!?[^\x00-\x7f\ufffd]++[@-~]?")
+
+
+def _run(text: str, start: int, data: list[bytes]) -> Iterator[_Run]:
+    """A run of these bytes; none if its last one alone is no wide character."""
+    wide = [pair for pair in data if len(pair) == 2]
+    if not wide:
+        return
+    end = start + len(wide)
+    realigned = [_pair(a[1], b[0]) for a, b in pairwise(wide)]
+    closing = data[-1] if len(data[-1]) == 1 else b""
+    if wide[-1][1] < 0x80:
+        realigned.append(chr(wide[-1][1]))
+    elif b"@" <= closing <= b"~" and (char := _pair(wide[-1][1], closing[0])):
+        realigned.append(char)
+        end += 1
+    behind = fold_width(simplify(text[end : end + 1] or "\n")) if len(realigned) == len(wide) else ""
+    observed = fold_width(simplify((text[start - 1] if start else "\n") + text[start:end])) + behind
+    yield _Run(start, end, bytes(pair[0] for pair in wide), observed, [*realigned, *behind])
+
+
+@cache
+def _pair(lead: int, trail: int) -> str:
+    return fold_width(simplify(decode_pair(bytes((lead, trail))) or ""))
+
+
+def _pair_score(previous: str, char: str) -> float:
+    return pair_score(previous, char) if char else UNREADABLE
+
+
+class _Gain(NamedTuple):
+    gain: float
+    at: int
+    stop: int
+    """Index of the next piece; 0 if the run is one."""
+
+
+def _gains(run: _Run) -> dict[int, list[_Gain]]:
+    """How much better the run reads from each index where a piece may begin: as one piece, and as several."""
+    as_is, realigned = _sums(run.observed), _sums(["", *run.realigned])
+    found: dict[int, list[_Gain]] = {}
+    best, stop = float("-inf"), 0
+    for i in range(len(run.leads) - 1, -1, -1):
+        sign = SIGNS.get(run.leads[i])
+        if sign is None:
+            continue
+        begin = _pair_score(run.observed[i], sign) - as_is[i] - (0.0 if _opens(run, i) else NOT_OPENING)
+        if i < len(run.realigned):
+            begin += _pair_score(sign, run.realigned[i]) + realigned[i + 1]
+        found[i] = [_Gain(begin, i, 0)]
+        if i + 1 < len(run.realigned) and stop > i + 1:
+            found[i].append(_Gain(begin + best, i, stop))
+        ahead = max(found[i]).gain - SEAM + as_is[i] - (realigned[i - 1] if i > 1 else 0.0)
+        if ahead > best:
+            best, stop = ahead, i
+    return found
+
+
+def _opens(run: _Run, i: int) -> bool:
+    """Whether a piece may well begin here: with an opening sign, or a full stop and one (`。“` begins with `！`)."""
+    return SIGNS[run.leads[i]] in "—…‘“〔〈《「『〖【" or run.observed[i + 1] == "！"
+
+
+def _sums(text: Sequence[str]) -> list[float]:
+    """For each character but the first: the score of all that follow the one before it."""
+    scores = [_pair_score(a, b) for a, b in pairwise(text)]
+    return [*reversed(list(accumulate(reversed(scores)))), 0.0]
+
+
+def _pieces(run: _Run, least: float) -> Iterator[Piece]:
+    """The pieces of a run, if it gains at least so much."""
+    gains = _gains(run)
+    best = max((gain for alternatives in gains.values() for gain in alternatives), default=None)
+    if best is None or best.gain < least:
+        return
+    rivals = sorted((max(alternatives) for alternatives in gains.values()), reverse=True)
+    starts = [_start(run, rival) for rival in rivals if rival.gain > best.gain - RIVALS]
+    while best.stop:
+        yield Piece(run.start + best.stop, starts)
+        best = max(gains[best.stop])
+        starts = [_start(run, best)]
+    yield Piece(run.end, starts)
+
+
+def _start(run: _Run, gain: _Gain) -> Start:
+    stop = run.start + gain.stop if gain.stop else None
+    return Start(run.start + gain.at, "trimmed-byte", frozenset((0xA1,)), stop)
