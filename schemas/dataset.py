@@ -253,7 +253,8 @@ CLEAN = pa.schema(
             "lang_confidence",
             pa.float64(),
             "How sure `lang` is, 0 to 1: the share of the words of `text` that are written in the letters of the "
-            "language, less for short texts; 0 for `und`. Of cuts of news in 21 languages 99.9 % were right from 0.8 on, 81 % below 0.5.",
+            "language, less for short texts; 0 for `und`. Of cuts of news in 21 "
+            "languages 99.9 % were right from 0.8 on, 81 % below 0.5.",
         ),
         _field(
             "script_source",

@@ -19,8 +19,9 @@ from tasks import rules
 from tasks.identify import Kind, codes, kinds
 
 NGRAM = 10
-"""Tokens in a row, for what is repeated: the longest of the n-grams in which Gopher counts duplicates (Rae et al. 2021,
-arXiv:2112.11446, table A1: n from 5 to 10 words). Ours are ideographs or words; ten ideographs are some six words."""
+"""Tokens in a row, for what is repeated (`_ngrams` is made for ten): the longest of the n-grams in which Gopher counts
+duplicates (Rae et al. 2021, arXiv:2112.11446, table A1: n from 5 to 10 words). Ours are ideographs or words; ten
+ideographs are some six words."""
 
 MT_THRESHOLD = 2.0
 """From here on a text is flagged `machine-translated`. So are none of 622 that people wrote in English, one of 166 that
@@ -100,12 +101,12 @@ def _share(part: float, whole: float) -> float:
     return round(float(part / whole), 4) if whole else 0.0
 
 
-_OWN_TOKEN = np.isin(np.arange(len(Kind)), (Kind.HAN, Kind.KANA, Kind.HANGUL))
 _IN_WORD = np.isin(np.arange(len(Kind)), (Kind.LATIN, Kind.LETTER, Kind.DIGIT))
+_IN_TOKEN = _IN_WORD | np.isin(np.arange(len(Kind)), (Kind.HAN, Kind.KANA, Kind.HANGUL))
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 """2^64 divided by the golden ratio, odd: the multiplier of Fibonacci hashing (Knuth, The Art of Computer Programming,
-vol. 3, 6.4). Two of a million n-grams share a hash by chance once in ten million texts."""
+vol. 3, 6.4). That two of a million n-grams share a hash by chance happens once in 30 million texts."""
 
 
 def repeated_share(chars: NDArray[np.uint32], of_kind: NDArray[np.uint8]) -> float:
@@ -114,41 +115,38 @@ def repeated_share(chars: NDArray[np.uint32], of_kind: NDArray[np.uint8]) -> flo
     A token is an ideograph, a kana, a Hangul syllable, or a word (letters, digits and marks in a row); all else is left
     out. The first occurrence counts as well as the later ones, as the paper has it.
     """
-    inside = _IN_WORD[of_kind]
-    begins = _OWN_TOKEN[of_kind] | inside
+    inside, member = _IN_WORD[of_kind], _IN_TOKEN[of_kind]
+    begins = member.copy()
     begins[1:] &= ~(inside[1:] & inside[:-1])
     starts = np.flatnonzero(begins)
-    if len(starts) < NGRAM:
+    if len(starts) <= NGRAM:
         return 0.0
-    member = inside | _OWN_TOKEN[of_kind]
+    ngrams = _ngrams(_tokens(chars, member, starts))
+    in_order = np.sort(ngrams)
+    if not (in_order[1:] == in_order[:-1]).any():  # so it is with most texts
+        return 0.0
     lengths = np.add.reduceat(member, starts, dtype=np.int64)
-    repeated = _in_repeated(_ngrams(_tokens(chars, member, starts)), len(starts))
-    return _share(lengths[repeated].sum(), lengths.sum())
+    return _share(lengths[_in_repeated(ngrams, len(starts))].sum(), lengths.sum())
 
 
 def _tokens(chars: NDArray[np.uint32], member: NDArray[np.bool_], starts: NDArray[np.intp]) -> NDArray[np.uint64]:
     """A hash for each token: the sum of its characters, each mixed with its place in it."""
     place = np.arange(len(chars), dtype=np.uint64)
     place[starts[0] :] -= np.repeat(starts, np.diff(starts, append=len(chars))).astype(np.uint64)
-    mixed = _mixed(chars + (place << np.uint64(21)))  # 21 bits hold a code point
-    mixed[~member] = 0
+    mixed = (chars + (place << np.uint64(21))) * _MIX  # 21 bits hold a code point
+    mixed ^= mixed >> np.uint64(32)
+    mixed *= _MIX
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= member
     return np.add.reduceat(mixed, starts)
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    values = values * _MIX
-    values ^= values >> np.uint64(32)
-    values *= _MIX
-    return values ^ (values >> np.uint64(29))
-
-
 def _ngrams(tokens: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A hash for the n-gram that begins at each token."""
-    n = len(tokens) - NGRAM + 1
-    ngrams = np.zeros(n, np.uint64)
-    for i in range(NGRAM):
-        ngrams = _MIX * ngrams + tokens[i : i + n]
-    return ngrams
+    """A hash for the n-gram that begins at each token, made of those of its halves."""
+    two = tokens[:-1] * _MIX + tokens[1:]
+    four = two[:-2] * _MIX + two[2:]
+    eight = four[:-4] * _MIX + four[4:]
+    return eight[:-2] * _MIX + two[8:]
 
 
 def _in_repeated(ngrams: NDArray[np.uint64], n_tokens: int) -> NDArray[np.bool_]:
