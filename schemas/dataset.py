@@ -183,19 +183,19 @@ def _quality(*, optional: bool) -> list[pa.Field]:
         _field(
             "mean_line_chars",
             pa.float64(),
-            "Their mean length in characters. News and essays have paragraphs of 80 to 200, lists below 20.",
+            "Their mean length in characters. Of 4,907 news items nine in ten have 48 to 190.",
             optional=optional,
         ),
         _field(
             "han_share",
             pa.float64(),
-            f"{share} that are ideographs (Unicode's script Han): Chinese prose has 0.75 to 0.9.",
+            f"{share} that are ideographs (Unicode's script Han). Nine in ten news items: 0.70 to 0.91.",
             optional=optional,
         ),
         _field(
             "punctuation_share",
             pa.float64(),
-            f"{share} that are punctuation or symbols (categories P and S): Chinese prose has 0.08 to 0.18.",
+            f"{share} that are punctuation or symbols (categories P and S). Nine in ten news items: 0.07 to 0.14.",
             optional=optional,
         ),
         _field(
@@ -203,7 +203,8 @@ def _quality(*, optional: bool) -> list[pa.Field]:
             pa.float64(),
             "Share of the characters in words that stand in a 10-gram which `text` has more than once; an ideograph, "
             "a kana or a Hangul syllable is a word here, and all but letters and digits is left out. After the "
-            "duplicate n-grams of Gopher (Rae et al. 2021, table A1), which drops documents from 0.10 on.",
+            "duplicate n-grams of Gopher (Rae et al. 2021, table A1). Ten ideographs are six words, so that Gopher's bound "
+            "of 0.10 is too low for Chinese: 15 % of news items are past it, past 0.3 one in a hundred.",
             optional=optional,
         ),
         _field(
