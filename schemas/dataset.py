@@ -203,7 +203,7 @@ def _quality(*, optional: bool) -> list[pa.Field]:
             pa.float64(),
             "Share of the characters in words that stand in a 10-gram which `text` has more than once; an ideograph, "
             "a kana or a Hangul syllable is a word here, and all but letters and digits is left out. After the "
-            "duplicate n-grams of Gopher (Rae et al. 2021, table A1). Ten ideographs are six words, so that Gopher's bound "
+            "duplicate n-grams of Gopher (Rae et al. 2021, table A1). Ten ideographs are six words, so that its bound "
             "of 0.10 is too low for Chinese: 15 % of news items are past it, past 0.3 one in a hundred.",
             optional=optional,
         ),
