@@ -62,7 +62,7 @@ def read_page(text: str) -> Page:
     """Take the main text out of a page. Nothing is raised; what can't be parsed gives its text without tags."""
     tree = parse(text) if text.count("<") <= MAX_TAGS else None
     page = read_lines(tree) if tree is not None else Lines(complete=False)
-    if not page.complete or not any(line.text for line in page.lines):
+    if not page.complete:
         return Page(flatten(text), flat=True)
     _reveal(page.lines)
     body = choose_body(page)
