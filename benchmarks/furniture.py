@@ -401,7 +401,8 @@ def count_lines(page: Page, result: Result) -> Counter[str]:
             counts.update({"went": 1, "went right": kind != "article"})
             took = result.kinds.get(key(verdict.piece.text), "")
             counts.update({f"took {took}": 1, f"took right {took}": kind != "article"} if took else {})
-    counts.update({"titles": len(titles), "titles lost": len(titles - left)})
+    lost = [title for title in titles if not any(title in line for line in left)]
+    counts.update({"titles": len(titles), "titles lost": len(lost)})
     return counts
 
 
@@ -436,8 +437,9 @@ def lost_lines(page: Page, result: Result) -> list[str]:
             shown.append(f"LOST {verdict.lost} of {verdict.of}: {verdict.piece.text[-120:]}")
         elif kind not in {"article", "title"} and verdict.of and not verdict.went:
             shown.append(f"{kind} stayed: {verdict.piece.text}")
-    if "title" in page.facts and _key(page.facts["title"]) not in {_key(line) for line in result.text.split("\n")}:
-        shown.append(f"title LOST: {page.facts['title']}")
+    if _key(page.facts.get("title", "")) not in _key(result.text):
+        how = result.kinds.get(key(page.facts["title"]), "")
+        shown.append(f"title LOST ({how}): {page.facts['title']}")
     for name, stated in page.facts.items():
         read = result.facts.get(name, "")
         if not is_right(name, stated, read):

@@ -270,6 +270,11 @@ CLEAN = pa.schema(
             "`2023-06-24T19:04:19`. A string, since pages leave out the time, and nearly always the zone: it is the "
             "local time of the site. Strings of one precision sort by time.",
         ),
+        _fact(
+            "published_zone",
+            "Time zone of `published_at` where it has a time: `+08:00 given` where the page says it (then it stands in "
+            "`published_at`, too), `+08:00 assumed` on Chinese pages that don't: all lands that write Chinese have it.",
+        ),
         _fact("site_name", "Site or outlet that the page names as its source."),
         _fact("author", "Author named by the page."),
         _fact("editor", "Editor named by the page (`责任编辑`)."),
@@ -393,7 +398,24 @@ RUNS = pa.schema(
     },
 )
 
-TABLES = {"clean": CLEAN, "edits": EDITS, "rejected": REJECTED, "runs": RUNS}
+LINES = pa.schema(
+    [
+        _field("site", pa.string(), "Folder, host or name of the site; empty for a row about the whole corpus."),
+        _field("fingerprint", pa.string(), "16 hex digits: the same for lines that differ in script, signs, numbers."),
+        _field("line", pa.string(), "The line, as it stands in the first document that has it, before its removal."),
+        _field("documents", pa.int64(), "Documents of the site that have the line near one of their ends."),
+        _field("bodies", pa.int64(), "Different texts among these: copies of an article count as one."),
+        _field("site_documents", pa.int64(), "Documents of the site in all."),
+        _field("is_furniture", pa.bool_(), "Whether `bodies` is enough of `site_documents` for furniture of the site."),
+        _field("removed", pa.int64(), "Documents that it was removed from. It stays where it may be the title."),
+    ],
+    metadata={
+        "description": "One row per line that stands around at least `learn_from` different texts of one site (a "
+        "setting), furniture or not: what the run has learned about sites."
+    },
+)
+
+TABLES = {"clean": CLEAN, "edits": EDITS, "rejected": REJECTED, "lines": LINES, "runs": RUNS}
 
 KEYS = {
     "clean": (
@@ -402,6 +424,7 @@ KEYS = {
     ),
     "edits": ("doc_id",),
     "rejected": ("doc_id", "reason", "source_uri"),
+    "lines": ("site",),
     "runs": ("run_id",),
 }
 """Columns that people look rows up by: these have statistics. For texts they would be large and of no use."""
@@ -415,6 +438,7 @@ ENUMERATIONS = {
     "clean": ("lang", "script_source", "script", *_ENUMERATIONS),
     "edits": ("edits.list.element.step", "edits.list.element.rule", "edits.list.element.confidence"),
     "rejected": ("reason", *_ENUMERATIONS),
+    "lines": ("site",),
     "runs": (),
 }
 """Paths of the columns with few values: these have dictionaries."""
@@ -460,7 +484,7 @@ def clean_row(outcome: Outcome, run: Run) -> dict[str, Any]:
         "lang_confidence": identity.confidence,
         "script_source": identify.script(_before_conversion(outcome.text_in or "", outcome.cleaned)),
         "script": identity.script,
-        **_facts(outcome.cleaned.facts),
+        **_facts(outcome.cleaned.facts, identity.lang),
         **_figures(outcome),
         "mt_score": english.mt_score if english else None,
         "spun_score": english.spun_score if english else None,
@@ -530,9 +554,20 @@ def _text(outcome: Outcome) -> str | None:
     return outcome.text_in
 
 
-def _facts(facts: Mapping[str, str]) -> dict[str, str | None]:
+def _facts(facts: Mapping[str, str], lang: str) -> dict[str, str | None]:
     row = {name: facts.get(name) or None for name in FACT_FIELDS}
-    return {**row, "published_at": _iso(row["published_at"])}
+    published = _iso(row["published_at"])
+    return {**row, "published_at": published, "published_zone": _zone(published, lang)}
+
+
+def _zone(published: str | None, lang: str) -> str | None:
+    """The zone that a time was given in, or the one of Chinese pages."""
+    if published is None or "T" not in published:
+        return None
+    given = datetime.fromisoformat(published).strftime("%z")
+    if given:
+        return f"{given[:3]}:{given[3:5]} given"
+    return "+08:00 assumed" if lang == "zh" else None
 
 
 def _iso(value: str | None) -> str | None:

@@ -90,6 +90,8 @@ class Reason(StrEnum):
     """No encoding gives readable text."""
     TOO_SHORT = "too-short"
     """Less text left after cleaning than the configuration asks for."""
+    SPAM = "spam"
+    """Nothing but lines that sell something else: pornography, gambling, fake diplomas."""
     DUPLICATE = "duplicate"
     """Another document that is kept tells the same, and duplicates were to be dropped."""
     FAILED = "failed"

@@ -4,6 +4,7 @@ import re
 
 from schemas.config import CleanConfig
 from schemas.document import Cleaned, Decoded, Reason, Rejection
+from tasks.steps.spam import is_only_spam
 
 MIN_LETTER_SHARE = 0.2
 """Share of letters and ideographs among what is visible, below which a text is not one. Measured on 5,000 news items,
@@ -39,8 +40,10 @@ def judge_input(decoded: Decoded) -> Rejection | None:
 
 
 def judge_output(cleaned: Cleaned, config: CleanConfig) -> Rejection | None:
-    """Whether what cleaning left is a text: `too-short`, `not-text`, or None."""
+    """Whether what cleaning left is a text: `spam`, `too-short`, `not-text`, or None."""
     n_letters = sum(map(str.isalpha, cleaned.text))
+    if "spam" not in config.skip and (rejection := _only_spam(cleaned, n_letters)):
+        return rejection
     if n_letters < config.min_chars:
         detail = f"{_count(n_letters, 'letter')} or ideographs left after cleaning, and {config.min_chars} asked for."
         return Rejection(Reason.TOO_SHORT, detail)
@@ -51,6 +54,20 @@ def judge_output(cleaned: Cleaned, config: CleanConfig) -> Rejection | None:
     if n_letters < MIN_LETTER_SHARE * n_visible:
         share = f"{n_letters:,} of {_count(n_visible, 'visible character')} are letters or ideographs"
         return Rejection(Reason.NOT_TEXT, f"Mostly signs or digits: {share}.")
+    return None
+
+
+LONGEST_REMNANT = 60
+"""Letters and ideographs, without a full stop, that may be left of a page that was spam: a line of buttons, a title."""
+
+
+def _only_spam(cleaned: Cleaned, n_letters: int) -> Rejection | None:
+    """Whether there was nothing but spam on the page: its lines stayed (something has to), or a remnant is left."""
+    n_removed = sum(len(e.before) for stage in cleaned.stages if stage.step == "spam" for e in stage.edits)
+    is_remnant = n_letters <= LONGEST_REMNANT and "。" not in cleaned.text and n_removed >= 4 * n_letters
+    if (n_removed and is_remnant) or is_only_spam(cleaned.text):
+        what = f"{_count(n_removed, 'character')} of it removed, {_count(n_letters, 'letter')} or ideographs left"
+        return Rejection(Reason.SPAM, f"Nothing but lines that sell something else: {what}.")
     return None
 
 

@@ -392,6 +392,11 @@ def _links(lines: list[Line], tail: dict[int, Found], last: int | None) -> dict[
 # What goes because of what goes beside it. Only on pages with furniture that is certain, and with a body.
 
 
+def _is_below(places: list[int], found: dict[int, Found], i: int) -> bool:
+    """Whether furniture stands between a line and the first one that could be the title."""
+    return any(n in found for n in range(places[0], i))
+
+
 def _around_title(lines: list[Line], found: dict[int, Found], first: int, title: int | None) -> dict[int, Found]:
     """Menus above the title, buttons and names around the lines of data below it."""
     if title is None:
@@ -408,7 +413,8 @@ def _find_title(lines: list[Line], found: dict[int, Found], first: int) -> int |
     dated = [i for i in found if i < first and any(token.kind in _DATES for token in found[i].tokens)]
     above = [i for i in rest if i < min(dated, default=first) and could_be_title(lines[i].text)]
     places = [i for i in above if not is_item(fold(lines[i].text))] or above or rest
-    place = choose_title([lines[i] for i in places], (line.text for line in lines[first : first + 3]))
+    beside = [0.5 * (i + 1 in found) + 0.3 * (i - 1 in found) - 0.5 * _is_below(places, found, i) for i in places]
+    place = choose_title([lines[i] for i in places], (line.text for line in lines[first : first + 3]), beside)
     return None if place is None else places[place]
 
 
@@ -428,8 +434,8 @@ def _is_menu_above(lines: list[Line], found: dict[int, Found], i: int) -> bool:
     folded = fold(lines[i].text[:LONGEST_META])
     if is_menu(folded) or is_call(folded):
         return True
-    beside = i - 1 in found and i + 1 in found
-    return is_item(folded) or is_outlet(folded) or (beside and len(folded) <= 10 and not _SPOKEN.search(folded))
+    beside = all(n in found and found[n].rule == "buttons" for n in (i - 1, i + 1))
+    return is_item(folded) or is_outlet(folded) or (beside and len(folded) <= 6 and not _SPOKEN.search(folded))
 
 
 def _judge_below_title(lines: list[Line], found: dict[int, Found], i: int) -> Found | None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from schemas.document import Context, Edit
 from tasks.rules import load
 from tasks.scripts import simplified_only, traditional_only
-from tasks.steps.lines import LONGEST, Line, fold, lines_of, removal
+from tasks.steps.lines import LONGEST, Line, fold, is_prose, lines_of, removal
 
 STEP = "spam"
 
@@ -54,22 +54,43 @@ class Candidate(NamedTuple):
     covered: int
     """Characters that they cover."""
     script: str
+    rest: str
+    """Folded, without these words."""
     page: Page
     is_edge: bool
 
 
 def find(text: str, context: Context) -> Iterator[Edit]:  # noqa: ARG001 (a step's signature)
-    """Propose to remove the spam lines of a page; none where nothing else would remain."""
+    """Propose to remove the spam lines and spans of a page; none where nothing else would remain."""
     lines = lines_of(text)
     foreign = _foreign_on_top(lines)
     suspects = {i: w for i, line in enumerate(lines) if (w := _suspect(line.text, is_foreign=i == foreign)) is not None}
-    if not suspects:
+    spans = list(_suspect_spans(lines, suspects))
+    if not suspects and not spans:
         return
     page = _page(line.text for i, line in enumerate(lines) if i not in suspects)
     found = dict(_judge(lines, suspects, page))
     if len(found) < len(lines):
-        for i, (rule, confidence) in sorted(found.items()):
-            yield removal(text, lines[i], STEP, rule, confidence)
+        removals = [removal(text, lines[i], STEP, rule, confidence) for i, (rule, confidence) in found.items()]
+        cuts = [cut for span in spans if (cut := _judge_span(span, page))]
+        yield from sorted([*removals, *cuts], key=lambda edit: edit.start)
+
+
+def is_only_spam(text: str) -> bool:
+    """Whether there is next to nothing but spam in a text: titles, advertisements, and no other sentence."""
+    if text.count("。") * _SHORTEST_SENTENCE > (1 - ONLY_SPAM) * len(text):
+        return False
+    lines = [line for line in lines_of(text) if len(line.text) >= 4]
+    suspects = {i: w for i, line in enumerate(lines) if (w := _suspect(line.text, is_foreign=False)) is not None}
+    found = dict(_judge(lines, suspects, _page(iter(())), bound=BOUND - 1.5))  # nothing there to be foreign to
+    n_spam = sum(len(lines[i].text) for i in found)
+    return n_spam > 0 and n_spam >= ONLY_SPAM * sum(len(line.text) for line in lines)
+
+
+_SHORTEST_SENTENCE = 15
+"""Characters that stand for each full stop where articles are told at a glance."""
+ONLY_SPAM = 0.8
+"""Share of characters in spam lines from which on a page is nothing else: some have a line of buttons or a number."""
 
 
 _Words = tuple[frozenset[tuple[str, str, str]], int]
@@ -81,9 +102,99 @@ def _suspect(text: str, *, is_foreign: bool) -> _Words | None:
         return None
     folded = fold(text)
     found = _find_words(folded)
-    words = frozenset((word, *_rows()[word]) for word in found)
-    is_suspect = _vocabulary_points(words) >= 1.5 or is_foreign
+    words = _rated(found)
+    is_suspect = _vocabulary_points(words) >= _GROUND or is_foreign or _are_heaped(words)
     return (words, sum(map(len, found))) if is_suspect else None
+
+
+def _rated(found: list[str]) -> frozenset[tuple[str, str, str]]:
+    """Rows of the vocabulary for words; brands that it doesn't have are gambling's."""
+    return frozenset((word, *_rows().get(word, ("gambling", "strong"))) for word in found)
+
+
+def _are_heaped(words: frozenset[tuple[str, str, str]]) -> bool:
+    porn = {word for word, kind, _ in words if kind == "porn"}
+    return len(porn) >= 3 and not porn.isdisjoint(_TINGED)
+
+
+_GROUND = 1.5
+"""Points of vocabulary below which nothing else counts."""
+
+
+class _Span(NamedTuple):
+    """A stretch of a paragraph under suspicion."""
+
+    at: int
+    """Offset in the text."""
+    text: str
+    is_end: bool
+
+
+EDGE_PARAGRAPHS = 3
+"""Paragraphs at the end of a page that may have spam glued to them."""
+_AFTER_SENTENCE = re.compile(r"(?<=[。！？!?”」…)）])[^。！？!?”」]{6,400}$")
+_LIST_HEADING = re.compile(r"[\s_|,、(（【\[]*(?:友情链接|友链|更多|欢迎\S{2,6}(?:访问|来到|光临|关注))?[:：\s]*")
+
+
+def _suspect_spans(lines: list[Line], suspects: dict[int, _Words]) -> Iterator[_Span]:
+    """What follows the last sentence of the last paragraphs, and lists of names inside of paragraphs."""
+    prose = [i for i, line in enumerate(lines) if i not in suspects and is_prose(line.text)]
+    for i in prose:
+        line = lines[i]
+        window = max(0, len(line.text) - LONGEST)
+        end = _AFTER_SENTENCE.search(line.text, window) if i in prose[-EDGE_PARAGRAPHS:] else None
+        if end and _vocabulary_points(_rated(_find_words(fold(end[0])))) >= _GROUND:
+            yield _Span(line.at + end.start(), end[0], is_end=True)
+        elif run := _run(line.text[:LONGEST]):
+            yield _Span(line.at + run[0], line.text[run[0] : run[1]], is_end=False)
+
+
+def _judge_span(span: _Span, page: Page) -> Edit | None:
+    folded = fold(span.text)
+    found = _find_words(folded)
+    candidate = Candidate(
+        folded, _rated(found), sum(map(len, found)), _script(span.text), _without(folded, found), page, is_edge=True
+    )
+    points = sum(weigh(candidate) for weigh in EVIDENCE) + (1.0 if _LIST_HEADING.match(folded) else 0.0)
+    if points < (BOUND - 1 if span.is_end else BOUND_INSIDE):
+        return None
+    return Edit(
+        STEP, f"{_kind(candidate)}-in-paragraph", span.at, span.text, "", min(0.99, 0.8 + 0.03 * (points - BOUND + 1))
+    )
+
+
+SHORTEST_RUN = 3
+"""Names of a list inside a paragraph."""
+_BETWEEN = re.compile(r"[\s,，、|/_·-]{0,4}")
+
+
+_HINT = re.compile(
+    "官[网網]|[娱娛][乐樂]|体育|體育|投注|博|彩票|无码|無碼|久久|精品|[国國][产產]|人妻|棋牌|真人|在线|在線"
+)
+"""At least three of them are in a list of names: a look that costs paragraphs next to nothing."""
+
+
+def _run(text: str) -> tuple[int, int] | None:
+    """Where words of the vocabulary stand in a row, three strong ones at least, with nothing but separators between."""
+    if len(_HINT.findall(text)) < SHORTEST_RUN:
+        return None
+    folded = fold(text)
+    matches = list(_matches(folded))
+    if sum(_strength(m[0]) == "strong" for m in matches) < SHORTEST_RUN:
+        return None
+    best: tuple[int, int] | None = None
+    first = 0
+    for i, match in enumerate(matches):
+        if i and not _BETWEEN.fullmatch(folded, matches[i - 1].end(), match.start()):
+            first = i
+        strong = {m[0] for m in matches[first : i + 1] if _strength(m[0]) == "strong"}
+        if len(strong) >= SHORTEST_RUN:
+            best = (matches[first].start(), match.end())
+    return best
+
+
+def _strength(word: str) -> str:
+    return _rows().get(word, ("gambling", "strong"))[1]
 
 
 def _foreign_on_top(lines: list[Line]) -> int | None:
@@ -94,14 +205,32 @@ def _foreign_on_top(lines: list[Line]) -> int | None:
     return 0 if _script(lines[0].text) == "hans" and _script(below) == "hant" else None
 
 
-def _judge(lines: list[Line], suspects: dict[int, _Words], page: Page) -> Iterator[tuple[int, tuple[str, float]]]:
+def _judge(
+    lines: list[Line], suspects: dict[int, _Words], page: Page, bound: float = BOUND
+) -> Iterator[tuple[int, tuple[str, float]]]:
     edge = _edges(len(lines), suspects)
-    for i, (words, covered) in suspects.items():
-        text = lines[i].text
-        candidate = Candidate(fold(text), words, covered, _script(text), page, i in edge)
-        points = sum(weigh(candidate) for weigh in EVIDENCE)
-        if points >= (BOUND if candidate.is_edge else BOUND_INSIDE) and _has_ground(candidate):
-            yield i, (_kind(candidate), min(0.99, 0.8 + 0.03 * (points - BOUND)))
+    candidates = {i: _candidate(lines[i].text, words, page, is_edge=i in edge) for i, words in suspects.items()}
+    points = {i: sum(weigh(candidate) for weigh in EVIDENCE) for i, candidate in candidates.items()}
+    n_sure = sum(n >= BOUND + 1 for n in points.values())
+    for i, candidate in candidates.items():
+        # Spam comes in company: a line that has some elsewhere on its page needs less.
+        total = points[i] + (COMPANY if n_sure > (points[i] >= BOUND + 1) else 0.0)
+        if total >= (bound if candidate.is_edge else BOUND_INSIDE) and _has_ground(candidate):
+            yield i, (_kind(candidate), max(0.8, min(0.99, 0.8 + 0.03 * (total - BOUND))))
+
+
+COMPANY = 1.0
+
+
+def _candidate(text: str, words: _Words, page: Page, *, is_edge: bool) -> Candidate:
+    folded = fold(text)
+    return Candidate(folded, *words, _script(text), _without(folded, [word for word, *_ in words[0]]), page, is_edge)
+
+
+def _without(folded: str, words: list[str]) -> str:
+    for word in words:
+        folded = folded.replace(word, " ")
+    return folded
 
 
 def _edges(n: int, suspects: dict[int, _Words]) -> set[int]:
@@ -115,7 +244,7 @@ def _edges(n: int, suspects: dict[int, _Words]) -> set[int]:
 
 def _has_ground(line: Candidate) -> bool:
     """Whether there is more than position and looks: its words, or a script that is not the page's."""
-    return _vocabulary_points(line.words) >= 1.5 or _other_script(line) > 0
+    return _vocabulary_points(line.words) >= _GROUND or _heaped(line) > 0 or _other_script(line) > 0
 
 
 def _kind(line: Candidate) -> str:
@@ -136,9 +265,52 @@ def _spoken(line: Candidate) -> float:
     return _vocabulary_points(line.words)
 
 
+_TINGED = frozenset(
+    [
+        "国产",
+        "日韩",
+        "欧美",
+        "亚洲",
+        "成人",
+        "人妻",
+        "少妇",
+        "久久",
+        "激情",
+        "诱惑",
+        "无码",
+        "三级",
+        "黄色",
+        "av",
+        "va",
+        "熟女",
+        "精品",
+        "伦理",
+        "毛片",
+        "中文字幕",
+        "日本",
+        "涩涩",
+        "情色",
+        "色情",
+        "大片",
+        "乱",
+    ]
+)
+"""Weak words that titles of films share with pornography, but no other title heaps up."""
+
+
+def _heaped(line: Candidate) -> float:
+    """Three words of pornography and next to nothing else: `成人免费在线视频软件`."""
+    return 1.5 if _are_heaped(line.words) and _share(line) >= 0.8 else 0.0
+
+
+def _share(line: Candidate) -> float:
+    """How much of a line is made of the vocabulary."""
+    return line.covered / max(1, len(_SIGNS.sub("", line.text)))
+
+
 def _dense(line: Candidate) -> float:
     """How much of it is made of the vocabulary: such titles are little else."""
-    share = line.covered / max(1, len(_SIGNS.sub("", line.text)))
+    share = _share(line)
     return 2.0 if share >= 0.75 else 1.0 if share >= 0.5 else 0.0 if share >= 0.3 or _other_script(line) else -1.5
 
 
@@ -169,21 +341,27 @@ def _stutters(line: Candidate) -> float:
 
 def _speaks(line: Candidate) -> float:
     """Words of grammar, the end of a sentence and the signs of headlines speak for an author."""
-    words = min(3, len(set(_GRAMMAR.findall(line.text))))
+    words = min(3, len(set(_GRAMMAR.findall(line.rest))))
     return -1.0 * words - (1.0 if line.text.endswith(("!", "?", "”", ":")) or _HEADLINE.search(line.text) else 0.0)
 
 
 def _reports(line: Candidate) -> float:
     """Words of news about the trade."""
-    return -2.0 if _REPORT.search(line.text) else 0.0
+    return -2.0 if _REPORT.search(line.rest) else 0.0
 
 
 def _placed(line: Candidate) -> float:
     return 1.0 if line.is_edge else 0.0
 
 
+def _solicits(line: Candidate) -> float:
+    """A number to write to or to call, as advertisements have it."""
+    return 2.0 if _CONTACT.search(line.text) else 0.0
+
+
 EVIDENCE: tuple[Callable[[Candidate], float], ...] = (
     _spoken,
+    _heaped,
     _dense,
     _foreign,
     _other_script,
@@ -192,6 +370,12 @@ EVIDENCE: tuple[Callable[[Candidate], float], ...] = (
     _speaks,
     _reports,
     _placed,
+    _solicits,
+)
+
+_CONTACT = re.compile(
+    r"(?:微信|薇信|威信|weixin|wechat|vx|wx|v信|加v|加微|[+加]v|q\s?q|扣扣|企鹅|电话|热线|手机|tel|飞机|纸飞机|telegram|tg|whatsapp|联系)"
+    r"(?:同号|号码?)?\s{0,2}[:@]?\s{0,2}[a-z]{0,12}[\d_-]{4,20}"
 )
 
 _SIGNS = re.compile(r"[\W_]+")
@@ -221,12 +405,25 @@ def _vocabulary() -> re.Pattern[str]:
     groups: dict[str, list[str]] = {}
     for word in sorted(_rows(), key=len, reverse=True):
         groups.setdefault(word[0], []).append(re.escape(word[1:]))
-    return re.compile("|".join(f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in groups.items()))
+    return re.compile(
+        _BRAND + "|" + "|".join(f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in groups.items())
+    )
+
+
+_BRAND = (
+    r"[\u4e00-\u9fffa-z0-9]{2,5}?(?:体育|娱乐|棋牌|电竞|真人|彩票|电子|游戏|国际|平台)(?:\(中国\))?(?:官方网站|官方入口|官方|官网|网页版|手机版|登录|登陆|注册|入口|app|下载|投注|备用|最新|平台|在线|网址|首页){2,4}"
+    r"|(?:官网|登录|注册|app|下载|网页版|手机版)(?:入口|地址|网址|下载|登录|注册|送)(?:手机版|网页版|官网|地址|入口|彩金)?"
+)
+"""Brands of gambling sites change by the week; their endings do not (`…体育app官网下载入口`)."""
 
 
 def _find_words(folded: str) -> list[str]:
     """Words of the vocabulary in a line; those in Latin script only where no other letters touch them."""
-    return [m[0] for m in _vocabulary().finditer(folded) if not (m[0].isascii() and _is_touched(folded, *m.span()))]
+    return [match[0] for match in _matches(folded)]
+
+
+def _matches(folded: str) -> Iterator[re.Match[str]]:
+    return (m for m in _vocabulary().finditer(folded) if not (m[0].isascii() and _is_touched(folded, *m.span())))
 
 
 def _is_touched(folded: str, start: int, end: int) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from tasks.steps.lines import Line, fold, is_chinese, is_heading, key
 from tasks.steps.menus import is_call, is_item, is_menu
+from tasks.steps.names import is_outlet
 
 SAMPLE = 1_500
 """Characters of the body that titles are compared with: a title says what its article begins with."""
@@ -31,15 +32,22 @@ _NO_TITLE = re.compile(
 """Speakers of an interview, numbered headings, labels."""
 
 
-def choose_title(head: Sequence[Line], body: Iterable[str]) -> int | None:
+_CHAPTER = re.compile(r"第[\d〇零一二三四五六七八九十百千两]{1,7}[章回节節卷集话話]")
+
+
+def choose_title(head: Sequence[Line], body: Iterable[str], beside: Sequence[float]) -> int | None:
     """Place of the title in the lines above the first paragraph; None where no line could be one.
 
-    The first line that could be one, unless another one shares more of its pairs of characters with the body, or is
-    said again.
+    The first line that could be one, unless another one shares more of its pairs of characters with the body, is said
+    again, or stands where titles do: `beside` has the points of each line for its place.
     """
     pairs = _pairs("".join(text[:SAMPLE] for text in body)[:SAMPLE])
     keys = [key(line.text) for line in head]
-    points = {i: _points(line.text, keys, pairs) - 0.05 * i for i, line in enumerate(head) if could_be_title(line.text)}
+    points = {
+        i: _points(line.text, keys, pairs) + beside[i] - 0.05 * i
+        for i, line in enumerate(head)
+        if could_be_title(line.text)
+    }
     return max(points, key=lambda i: points[i], default=None)
 
 
@@ -59,9 +67,10 @@ def _points(text: str, keys: list[str], pairs: frozenset[str]) -> float:
     own = _pairs(text)
     shared = len(own & pairs) / max(1, len(own))
     letters = len(key(text)) * (1 if is_chinese(text) else 0.5)
-    is_menu_word = is_item(fold(text)) and letters <= 6
+    is_menu_word = (is_item(fold(text)) and letters <= 6) or is_outlet(fold(text))
     again = keys.count(key(text)) > 1
-    return 2 * shared + min(1.0, letters / _LONG_ENOUGH) + again - 2 * is_menu_word
+    is_chapter = _CHAPTER.match(text) is not None
+    return min(1.0, 2 * shared) + min(1.0, letters / _LONG_ENOUGH) + again + is_chapter - 2 * is_menu_word
 
 
 def _pairs(text: str) -> frozenset[str]:

@@ -104,6 +104,24 @@ def test_published_at_holds_iso_8601_or_nothing(run: Run, value: str) -> None:
     assert clean_row(outcome, run)["published_at"] is None
 
 
+@pytest.mark.parametrize(
+    ("text", "published", "zone"),
+    [
+        ("产业发展", "2023-06-24T19:04", "+08:00 assumed"),
+        ("产业发展", "2023-06-24T19:04:19+09:00", "+09:00 given"),
+        ("The industry of the district is growing fast.", "2023-06-24T19:04+00:00", "+00:00 given"),
+        ("The industry of the district is growing fast.", "2023-06-24T19:04", None),
+        ("产业发展", "2023-06-24", None),
+    ],
+)
+def test_the_zone_is_given_or_assumed(run: Run, text: str, published: str, zone: str | None) -> None:
+    outcome = Outcome(
+        _origin("x"), Decoded(text, "utf-8", 1.0, "strict"), Cleaned(text, (), {"published_at": published})
+    )
+    row = clean_row(outcome, run)
+    assert (row["published_at"], row["published_zone"]) == (published, zone)
+
+
 def test_row_of_a_rejected_document(outcomes: list[Outcome], run: Run) -> None:
     row = rejected_row(outcomes[4], run)
     assert row.keys() == set(REJECTED.names)

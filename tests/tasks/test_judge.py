@@ -88,3 +88,27 @@ def test_too_short_says_how_short() -> None:
     rejection = judge_output(Cleaned("短", ()), CleanConfig(min_chars=10))
     assert rejection is not None
     assert rejection.detail == "1 letter or ideographs left after cleaning, and 10 asked for."
+
+
+SPAM = "久久精品国产亚洲av\n欧美日韩一区二区三区在线观看\n亚博体育app下载_威尼斯人官网_澳门新葡京娱乐\n"
+
+
+def test_a_page_of_spam_is_rejected_as_spam() -> None:
+    for text in (SPAM, f"{SPAM}首页\n", SPAM.replace("\n", " ")):
+        rejection = judge_output(clean(text, CleanConfig()), CleanConfig())
+        assert rejection is not None
+        assert rejection.reason == Reason.SPAM
+
+
+def test_an_article_below_spam_is_none() -> None:
+    article = "市领导到化工园区调研安全生产工作，实地查看企业生产车间。"
+    assert judge_output(clean(SPAM + article, CleanConfig()), CleanConfig()) is None
+
+
+def test_a_report_about_the_trade_is_none() -> None:
+    assert reason_of_output("警方打击网络赌博，查获多个棋牌平台，抓获嫌疑人三十名") is None
+    assert reason_of_output("澳门新葡京娱乐场发布公告，称将于下月起调整营业时间。") is None
+
+
+def test_spam_is_not_judged_where_its_step_is_left_out() -> None:
+    assert judge_output(Cleaned(SPAM, ()), CleanConfig(skip=("spam",))) is None
