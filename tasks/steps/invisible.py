@@ -7,6 +7,7 @@ What a script is written with stays: joiners of Persian and Hindi, marks of dire
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import cache, lru_cache
 
@@ -31,8 +32,8 @@ PICTURE = re.compile(
 )
 """What emoji sequences are made of, and bases of emoji variation sequences (emoji-variation-sequences.txt)."""
 
-SELECTED_IDEOGRAPHS = 8
-"""As many variation selectors after ideographs are a habit: names with a prescribed shape come once or twice."""
+SELECTED_IDEOGRAPHS = 4
+"""Variation selectors after so many different ideographs are noise: names with a prescribed shape have one or two."""
 
 
 @cache
@@ -82,16 +83,24 @@ def _is_selecting(text: str, char: str, before: str, after: str) -> bool:
     if char in "\ufe0e\ufe0f":
         return after == "\u20e3" if before and before in "0123456789#*" else _is_picture(before)
     if re.match(f"[{HAN}]", before):
-        return _count_selected(text) < SELECTED_IDEOGRAPHS
+        standard = char <= "\ufe02" and before in _with_compatibility_forms()
+        return (standard or char >= "\U000e0100") and _count_selected(text) < SELECTED_IDEOGRAPHS
     # Mathematical operators, full-width signs, Myanmar, Phags-pa and Manichaean letters have variants.
     return char == "\ufe00" and bool(
         re.match("[\u2200-\u22ff\u2a00-\u2aff\u3001\u3002\uff01-\uff1f\u1000-\u109f\ua840-\ua87f]", before)
     )
 
 
+@cache
+def _with_compatibility_forms() -> frozenset[str]:
+    """Ideographs with a standardized variant: those that CJK compatibility ideographs decompose to (UAX 15)."""
+    blocks = (*range(0xF900, 0xFB00), *range(0x2F800, 0x2FA20))
+    return frozenset(chr(int(d, 16)) for code in blocks if (d := unicodedata.decomposition(chr(code))) and " " not in d)
+
+
 @lru_cache(maxsize=1)
 def _count_selected(text: str) -> int:
-    return len(re.findall(f"[{HAN}][\ufe00-\ufe0f\U000e0100-\U000e01ef]", text))
+    return len(set(re.findall(f"[{HAN}](?=[\ufe00-\ufe0f\U000e0100-\U000e01ef])", text)))
 
 
 def _around(text: str, at: int) -> str:

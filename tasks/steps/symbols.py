@@ -127,14 +127,15 @@ def _find_pictures(text: str) -> Iterator[Edit]:
         return
     elsewhere = sum(1 for _ in _picture_elsewhere().finditer(text))
     about = elsewhere * _ELSEWHERE + (_PROSE if _is_prose(text) else 0.0)
-    odds = [runs_on + _unusual(m) for runs_on, m in zip(_run_on(text, places), places, strict=True)]
+    many = len(places) >= COMMON_COUNT
+    odds = [runs_on + _unusual(m, many=many) for runs_on, m in zip(_run_on(text, places), places, strict=True)]
     # Scattered at random, most of them stand between two ideographs.
     total = about + sum(odds)
     habit = total >= PUT_IN and len(places) > elsewhere
-    all_go = habit and (len(places) >= COMMON_COUNT or any(m["alien"] or m["rare"] for m in places))
+    all_go = habit and (many or any(m["alien"] or m["rare"] for m in places))
     found = {m.start(): m[0] for m, o in zip(places, odds, strict=True) if _goes(m, o, about, total, all_go=all_go)}
     if all_go and len(places) > 1 and total >= SCATTERED:
-        found |= {m.start(): m[0] for m in _scattered().finditer(text) if "\u200d" not in m[0]}
+        found |= {m.start(): m[0] for m in _scattered().finditer(text) if not _is_adornment(text, m)}
     for start in sorted(found):
         yield Edit("symbols", "picture-in-word", start, found[start], "", 0.99 if all_go else 0.9)
 
@@ -145,7 +146,12 @@ def _goes(match: re.Match[str], odds: float, about: float, total: float, *, all_
         return True
     if match["rare"]:
         return all_go or (total >= 0 and about + odds >= PUT_IN)
-    return all_go and odds >= _USUAL
+    return all_go and (odds >= _USUAL or total >= 2 * SCATTERED)
+
+
+def _is_adornment(text: str, match: re.Match[str]) -> bool:
+    """Whether a picture outside words is one that people use, behind a sentence; or a picture made of several."""
+    return "\u200d" in match[0] or (text[match.start() - 1] in "。！？!?～~" and _of_picture(match[0]) == _USUAL)
 
 
 def _is_prose(text: str) -> bool:
@@ -153,15 +159,17 @@ def _is_prose(text: str) -> bool:
     return han >= _PROSE_CHARS and signs * _PROSE_SIGNS >= han
 
 
-def _unusual(match: re.Match[str]) -> float:
+def _unusual(match: re.Match[str], *, many: bool) -> float:
     if match["alien"]:
         return _ALIEN
-    picture = match[0].lstrip(_UNSEEN)[:1]
-    return (
-        _USUAL
-        if not match["rare"] or picture in _USUAL_PICTURES or "\U0001f600" <= picture <= "\U0001f64f"
-        else _UNUSUAL
-    )
+    if match["rare"]:
+        return _of_picture(match[0])
+    return 0.0 if many else _USUAL
+
+
+def _of_picture(run: str) -> float:
+    picture = run.lstrip(_UNSEEN)[:1]
+    return _USUAL if picture in _USUAL_PICTURES or "\U0001f600" <= picture <= "\U0001f64f" else _UNUSUAL
 
 
 _UNSEEN = "\u200b\u200c\u2060\ufe0e\ufe0f\ufeff\u00ad"
@@ -195,7 +203,7 @@ def _scattered() -> re.Pattern[str]:
     """Pictures with something on both sides, in a text that is sown with them."""
     kinds = symbol_class("alien", "rare")
     unseen = symbol_class("hidden", "joiner", "mark", "select") + "\U0001f3fb-\U0001f3ff"
-    return re.compile(f"(?<=[{HAN}\\w，、：；“（《])[{kinds}][{kinds}{unseen}]*+(?=[{HAN}\\w，。、：；！？”）》])")
+    return re.compile(f"(?<=[^\\s{kinds}])[{kinds}][{kinds}{unseen}]*+(?!\\s|\\Z)")
 
 
 # Private use
