@@ -129,7 +129,7 @@ def _may_end(token: Token, upcoming: Token | None) -> bool:
         return True
     if upcoming.reading or upcoming.mark:
         return False
-    return bool(token.reading or token.mark or len(token.data) == 1 or len(upcoming.data) == 1)
+    return bool(token.reading or token.mark or token.data[1:] < b"\x80" or len(upcoming.data) == 1)
 
 
 def _prune(states: Iterable[State]) -> list[State]:
@@ -237,6 +237,8 @@ def _read_bytes(state: State, data: bytes, table: Table) -> Iterator[State]:
     for completed in _push(state, _completions(state.pending, frozenset(data[:1])), table):
         if len(data) == 1:
             yield completed
+        elif data[1] < 0x80:
+            yield from _push(completed, (_choice(chr(data[1])),), table)
         elif not completed.due:
             yield completed._replace(pending=frozenset(data[1:]))
 

@@ -148,11 +148,12 @@ _KEPT = re.compile("[\ue000-\ue765]")
 def _tokens(text: str, position: int, start: Start, *, traceless: bool) -> Iterator[Token]:
     """Split the observed text from the start of a run on, to the end of the line at the most."""
     stop = text.find("\n", position)
-    stop = min(len(text) if stop < 0 else stop, position + LONGEST_RUN, start.stop or len(text))
+    stop = min(len(text) if stop < 0 else stop, start.stop or len(text))
+    longest = position + LONGEST_RUN
     glosses = {g.start: g for g in _all_glosses(text[max(position - 1, 0) : stop + 8])}
     glosses = {at + max(position - 1, 0): gloss for at, gloss in glosses.items()}
     first = position
-    while position < stop:
+    while position < min(stop, longest):
         gloss = glosses.get(position)
         if gloss is not None:
             position += gloss.end - gloss.start
@@ -171,7 +172,7 @@ def _tokens(text: str, position: int, start: Start, *, traceless: bool) -> Itera
         if gloss is not None:
             position += gloss.end - gloss.start
         yield Token(position, data or b"", gloss.reading if gloss else "", mark)
-    if traceless:
+    if traceless and position < longest:
         yield Token(position, mark=TRACELESS)
 
 

@@ -41,6 +41,13 @@ SIGNS = {encode(sign)[1]: fold_width(sign) for sign in "、。·—…‘’“�
 """Second byte → sign: all of row A1 of GB2312 that a piece of a page begins with."""
 
 
+CLOSED = 1.5
+"""Added where the sign that a piece begins with is closed before another one opens: of the signs that a lost last byte
+may have belonged to, it tells which."""
+
+CLOSING = dict(zip("“‘〔〈《「『〖【", "”’〕〉》」』〗】", strict=True))
+
+
 class Start(NamedTuple):
     """Where a run may begin, and the first byte that is missing before it."""
 
@@ -111,6 +118,13 @@ def first_bytes(char: str) -> bytes:
     """Bytes of the first character behind a trim: `!` stands for `！` there, made half-width afterwards."""
     data = encode(char) or b""
     return data if len(data) == 2 else encode(fold_width(char)) or b""
+
+
+def closing_score(line: str) -> float:
+    """What speaks for a text that begins with a trimmed piece and goes on to the end of its line."""
+    opening = line.lstrip("。")[:1]
+    quotes = (char for char in line.lstrip("。")[1:] if char in (opening, CLOSING.get(opening)))
+    return CLOSED if next(quotes, opening) != opening else 0.0
 
 
 class _Run(NamedTuple):
