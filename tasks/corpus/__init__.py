@@ -9,18 +9,23 @@ Outcomes are pickled: by the same program, in the same run, into a folder that o
 """
 
 import pickle
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from schemas.config import CleanConfig
-from schemas.document import Cleaned, Edit, Outcome
+from schemas.document import Cleaned, Edit, Outcome, Reason, Rejection, Run
 from tasks.clean import clean_further
 from tasks.corpus import learned, lines
+from tasks.corpus.learned import Noted
 from tasks.judge import judge_output
+from tasks.publish.parts import Counts, Part, PartWriter
 from tasks.steps.lines import key
 
 _LENGTH_BYTES = 8
@@ -58,13 +63,13 @@ def survey(outcomes: Iterable[Outcome], number: int, config: CleanConfig, folder
     made = Survey(number, folder / f"outcomes-{number:06}", folder / f"lines-{number:06}.npy", sites)
     found = []
     with pa.output_stream(str(made.outcomes), compression="zstd") as spool:
-        for outcome in outcomes:
+        for at, outcome in enumerate(outcomes):
             pickled = pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
             spool.write(len(pickled).to_bytes(_LENGTH_BYTES))
             spool.write(pickled)
             if config.learn_from and outcome.cleaned and not outcome.rejection:
                 sites.update(of := lines.sites_of(outcome).keys())
-                found.append(lines.rows(outcome.cleaned.text, of))
+                found.append(lines.rows(outcome.cleaned.text, of, at))
     lines.write_rows(found, made.lines)
     return made
 
@@ -93,16 +98,61 @@ def read_outcomes(survey: Survey) -> Iterator[Outcome]:
             yield pickle.loads(spool.read(int.from_bytes(length)))  # noqa: S301  what this run has written
 
 
-def revise(outcome: Outcome, learned_: Learned, config: CleanConfig) -> Outcome:
-    """An outcome in the light of the whole corpus: most are as they were."""
-    if learned_.lines is None:
-        return outcome
-    edits = learned.find(outcome, lines.recurring(learned_.lines), config.learn_from)
-    if not edits:
-        return outcome
-    assert outcome.cleaned is not None
-    cleaned = clean_further(_without_facts(outcome.cleaned, edits), edits, config)
-    return replace(outcome, cleaned=cleaned, rejection=judge_output(cleaned, config))
+class Revision(NamedTuple):
+    """An outcome in the light of the whole corpus, and what is known of its lines."""
+
+    outcome: Outcome
+    noted: tuple[Noted, ...] = ()
+
+
+def concerned(made: Survey, known: Learned) -> frozenset[int]:
+    """Which outcomes of a shard `revise` has something to say about, by their places; the others are as they were."""
+    return frozenset() if known.lines is None else lines.recurring(known.lines).concerned(made.lines)
+
+
+def revise(outcome: Outcome, known: Learned, config: CleanConfig) -> Revision:
+    """Take learned furniture out of a document, and judge what is left. Whatever happens, there is an outcome."""
+    if known.lines is None:
+        return Revision(outcome)
+    try:
+        edits, noted = learned.find(outcome, lines.recurring(known.lines), config.learn_from)
+        if not edits or outcome.cleaned is None:
+            return Revision(outcome, noted)
+        cleaned = clean_further(_without_facts(outcome.cleaned, edits), edits, config)
+        return Revision(replace(outcome, cleaned=cleaned, rejection=judge_output(cleaned, config)), noted)
+    except Exception:  # noqa: BLE001  a bug on one document must not take the others with it
+        return Revision(replace(outcome, rejection=Rejection(Reason.FAILED, traceback.format_exc())))
+
+
+def write_lines(noted: Iterable[Noted], run: Run, folder: Path) -> list[Part]:
+    """What is known of lines as a part of the table `lines`, each line of a site once; no part if there is nothing.
+
+    Raises:
+        OSError: if it can't be written.
+    """
+    told: dict[tuple[str, str], Noted] = {}
+    for note in noted:
+        before = told.setdefault((note.site, note.fingerprint), note._replace(removed=0))
+        told[note.site, note.fingerprint] = before._replace(removed=before.removed + note.removed)
+    writer = PartWriter("lines", run.pipeline_version, run.rules_digest, folder)
+    try:
+        for _, note in sorted(told.items()):
+            writer.add(note._asdict(), Counts())
+        return [part for part in [writer.finish()] if part]
+    finally:
+        writer.discard()
+
+
+def join_lines(parts: Iterable[Part], run: Run, folder: Path) -> list[Part]:
+    """Parts of all shards, with those of `lines` made one. It takes some 500 bytes a line in memory.
+
+    Raises:
+        OSError: if something can't be read or written.
+    """
+    parts = list(parts)
+    rows = (row for part in parts if part.table == "lines" for row in pq.read_table(part.path).to_pylist())
+    others = [part for part in parts if part.table != "lines"]
+    return [*others, *write_lines((Noted(**row) for row in rows), run, folder)]
 
 
 def _without_facts(cleaned: Cleaned, edits: Iterable[Edit]) -> Cleaned:

@@ -3,19 +3,19 @@
 Counts alone would take a column's title (`国内联播快讯`, 339 times in a year of news) and the paragraphs of an article
 that came ten times. So a line goes only above the first or below the last paragraph that is the document's own; a
 document whose own paragraphs recur is a copy, and left to the search for duplicates; and the title stays.
-docs/adr/0012-learned-lines.md.
+docs/adr/0014-learned-lines.md.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
 from schemas.document import Edit, Outcome
-from tasks.corpus.lines import Place, Recurring, is_furniture, places, sites_of
+from tasks.corpus.lines import WHOLE, Count, Place, Recurring, is_furniture, places, sites_of
 from tasks.rules import load
 from tasks.steps.dates import DATETIME
-from tasks.steps.lines import fold, is_heading, is_prose, key, removal
+from tasks.steps.lines import fold, is_heading, is_prose, key, lines_of, removal
 
 STEP, RULE = "boilerplate", "learned-line"
 
@@ -42,25 +42,63 @@ class Seen(NamedTuple):
         return self.place.line.text
 
 
-def find(outcome: Outcome, recurring: Recurring, threshold: int) -> tuple[Edit, ...]:
-    """The edits that take learned lines out of the clean text of a document."""
+class Noted(NamedTuple):
+    """A row of the table `lines` (`schemas.dataset.LINES`)."""
+
+    site: str
+    fingerprint: str
+    line: str
+    documents: int
+    bodies: int
+    site_documents: int
+    is_furniture: bool
+    removed: int
+
+
+class Findings(NamedTuple):
+    """The edits that take furniture out of a document's clean text, and what is known of its lines."""
+
+    edits: tuple[Edit, ...] = ()
+    noted: tuple[Noted, ...] = ()
+
+
+def find(outcome: Outcome, recurring: Recurring, threshold: int) -> Findings:
+    """Look up the lines of a document, and choose those that go."""
     if outcome.cleaned is None or outcome.rejection is not None:
-        return ()
-    text = outcome.cleaned.text
-    sites = sites_of(outcome)
-    seen = [_look(place, recurring, sites, threshold) for place in places(text)]
+        return Findings()
+    sites = {**sites_of(outcome), WHOLE: ""}
+    near = places(lines_of(outcome.cleaned.text))
+    counts = recurring.look_up([place.fingerprint for place in near], sites)
+    going = _choose([_judge(place, known, threshold) for place, known in zip(near, counts, strict=True)])
+    edits = (removal(outcome.cleaned.text, line.place.line, STEP, RULE, CONFIDENCE) for line in going)
+    gone = {line.place.fingerprint for line in going}
+    noted = {
+        (place.fingerprint, site): _note(place, sites[site], count, threshold, removed=place.fingerprint in gone)
+        for place, known in zip(reversed(near), reversed(counts), strict=True)
+        for site, count in known.items()
+        if count.bodies >= threshold
+    }
+    return Findings(tuple(edits), tuple(noted.values()))
+
+
+def _note(place: Place, site: str, count: Count, threshold: int, *, removed: bool) -> Noted:
+    enough = bool(is_furniture(count.bodies, count.of, threshold))
+    numbers = count.documents, count.bodies, count.of
+    return Noted(site, f"{place.fingerprint:016x}", place.line.text, *numbers, enough, int(removed))
+
+
+def _judge(place: Place, counts: Mapping[int, Count], threshold: int) -> Seen:
+    enough = [n for n in counts.values() if is_furniture(n.bodies, n.of, threshold)]
+    return Seen(place, bool(counts), bool(enough), all(2 * n.headed > n.documents for n in enough))
+
+
+def _choose(seen: Sequence[Seen]) -> list[Seen]:
+    """The lines that go."""
     if not any(line.learned for line in seen) or _is_copy(seen):
-        return ()
+        return []
     own = [i for i, line in enumerate(seen) if is_prose(line.text) and not line.learned]
     has_headings = any(map(_is_title, seen[own[0] : own[-1]]))
-    going = [*_head(seen[: own[0]], has_headings=has_headings), *_tail(seen[own[-1] + 1 :])]
-    return tuple(removal(text, line.place.line, STEP, RULE, CONFIDENCE) for line in going)
-
-
-def _look(place: Place, recurring: Recurring, sites: dict[int, str], threshold: int) -> Seen:
-    counts = recurring.look_up(place.fingerprint, sites) if place.fingerprint else []
-    enough = [n for n in counts if is_furniture(n.bodies, n.of, threshold)]
-    return Seen(place, bool(counts), bool(enough), all(2 * n.headed > n.documents for n in enough))
+    return [*_head(seen[: own[0]], has_headings=has_headings), *_tail(seen[own[-1] + 1 :])]
 
 
 def _is_copy(seen: Sequence[Seen]) -> bool:

@@ -3,7 +3,7 @@
 What is known of a line is how many documents of a site have it, and how many *bodies* they have: an article that came
 ten times is ten documents and one body, a line of the site's template stands around as many bodies as documents.
 
-- A shard writes a file of `ROW`s, sorted by line: 33 bytes for each line near the ends of a document, and for each site
+- A shard writes a file of `ROW`s, sorted by line: 37 bytes for each line near the ends of a document, and for each site
   that the document is of.
 - `merge` goes through all files side by side, by ranges of fingerprints, and writes what recurs: 48 bytes for each line
   and site, sorted again, in files that workers map. It holds `MERGE_ROWS` rows in memory (about 400 MB), or as many
@@ -25,14 +25,14 @@ import numpy as np
 
 from schemas.document import Outcome
 from tasks.steps.dates import MONTH
-from tasks.steps.lines import LONGEST, Line, is_prose, key, lines_of
+from tasks.steps.lines import Line, is_prose, key, lines_of
 
 HEAD_LINES = 12
 TAIL_LINES = 40
 """Lines at either end that are looked at: as far as the rules for furniture look (`tasks.steps.boilerplate`)."""
 
 MERGE_ROWS = 4_000_000
-"""Rows in memory at a time: 128 MB, three times over while they are sorted."""
+"""Rows in memory at a time: 148 MB, three times over while they are sorted."""
 
 SHARE = 0.3
 """Part of a site's documents that its furniture is on. In a year of news from one site the commonest title is on 7 %
@@ -44,15 +44,20 @@ SITES = 5
 WHOLE = 0
 """In place of a site: the whole corpus."""
 
-ROW = np.dtype([("line", "<u8"), ("site", "<u8"), ("body", "<u8"), ("second", "<u8"), ("headed", "?")])
-"""A line of a document: its fingerprint, that of one of its sites, and those of the longest line and of the one next
-in length, which stand for the body. Two, since a disclaimer can be longer than any paragraph. Then, whether there are
-headings between the paragraphs."""
-
-RECURRING = np.dtype(
-    [("line", "<u8"), ("site", "<u8"), ("documents", "<i8"), ("bodies", "<i8"), ("of", "<i8"), ("headed", "<i8")]
+ROW = np.dtype(
+    [("line", "<u8"), ("site", "<u8"), ("body", "<u8"), ("second", "<u8"), ("document", "<u4"), ("headed", "?")]
 )
+"""A line of a document: its fingerprint, that of one of its sites, and those of the longest line and of the one next
+in length, which stand for the body. Two, since a disclaimer can be longer than any paragraph. Then the document's
+place in its shard, and whether there are headings between its paragraphs."""
+
+COLUMNS = ("line", "site", "documents", "bodies", "of", "headed")
+
+RECURRING = np.dtype([(name, "<u8" if name in {"line", "site"} else "<i8") for name in COLUMNS])
 """A line that more than one document of a site has; `of` are the documents of the site."""
+
+CANDIDATES = "candidates"
+"""Lines that stand around enough bodies of some site."""
 
 Rows = np.ndarray[Any, Any]
 
@@ -63,6 +68,10 @@ _VARYING = re.compile(
 """What a clock puts into a line: numbers, weekdays, months."""
 _LETTER = re.compile(r"[^\W\d年月日时分秒点星期周一二三四五六七八九十〇零_]")
 """Something to recognise a line by: dates and numbers alone are nothing."""
+
+
+_END = 40
+"""Characters: folding takes time, and paragraphs are long."""
 
 
 class Place(NamedTuple):
@@ -83,8 +92,12 @@ class Count(NamedTuple):
 
 
 def fingerprint(text: str) -> int:
-    """64 bits of a line in Simplified, without signs, with any number or weekday for any other; 0 if nothing is left."""
-    folded = _VARYING.sub("0", key(text[:LONGEST]))
+    """64 bits of a line in Simplified, without signs, with any number or weekday for any other; 0 if that is nothing.
+
+    Of a long line both ends count: it is the same if these are.
+    """
+    ends = text if len(text) <= 2 * _END else text[:_END] + text[-_END:]
+    folded = _VARYING.sub("0", key(ends))
     return _hash(folded) if _LETTER.search(folded) else 0
 
 
@@ -105,28 +118,29 @@ def _place_of(uri: str) -> str:
 
 
 def _host(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        return ""
     try:
-        parts = urlsplit(url)
+        return (urlsplit(url).hostname or "").removeprefix("www.")
     except ValueError:  # a bracket in the wrong place
         return ""
-    return (parts.hostname or "").removeprefix("www.") if parts.scheme in {"http", "https"} else ""
 
 
-def places(text: str) -> list[Place]:
-    """Lines near the ends of a text, in order."""
-    lines = lines_of(text)
+def places(lines: Sequence[Line]) -> list[Place]:
+    """Those of a document's lines that are near its ends, in order."""
     near = lines if len(lines) <= HEAD_LINES + TAIL_LINES else [*lines[:HEAD_LINES], *lines[-TAIL_LINES:]]
     return [Place(line, fingerprint(line.text)) for line in near]
 
 
-def rows(text: str, sites: Collection[int]) -> Rows:
+def rows(text: str, sites: Collection[int], document: int) -> Rows:
     """What the clean text of a document adds to the counts of its sites, as `ROW`s."""
     lines = lines_of(text)
+    near = {place.line.text: place.fingerprint for place in places(lines)}
     longest = sorted((line.text for line in lines), key=len, reverse=True)[:2]
-    body, second = [*map(fingerprint, longest), 0, 0][:2]
+    body, second = [*(near.get(line) or fingerprint(line) for line in longest), 0, 0][:2]
     headed = _is_headed([is_prose(line.text) for line in lines])
-    near = {place.fingerprint for place in places(text)} - {0}
-    return np.array([(line, site, body, second, headed) for line in near for site in sites], dtype=ROW)
+    found = {*near.values()} - {0}
+    return np.array([(line, site, body, second, document, headed) for line in found for site in sites], dtype=ROW)
 
 
 def _is_headed(prose: Sequence[bool]) -> bool:
@@ -148,17 +162,18 @@ def merge(paths: Sequence[Path], sizes: Mapping[int, int], threshold: int, folde
         paths: Files of `write_rows`.
         sizes: Documents of each site.
         threshold: As in `is_furniture`.
-        folder: A file for each column of `RECURRING` is written there.
+        folder: A file for each column of `RECURRING` is written there, and one of the lines that are `candidates`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        files = {name: stack.enter_context((folder / name).open("wb")) for name in RECURRING.names or ()}
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in (*COLUMNS, CANDIDATES)}
         for piece in _pieces([np.load(path, mmap_mode="r") for path in paths]):
             counted = _count(piece, sizes)
             counted = np.concatenate([counted, _everywhere(counted, threshold)])
             counted = counted[np.lexsort((counted["site"], counted["line"]))]
-            for name, file in files.items():
-                file.write(counted[name].tobytes())
+            for name in COLUMNS:
+                files[name].write(counted[name].tobytes())
+            files[CANDIDATES].write(np.unique(counted["line"][counted["bodies"] >= threshold]).tobytes())
 
 
 def _pieces(files: Sequence[Rows]) -> Iterator[Rows]:
@@ -220,15 +235,28 @@ class Recurring:
     """What `merge` wrote, looked up without being read as a whole."""
 
     def __init__(self, folder: Path) -> None:
-        self._columns = {name: _column(folder / name, RECURRING[name]) for name in RECURRING.names or ()}
+        self._columns = {name: _column(folder / name, RECURRING[name]) for name in COLUMNS}
+        self._candidates = _column(folder / CANDIDATES, RECURRING["line"])
 
-    def look_up(self, fingerprint: int, sites: Iterable[int]) -> list[Count]:
-        """Counts of a line on sites, and in the whole corpus; nothing where it doesn't recur."""
-        line = np.uint64(fingerprint)
-        begin, end = (int(np.searchsorted(self._columns["line"], line, side)) for side in ("left", "right"))
+    def concerned(self, path: Path) -> frozenset[int]:
+        """Documents of a shard that have lines which may be furniture, by their places; the shard's file is given."""
+        found = np.load(path, mmap_mode="r")
+        at = np.searchsorted(self._candidates, found["line"])
+        known = np.append(self._candidates, 0)[at] == found["line"]
+        return frozenset(found["document"][known].tolist())
+
+    def look_up(self, fingerprints: Sequence[int], sites: Iterable[int]) -> list[dict[int, Count]]:
+        """Counts of each line by site, `WHOLE` included, as far as it recurs there."""
         wanted = {*sites, WHOLE}
-        found = [tuple(int(self._columns[name][i]) for name in RECURRING.names or ()) for i in range(begin, end)]
-        return [Count(*numbers) for _, site, *numbers in found if site in wanted]
+        lines = np.array(fingerprints, dtype="<u8")
+        begins, ends = (np.searchsorted(self._columns["line"], lines, side).tolist() for side in ("left", "right"))
+        return [
+            {site: self._count(i) for i in range(begin, end) if (site := int(self._columns["site"][i])) in wanted}
+            for begin, end in zip(begins, ends, strict=True)
+        ]
+
+    def _count(self, i: int) -> Count:
+        return Count(*(int(self._columns[name][i]) for name in Count._fields))
 
 
 @cache

@@ -5,13 +5,25 @@ The plan follows from the sources alone, never from the number of workers, so th
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from schemas.config import CleanConfig, Dedup
 from schemas.document import Outcome, Reason, Rejection, Run
-from tasks.corpus import Learned, Survey, duplicates, read_outcomes, revise, survey
+from tasks.corpus import (
+    Learned,
+    Revision,
+    Survey,
+    concerned,
+    duplicates,
+    read_outcomes,
+    revise,
+    survey,
+    write_lines,
+)
+from tasks.corpus.learned import Noted
 from tasks.document import clean_document
 from tasks.publish.parts import Part, write_parts
 from tasks.read import Source
@@ -96,8 +108,7 @@ def write_shard(made: Survey, learned: Learned, run: Run, folder: Path, max_seco
     try:
         parts: list[Part] = run_isolated(_write_shard, made, learned, run, folder, max_seconds, report=_nobody)
     except ProcessDiedError:
-        outcomes = (_revised_alone(outcome, learned, run.config, max_seconds) for outcome in read_outcomes(made))
-        parts = write_parts(outcomes, run, folder)
+        parts = _write(made, learned, run, folder, partial(_revised_alone, max_seconds=max_seconds))
     return parts
 
 
@@ -195,24 +206,39 @@ def _clean_one(source: Source, config: CleanConfig, max_seconds: float, _: Repor
 
 def _write_shard(made: Survey, learned: Learned, run: Run, folder: Path, max_seconds: float, _: Report) -> list[Part]:
     """In the worker process: all outcomes of a shard."""
-    outcomes = (_revised(outcome, learned, run.config, max_seconds) for outcome in read_outcomes(made))
-    return write_parts(outcomes, run, folder)
+    return _write(made, learned, run, folder, partial(_revised, max_seconds=max_seconds))
 
 
-def _revised(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float) -> Outcome:
+def _write(
+    made: Survey, learned: Learned, run: Run, folder: Path, revise: Callable[[Outcome, Learned, CleanConfig], Revision]
+) -> list[Part]:
+    """Parts of a shard, its outcomes revised where there is something to say about them."""
+    numbers = concerned(made, learned)
+    noted: list[Noted] = []
+
+    def revised() -> Iterator[Outcome]:
+        for number, outcome in enumerate(read_outcomes(made)):
+            revision = revise(outcome, learned, run.config) if number in numbers else Revision(outcome)
+            noted.extend(revision.noted)
+            yield revision.outcome
+
+    return [*write_parts(revised(), run, folder), *write_lines(noted, run, folder)]
+
+
+def _revised(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float) -> Revision:
     with cpu_limit(max_seconds):
         return revise(outcome, learned, config)
 
 
-def _revised_alone(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float) -> Outcome:
+def _revised_alone(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float) -> Revision:
     """One outcome in a process of its own."""
     try:
-        revised: Outcome = run_isolated(_revise_one, outcome, learned, config, max_seconds, report=_nobody)
+        revision: Revision = run_isolated(_revise_one, outcome, learned, config, max_seconds, report=_nobody)
     except ProcessDiedError as death:
-        return Outcome(outcome.origin, outcome.decoded, rejection=_crash(death, max_seconds), page=outcome.page)
-    return revised
+        return Revision(replace(outcome, cleaned=None, rejection=_crash(death, max_seconds)))
+    return revision
 
 
-def _revise_one(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float, _: Report) -> Outcome:
+def _revise_one(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float, _: Report) -> Revision:
     """In a worker process: a single outcome."""
     return _revised(outcome, learned, config, max_seconds)

@@ -15,7 +15,7 @@ from prefect.tasks import exponential_backoff
 
 from schemas.config import RunConfig
 from schemas.document import Reason, Run
-from tasks.corpus import Learned, Survey, learn
+from tasks.corpus import Learned, Survey, join_lines, learn
 from tasks.publish.parts import Counts, Part
 from tasks.shards import Shard, mark_parts, survey_shard, write_shard
 from tasks.shards.processes import stop_processes
@@ -78,7 +78,7 @@ def clean_shards(shards: Sequence[Shard], run: Run, folder: Path, config: RunCon
     tell("writing")
     learned = learn(surveys, run.config, folder)
     parts = _each(finish_shard, [{"survey": survey, "learned": learned, **given} for survey in surveys], config)
-    finished = [part for of_shard in parts for part in of_shard]
+    finished = join_lines((part for of_shard in parts for part in of_shard), run, folder)
     return finished if config.dedup == "off" else mark_duplicates(finished, run, folder, config)
 
 
