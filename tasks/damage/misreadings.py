@@ -177,8 +177,9 @@ def bytes_read(char: str, codec: str) -> bytes | None:
         return b"\x80" if char in "€\x80" else _try(char, "gb18030")
     if codec == "big5":
         return _try(char, "cp950") or _try(char, "big5hkscs") or _big5_private()[1].get(char)
-    if codec == "windows-1252":
-        return _try(char, "cp1252") or _try(char, "latin-1")  # the five undefined ones as control characters
+    if codec.startswith("windows-"):
+        shown = _try(char, codec.replace("windows-", "cp"))
+        return shown if shown or char > "\x9f" else _try(char, "latin-1")  # undefined ones as control characters
     return _try(char, codec)
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.document import Context, Damage, Edit, Finding
-from tasks.damage.misreadings import GARBLED, Misreading, has_utf8_structure
+from tasks.damage.misreadings import GARBLED, Misreading, has_utf8_structure, read
 from tasks.language import mean_score, pair_score
 from tasks.scripts import simplify
 from tasks.steps.choosing import OPEN, Choice, choose
@@ -36,8 +36,15 @@ REACH = 200
 NEAR = 6
 """Characters to either side that are searched first, to see whether there is anything to gain."""
 
-PIECE = 2000
+LEAST_NEAR = -4.5
+"""Mean score of what comes out of these few characters where GBK and Big5 were confused."""
+
+PIECE = 4000
 """Characters searched at once: the search remembers a path for each of them."""
+
+_CUT = re.compile("(?s:.*)(?:(?<=[\x00-\x7f])|(?=Ã[¢-¯])|(?<!Ã)(?=[â-ï][^\x00-\x7f]))")
+"""Up to the last place where no character can be cut in two: behind ASCII, before what begins one of UTF-8 that was
+read as Windows-1252, once or twice."""
 
 _LOST_GATE = re.compile("[烫屯葺锟鈥\ufffdï]")
 _LOST = re.compile(
@@ -54,7 +61,7 @@ MAX_DEPTH = 3
 LEAST_SCORE = -4.3
 """Mean score that text must have that was repaired twice over."""
 
-LEAST_NESTED = 4
+LEAST_NESTED = 3
 """Characters of a repair that are worth a second reading."""
 
 _LATIN = re.compile("[¡-¯±-¶¸-ÖØ-þ]")
@@ -66,7 +73,13 @@ BIG5_AS_1252 = Misreading("big5", "windows-1252")
 GBK_AS_BIG5 = Misreading("gbk", "big5")
 BIG5_AS_GBK = Misreading("big5", "gbk")
 
-READINGS = (UTF8_AS_GBK, UTF8_AS_1252, GBK_AS_1252, BIG5_AS_1252, GBK_AS_BIG5, BIG5_AS_GBK)
+UTF8_AS_1251 = Misreading("utf-8", "windows-1251")
+UTF8_AS_874 = Misreading("utf-8", "windows-874")
+
+READINGS = (
+    *(UTF8_AS_GBK, UTF8_AS_1252, GBK_AS_1252, BIG5_AS_1252, GBK_AS_BIG5, BIG5_AS_GBK),
+    *(UTF8_AS_1251, UTF8_AS_874),
+)
 
 READ_IN_FULL = {UTF8_AS_GBK: UTF8_AS_GB18030}
 """For a proof: readings under which any character can be shown that the plain ones show or lose."""
@@ -172,8 +185,7 @@ def _accepted(text: str, misreading: Misreading, budget: _Budget, depth: int) ->
     """Repairs that stand, with the names of their rules; those that only another repair makes readable included."""
     repairs: list[Repair] = []
     for start, end in _regions(text, misreading, budget):
-        for left in range(start, end, PIECE):
-            right = min(end, left + PIECE)
+        for left, right in _pieces(text, start, end):
             if budget.take(misreading, right - left):
                 found = unread(text[left:right], misreading)
                 repairs += (r._replace(start=left + r.start, end=left + r.end) for r in found)
@@ -183,6 +195,7 @@ def _accepted(text: str, misreading: Misreading, budget: _Budget, depth: int) ->
     good = _good(repairs, misreading) or _scattered(text, repairs, misreading)
     if misreading in (GBK_AS_BIG5, BIG5_AS_GBK):
         good = _continued(text, all_found, good, misreading)
+        good = sorted([*good, *_in_poor_lines(text, good, misreading, budget)]) if good else good
     accepted = [(misreading.rule, r) for r in good]
     if depth > 1:
         poor = (r for r in repairs if r not in good and len(r.after) >= LEAST_NESTED)
@@ -190,18 +203,30 @@ def _accepted(text: str, misreading: Misreading, budget: _Budget, depth: int) ->
     return accepted
 
 
+def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A stretch cut into pieces that are searched at once."""
+    while end - start > PIECE:
+        cut = _CUT.match(text, start + PIECE - REACH, start + PIECE)
+        stop = cut.end() if cut is not None else start + PIECE
+        yield start, stop
+        start = stop
+    yield start, end
+
+
 def _nested(repair: Repair, misreading: Misreading, budget: _Budget, depth: int) -> Found | None:
     """A repair that is itself mojibake, taken further: text that was read wrongly twice."""
-    cells, rules, confidence = list(repair.options), [misreading.rule], repair.confidence
+    cells, rules, confidence = list(repair.options), list[str](), repair.confidence
     for again in (lambda t: _found(t, budget, depth - 1), _found_by_ftfy) * 2:
         for rule, inner in reversed(again(_shown(cells))):
             cells[inner.start : inner.end] = inner.options
             rules += (r for r in rule.split("+") if r not in rules)
             confidence = min(confidence, inner.confidence)
     after = _shown(cells)
-    if len(rules) == 1 or mean_score(after) < LEAST_SCORE or _chinese(after) * 2 < len(after):
+    if not rules or mean_score(after) < LEAST_SCORE or _chinese(after) * 2 < len(after):
         return None
-    return "+".join(rules), repair._replace(after=after, options=tuple(cells), confidence=confidence)
+    return "+".join([misreading.rule, *rules]), repair._replace(
+        after=after, options=tuple(cells), confidence=confidence
+    )
 
 
 def _shown(cells: Iterable[tuple[str, ...]]) -> str:
@@ -241,7 +266,7 @@ def _good(repairs: Sequence[Repair], misreading: Misreading) -> list[Repair]:
 
 def _scattered(text: str, repairs: Sequence[Repair], misreading: Misreading) -> list[Repair]:
     """Single characters between digits and signs that bear each other out: `6ÔÂ25ÈÕ14Ê±`."""
-    if misreading.read != "windows-1252":
+    if misreading not in (GBK_AS_1252, BIG5_AS_1252):
         return []
     beside = (text[max(0, r.start - 1) : r.start] + text[r.end : r.end + 1] for r in repairs)
     alone = [r for r, signs in zip(repairs, beside, strict=True) if not re.search("[A-Za-z]", signs)]
@@ -260,6 +285,20 @@ def _continued(text: str, found: Sequence[Repair], good: Sequence[Repair], misre
                 chosen.add(repair.start)
                 last = repair
     return [r for r in found if r.start in chosen]
+
+
+def _in_poor_lines(text: str, good: Sequence[Repair], misreading: Misreading, budget: _Budget) -> Iterator[Repair]:
+    """Likely repairs in lines of a damaged text that no gate noticed, and that read like nothing as they stand."""
+    starts = {text.rfind("\n", 0, r.start) + 1 for r in good}
+    for match in _LINE.finditer(text):
+        line = match.group()[:PIECE]
+        if match.start() in starts or not budget.take(misreading, len(line)) or mean_score(line) > LEAST_SCORE:
+            continue
+        found = (r._replace(start=match.start() + r.start, end=match.start() + r.end) for r in unread(line, misreading))
+        yield from (r for r in found if len(r.after) >= 2 and _is_likely(r, misreading))
+
+
+_LINE = re.compile("[^\n]{2,}+")
 
 
 def _is_beside(text: str, left: Repair, right: Repair) -> bool:
@@ -284,6 +323,8 @@ def _is_clear(repair: Repair, misreading: Misreading) -> bool:
     if len(set(repair.after)) <= 2 < n:  # `ááááááá`
         return False
     if misreading.written == "utf-8":
+        if misreading in (UTF8_AS_1251, UTF8_AS_874) and n < LEAST_NESTED:
+            return False
         least = -4.8 if n >= 4 else -4.3 if repair.is_whole else -3.0
         return n >= 2 and n * 2 >= len(repair.after) and repair.gain >= 4 and repair.quality >= least
     if misreading.read == "windows-1252":
@@ -503,7 +544,9 @@ def _is_promising(repair: Repair, misreading: Misreading) -> bool:
     """Whether what came out of a few characters can be part of a repair."""
     if misreading.read == "windows-1252":
         return repair.gain > 1
-    return repair.gain > 2 and len(repair.after) >= 2 and repair.quality > (-4.0 if misreading != UTF8_AS_GBK else -5.0)
+    if misreading == UTF8_AS_GBK:  # read wrongly twice it is no prose yet
+        return repair.gain > 2 and len(repair.after) >= 2
+    return repair.gain > 2 and repair.quality > LEAST_NEAR
 
 
 def _unlikely(text: str, match: re.Match[str]) -> int:
@@ -526,6 +569,9 @@ def _gate(misreading: Misreading) -> re.Pattern[str]:
         return re.compile(f"[{a}{letters}](?:(?<=[{a}])[{b}€\x80]|(?<=[{letters}])[{letters}]{{2}})")
     if misreading == UTF8_AS_1252:
         return re.compile(f"[â-ï][{HIGH}?]{{1,2}}")
+    if misreading in (UTF8_AS_1251, UTF8_AS_874):
+        leads, trails = (_bytes_as(range(*r), misreading.read) for r in ((0xE2, 0xF0), (0x80, 0xC0)))
+        return re.compile(f"(?:[{leads}][{trails}]{{2}}){{2}}")  # two: a word has one of these by accident
     if misreading == GBK_AS_1252:
         return re.compile(f"[¡-þ][{HIGH}]")
     if misreading == BIG5_AS_1252:
@@ -538,6 +584,11 @@ def _gate(misreading: Misreading) -> re.Pattern[str]:
     rare = _rare(_row(range(0xA8, 0xF8), range(0x40, 0x7F), "gb18030")) + kana
     rare += _row(range(0xA1, 0xA8), range(0x40, 0x7F), "gb18030")
     return re.compile(f"[{rare}].?[{rare}]")
+
+
+def _bytes_as(data: Iterable[int], codec: str) -> str:
+    """Bytes as a single-byte codec shows them, in a set of a pattern."""
+    return re.escape("".join(read(bytes((byte,)), codec) for byte in data))
 
 
 def _row(leads: Iterable[int], trails: Iterable[int], codec: str) -> str:

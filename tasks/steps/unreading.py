@@ -47,8 +47,12 @@ SWITCH = -1.0
 WELL_WRITTEN = -4.0
 """Mean score of what needs no search for something better."""
 
-GONE_FROM_1252 = frozenset((0x81, 0x8D, 0x8F, 0x90, 0x9D, 0xA0, 0xAD))
-"""Bytes that readers of Windows-1252 lose, the five undefined ones, and filters drop: no-break space, soft hyphen."""
+GONE = {
+    "windows-1252": frozenset((0x81, 0x8D, 0x8F, 0x90, 0x9D, 0xA0, 0xAD)),
+    "windows-1251": frozenset((0x98, 0xA0, 0xAD)),
+    "windows-874": frozenset((*range(0x81, 0x85), *range(0x86, 0x91), *range(0x98, 0xA1), 0xAD)),
+}
+"""Bytes that readers of single-byte codecs lose, the undefined ones, and filters drop: no-break space, soft hyphen."""
 
 TRAILERS = frozenset(range(0x80, 0xC0))
 """Bytes that continue a character in UTF-8."""
@@ -233,8 +237,8 @@ def _feed_or_restore(state: _State, index: int, data: Bytes, misreading: Misread
 @cache
 def _losses(misreading: Misreading, following: int | None) -> tuple[tuple[float, Bytes], ...]:
     """What can have been lost before a byte (None: not known), and at what cost."""
-    if misreading.read == "windows-1252":
-        return ((LOSS, (GONE_FROM_1252,)),)
+    if misreading.read in GONE:
+        return ((LOSS, (GONE[misreading.read],)),)
     if misreading.written != "utf-8":
         return ()  # two bytes read as two: a lost pair is a lost character
     single = frozenset(b for b in TRAILERS if following is None or not _is_pair(b, following))
@@ -253,7 +257,7 @@ def _finish(state: _State, index: int, misreading: Misreading) -> Iterator[_Stat
     """Complete what is pending with bytes that vanished: runs end in the middle of a character when they do."""
     if not state.pending:
         yield state
-    elif misreading.read == "windows-1252" or misreading.written == "utf-8":
+    elif misreading.read in GONE or misreading.written == "utf-8":
         for cost, lost in _losses(misreading, None):
             yield from (s for s in _feed(state, index, lost, misreading, cost) if not s.pending)
     elif len(state.pending) + 1 == _length(state.pending, misreading.written):
@@ -439,7 +443,7 @@ def is_proved(observed: str, options: Sequence[tuple[str, ...]], misreading: Mis
         reached = {i + len(s) for s in shown for i in places if _is_shown(s, data[i : i + len(s)])}
         if char in LOST_MARKS:
             reached |= {i + n for i in places for n in _lost_at(data, i, misreading, marked=True)}
-        if char == " " and misreading.read == "windows-1252":  # filters turn the no-break space into a space
+        if char == " " and misreading.read in GONE:  # filters turn the no-break space into a space
             reached |= {i + 1 for i in places if i < len(data) and 0xA0 in data[i]}
         places = _after_losses(reached, data, misreading)
         if not places:
@@ -473,8 +477,8 @@ def _lost_at(data: Sequence[Byte], i: int, misreading: Misreading, *, marked: bo
     """How many bytes a reader can lose here; where he leaves a mark, he may have swallowed an ASCII sign as well."""
     if i >= len(data):
         return
-    if misreading.read == "windows-1252":
-        if data[i] & GONE_FROM_1252:
+    if misreading.read in GONE:
+        if data[i] & GONE[misreading.read]:
             yield 1
     elif max(data[i]) >= 0x80:
         undefined = i + 1 == len(data) or _can_be_undefined(data[i], data[i + 1])
