@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache, lru_cache
+from itertools import groupby
 
 from schemas.document import Context, Edit
 from tasks.rules import load
@@ -52,9 +53,10 @@ def find(text: str, _context: Context) -> Iterator[Edit]:
     """Find invisible characters that no script of their line needs."""
     if text.isascii():
         return
-    for match in _invisible().finditer(text):
-        if not _is_needed(text, match.start()):
-            yield Edit("invisible", "invisible", match.start(), match[0], "")
+    places = [m.start() for m in _invisible().finditer(text) if not _is_needed(text, m.start())]
+    for _, run in groupby(enumerate(places), key=lambda pair: pair[1] - pair[0]):
+        (_, start), *rest = run
+        yield Edit("invisible", "invisible", start, text[start : start + 1 + len(rest)], "")
 
 
 def _is_needed(text: str, at: int) -> bool:
