@@ -37,6 +37,9 @@ TEXTS = ROOT / "benchmarks" / "texts"
 
 Sets = Mapping[str, list[str]]
 
+SPUN_SETS = "machine/spun"
+"""How their names begin."""
+
 CUTS = (5, 10, 20, 40, 100, 300)
 CUTS_PER_LANGUAGE = 200
 
@@ -50,7 +53,9 @@ def sets(folder: Path) -> Sets:
     """Texts of each folder in a folder, cleaned as they would be."""
     config = CleanConfig()
     return {
-        path.name: [clean(file.read_text(encoding="utf-8"), config).text for file in sorted(path.glob("*.txt"))]
+        f"{folder.name}/{path.name}": [
+            clean(file.read_text(encoding="utf-8"), config).text for file in sorted(path.glob("*.txt"))
+        ]
         for path in sorted(folder.glob("*/"))
     }
 
@@ -62,9 +67,9 @@ def of_the_project() -> tuple[Sets, Sets]:
         name: [
             clean(path.read_text(encoding="utf-8"), config).text for path in (ROOT / "seeds").glob(f"{number}_*.txt")
         ]
-        for name, number in (("seed 000", "000"), ("spun: seed 001", "001"))
+        for name, number in (("machine/seed 000", "000"), (f"{SPUN_SETS}: seed 001", "001"))
     }
-    return {"english.txt": documents(TEXTS / "english.txt")}, seeds
+    return {"human/english.txt": documents(TEXTS / "english.txt")}, seeds
 
 
 class Score(NamedTuple):
@@ -96,7 +101,7 @@ def counted(score: Score, sets: Sets) -> list[int]:
     for label, texts in sets.items():
         values = [score.of(text) for text in texts]
         numbers = [sum(value >= threshold for value in values) for threshold in score.thresholds]
-        print(f"{label[:25]:26}{len(values):10}" + "".join(f"{n:10}" for n in numbers))
+        print(f"{label:26}{len(values):10}" + "".join(f"{n:10}" for n in numbers))
         totals = [total + n for total, n in zip(totals, numbers, strict=True)]
     return totals
 
@@ -154,7 +159,7 @@ def main() -> None:
     if folder and not folder.is_dir():
         parser.error(f"{folder} is no folder: it should hold human/, machine/ and languages/")
     human, machine = (sets(folder / "human"), sets(folder / "machine")) if folder else of_the_project()
-    spun = {name: texts for name, texts in machine.items() if name.startswith("spun")}
+    spun = {name: texts for name, texts in machine.items() if name.startswith(SPUN_SETS)}
     others = {**human, **{name: texts for name, texts in machine.items() if name not in spun}}
     found(MT, human, machine)
     found(SPUN, others, spun)

@@ -234,6 +234,23 @@ def run(step: Any, text: str) -> str:
     return apply(text, (f for f in step(text, Context(CleanConfig())) if isinstance(f, Edit)))
 
 
+RECIPES = re.findall(
+    r"^```python\n(.*?)^```(?:\n\n^```text\n(.*?)^```)?$",
+    (ROOT / "docs/recipes.md").read_text(encoding="utf-8"),
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.mark.parametrize(("code", "output"), RECIPES)
+def test_recipes_print_what_is_shown(
+    code: str, output: str, clone: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(clone.folder)
+    capsys.readouterr()
+    exec(compile(code, "recipes.md", "exec"), {"__name__": "recipes"})
+    assert re.fullmatch(pattern(output), re.sub(r" +", " ", capsys.readouterr().out))
+
+
 def documents() -> list[Path]:
     folders = (ROOT / "docs", ROOT / "seeds")
     return sorted(

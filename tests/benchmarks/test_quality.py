@@ -43,5 +43,5 @@ def test_runs_on_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr(quality, "cost", lambda: None)
     quality.main()
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line]
-    assert ["spun", "1", "1", "0", "0", "0", "0"] in rows
+    assert ["machine/spun", "1", "1", "0", "0", "0", "0"] in rows
     assert rows[-1] == ["0.9", "to", "1.0", "800", "100.0%"]  # those of 20, 40, 100 and 300 characters
