@@ -69,6 +69,10 @@ _MIXED_SHARE = 0.1
 """The lesser of the two scripts among the characters that belong to one only. The spam line in Simplified on top of
 a Traditional page is some 3 %; Simplified text keeps below 1 % of the others (`乾隆`, `於姓`)."""
 
+MOST_CHARS = 1_000_000
+"""Of longer texts the words of the first so many characters are looked at, and characters are counted in slices of so
+many: work on whole texts takes up to 60 bytes a character."""
+
 _LETTERS_PER_WORD = {Kind.HAN: 2, Kind.KANA: 3, Kind.HANGUL: 2.5, Kind.LATIN: 5, Kind.LETTER: 5}
 """Roughly, so that shares are shares of words. Japanese words are 3 to 4 kana or 2 ideographs."""
 
@@ -90,12 +94,11 @@ _BY_CATEGORY = {"L": Kind.LETTER, "M": Kind.LETTER, "N": Kind.DIGIT, "P": Kind.S
 
 def identify(text: str) -> Identity:
     """Language with its confidence, and script."""
-    chars = codes(text)
-    counts = np.bincount(kinds(chars), minlength=len(Kind))
+    counts = count_kinds(text)
     latin = 2 * counts[Kind.LATIN] > counts[Kind.HAN : Kind.LETTER + 1].sum()
-    words = Counter(text.lower().split() if latin else ())
+    words = Counter(text[:MOST_CHARS].lower().split() if latin else ())
     lang = _lang(counts, words)
-    return Identity(lang, _confidence(lang, counts, words), _script(chars) if lang == "zh" else "")
+    return Identity(lang, _confidence(lang, counts, words), _script(text) if lang == "zh" else "")
 
 
 def script(text: str) -> str:
@@ -112,6 +115,19 @@ def kinds(chars: NDArray[np.uint32]) -> NDArray[np.uint8]:
     """`Kind` of each code point."""
     found: NDArray[np.uint8] = _kind_table()[chars]
     return found
+
+
+def count_kinds(text: str) -> NDArray[np.intp]:
+    """How many characters of each `Kind` there are."""
+    return _counted(text, _kind_table(), len(Kind))
+
+
+def _counted(text: str, table: NDArray[np.uint8], n: int) -> NDArray[np.intp]:
+    """How many characters there are of each number below `n` in a table by code point; in slices, to save memory."""
+    counts = np.zeros(n, np.intp)
+    for start in range(0, len(text), MOST_CHARS):
+        counts += np.bincount(table[codes(text[start : start + MOST_CHARS])], minlength=n)
+    return counts
 
 
 @cache
@@ -170,13 +186,13 @@ def _stop_words(words: Counter[str]) -> int:
     return sum(words[word] for word in _STOP_WORDS)
 
 
-def _script(chars: NDArray[np.uint32]) -> str:
+def _script(text: str) -> str:
     """By characters of one script that the national character set of the other lacks.
 
     The second condition leaves out what Traditional text uses as well, though dictionaries list another form:
     `台`, `里`, `吃`, `群`, `后`; and the `乾` of `乾隆`, which Simplified text keeps.
     """
-    _, traditional, simplified = np.bincount(_script_table()[chars], minlength=3)
+    _, traditional, simplified = _counted(text, _script_table(), 3)
     if min(traditional, simplified) > _MIXED_SHARE * (traditional + simplified):
         return "mixed"
     if traditional == simplified:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from schemas.document import Cleaned, Damage
 from tasks import rules
-from tasks.identify import Kind, codes, kinds
+from tasks.identify import MOST_CHARS, Kind, codes, count_kinds, kinds
 
 NGRAM = 10
 """Tokens in a row, for what is repeated (`_ngrams` is made for ten): the longest of the n-grams in which Gopher counts
@@ -81,10 +81,8 @@ class EditFigures(NamedTuple):
 
 
 def text_figures(text: str) -> TextFigures:
-    """Figures of any text."""
-    chars = codes(text)
-    of_kind = kinds(chars)
-    counts = np.bincount(of_kind, minlength=len(Kind))
+    """Figures of any text; what is repeated and what is English is looked for in its first `MOST_CHARS`."""
+    counts = count_kinds(text)
     n_visible = len(text) - counts[Kind.UNSEEN]
     lines = [line for line in text.split("\n") if line and not line.isspace()]
     return TextFigures(
@@ -92,7 +90,7 @@ def text_figures(text: str) -> TextFigures:
         _share(sum(map(len, lines)), len(lines)),
         _share(counts[Kind.HAN], n_visible),
         _share(counts[Kind.SIGN], n_visible),
-        repeated_share(chars, of_kind),
+        repeated_share(text[:MOST_CHARS]),
     )
 
 
@@ -109,12 +107,14 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 vol. 3, 6.4). That two of a million n-grams share a hash by chance happens once in 30 million texts."""
 
 
-def repeated_share(chars: NDArray[np.uint32], of_kind: NDArray[np.uint8]) -> float:
+def repeated_share(text: str) -> float:
     """Share of characters in repeated n-grams, after Gopher's "duplicate n-grams"; each is counted once.
 
     A token is an ideograph, a kana, a Hangul syllable, or a word (letters, digits and marks in a row); all else is left
     out. The first occurrence counts as well as the later ones, as the paper has it.
     """
+    chars = codes(text)
+    of_kind = kinds(chars)
     inside, member = _IN_WORD[of_kind], _IN_TOKEN[of_kind]
     begins = member.copy()
     begins[1:] &= ~(inside[1:] & inside[:-1])
@@ -216,6 +216,7 @@ def _paragraphs(text: str) -> list[_Paragraph]:
 
 def english_figures(text: str) -> EnglishFigures:
     """Figures of a text that is English."""
+    text = text[:MOST_CHARS]
     mt, spun = mt_score(text), spun_score(text)
     flags = [("machine-translated", mt >= MT_THRESHOLD), ("spun", spun >= SPUN_THRESHOLD)]
     return EnglishFigures(mt, spun, tuple(name for name, is_so in flags if is_so))

@@ -12,7 +12,7 @@ from schemas.config import CleanConfig
 from schemas.document import Cleaned, Damage, Edit, Stage
 from tasks import rules
 from tasks.clean import clean
-from tasks.identify import Identity, codes, identify, kinds
+from tasks.identify import MOST_CHARS, Identity, identify
 from tasks.quality import (
     MT_THRESHOLD,
     NGRAM,
@@ -105,8 +105,12 @@ class TestRepeatedShare:
     @given(st.text(st.sampled_from("一二ab1 ，が가\n"), max_size=80))
     def test_as_the_definition_has_it(self, text: str) -> None:
         assert text_figures(text * 2).repeated_share == by_hand(text * 2)
-        chars = codes(text)
-        assert repeated_share(chars, kinds(chars)) == by_hand(text)
+        assert repeated_share(text) == by_hand(text)
+
+    def test_of_a_long_text_the_beginning(self) -> None:
+        text = "".join(map(chr, range(0x4E00, 0x4E00 + 20_000))) + "一" * MOST_CHARS
+        assert text_figures(text).repeated_share == 0.98
+        assert text_figures(text).han_share == 1.0
 
     def test_prose_repeats_little(self) -> None:
         assert text_figures(HANS[:3000]).repeated_share < 0.05
