@@ -11,7 +11,7 @@ is damaged for good stands there as U+FFFD, and takes no part.
 3. `mark` writes what was found into a part: columns, or a move to `rejected`.
 
 What comes out follows from the set of documents: neither their order nor the number of parts or processes matters. The
-signatures of a dataset are computed again at each run and not stored: docs/adr/0013-duplicates.md has the figures.
+signatures of a dataset are computed again at each run and not stored: docs/adr/0015-duplicates.md has the figures.
 """
 
 import hashlib
