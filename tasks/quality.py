@@ -34,8 +34,9 @@ all."""
 _FEWEST_WORDS = 200
 """Rates are taken as if a text had so many words at least: one mark in a short text says little."""
 
-_MOST_PER_KIND = 2.5
-"""Marks of one kind in 100 words that count: a word that is the subject of its text (`enterprises`) is no habit."""
+_MOST_PER_KIND = 1.8
+"""What marks of one kind add at most, less than the threshold: a word that is the subject of its text (`enterprises`,
+`year-on-year`) is no habit, and one habit alone (capitals after commas, in a list of titles) flags nothing."""
 
 _PARAGRAPH_WORDS = 30
 """A line with more words is a paragraph of prose: lines wrapped at 120 columns have 20, bare lists of links fewer."""
@@ -223,7 +224,7 @@ def english_figures(text: str) -> EnglishFigures:
 
 
 def mt_score(text: str) -> float:
-    """Marks of machine translation in 100 words, each by its weight, no kind more than `_MOST_PER_KIND` times."""
+    """Marks of machine translation in 100 words by their weights, those of one kind `_MOST_PER_KIND` at most."""
     words = text.lower().split()
     hundreds = max(len(words), _FEWEST_WORDS) / 100
     folded = f" {' '.join(words)}"
@@ -233,7 +234,7 @@ def mt_score(text: str) -> float:
         if phrase.first in known:
             found[phrase.kind, phrase.weight] += folded.count(phrase.text)
     marks = [(weight, n) for (_, weight), n in found.items()]
-    return round(sum(weight * min(n / hundreds, _MOST_PER_KIND) for weight, n in (*marks, *_habits(text, folded))), 2)
+    return round(sum(min(weight * n / hundreds, _MOST_PER_KIND) for weight, n in (*marks, *_habits(text, folded))), 2)
 
 
 def _habits(text: str, folded: str) -> Iterator[tuple[int, int]]:
