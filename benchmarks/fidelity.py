@@ -115,6 +115,7 @@ KINDS: dict[str, Kind] = {
     "shift, pairs lost, cut in sentences": Kind(damage.shift(damage.SWALLOWED, damage.cut_sentences), any_script),
     "trim, swallowed": Kind(damage.trim_signs(damage.SWALLOWED), any_script),
     "trim, dropped": Kind(damage.trim_signs(damage.DROPPED), any_script),
+    "trim, pairs kept": Kind(damage.trim_signs(damage.KEPT), any_script),
     "UTF-8 as GB18030": Kind(wrong_codec(("utf-8", "gb18030"), reader=Decoder(Broken.MARK, Undefined.PRIVATE, "?"))),
     "UTF-8 as GB18030, odd byte dropped": Kind(
         wrong_codec(("utf-8", "gb18030"), reader=Decoder(Broken.DROP, Undefined.PRIVATE))
