@@ -116,7 +116,7 @@ def search(tokens: Iterable[Token], begin: State, table: Table, *, lossy: bool) 
         if not states or (i >= ENOUGH_TO_TELL and states[0].score < GARBAGE * len(states[0].text)):
             return
         in_step = [s for s in states if s.pending is None and not s.due]
-        if i and in_step and _may_end(token, upcoming):
+        if (i or len(token.data) == 2) and in_step and _may_end(token, upcoming):
             yield token.end, in_step
             if in_step[0] is states[0] and all(s.pending is None for s in states[:SURE]):
                 return
