@@ -97,6 +97,27 @@ def test_the_script_before_conversion_is_that_of_the_article(run: Run) -> None:
     assert clean_row(outcome, run)["script_source"] == "hant"
 
 
+def test_figures_to_filter_by(outcomes: list[Outcome], run: Run) -> None:
+    row = clean_row(outcomes[0], run)
+    assert (row["n_lines"], row["mean_line_chars"], row["decoded_chars"]) == (2, 8.5, 25)
+    assert (row["han_share"], row["punctuation_share"]) == (0.7059, 0.2353)  # 12 and 4 of 17
+    assert (row["removed_share"], row["edited_share"], row["damage_chars"]) == (0.24, 0.24, 2)  # the gloss of 6
+    assert (row["mt_score"], row["spun_score"]) == (None, None)
+    assert rejected_row(outcomes[4], run)["han_share"] == 0.5
+    assert "han_share" not in rejected_row(outcomes[6], run)
+
+
+def test_english_that_a_machine_translated_is_flagged(run: Run) -> None:
+    text = (
+        "The meeting stressed the improvement and improvement of relevant departments. Among them, the plan is good.\n"
+    )
+    outcome = Outcome(_origin(text), Decoded(text, "utf-8", 1.0, "strict"), Cleaned(text, (), flags=("unsettled",)))
+    row = clean_row(outcome, run)
+    assert row["lang"] == "en"
+    assert row["mt_score"] > 2
+    assert row["flags"] == ["machine-translated", "unsettled"]
+
+
 @pytest.mark.parametrize("value", ["昨天", "2023年6月24日", "2023-13-01", ""])
 def test_published_at_holds_iso_8601_or_nothing(run: Run, value: str) -> None:
     cleaned = Cleaned("产业发展", (), {"published_at": value})
