@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from schemas.document import Context, Edit
+from tasks.damage.mangler import decode_pair, encode
 from tasks.scripts import simplify, traditionalize
-from tasks.steps.pinyin import GLOSS, LETTERS, LONGEST, fits, is_syllable
+from tasks.steps.pinyin import GLOSS, LETTERS, LONGEST, fits, is_syllable, reads
 
 SWALLOWED = re.compile(rf"(?<=[?\ufffd\u3400-\u9fff])[{LETTERS}]{{1,{LONGEST}}}+ ?[)）]")
 """A gloss whose opening bracket a decoder swallowed together with a stray byte: `?jié)`, `肟cè)`."""
@@ -85,12 +86,11 @@ def read_site(text: str) -> Site | None:
     lawful = set()
     for gloss in glosses:
         char, glossed = gloss.char, counts[gloss.char, gloss.reading]
-        # A reading that pypinyin lacks is one of the site's all the same if it never varies.
-        if _differs(char) and (gloss.fits or (glossed >= 3 and glossed == occurrences[char])):
+        if _differs(char) and (gloss.fits or (glossed == occurrences[char] and _is_its_own(gloss, glossed))):
             table.setdefault(char, gloss.text)
             if glossed * 2 >= occurrences[char]:
                 lawful.add(char)
-    misfits = [*(g for g in glosses if not g.fits and g.char not in table), *read_swallowed(text)]
+    misfits = [*(g for g in glosses if _is_misfit(g, table, lawful)), *read_swallowed(text)]
     by_hand = sum(g.fits and not _differs(g.char) for g in glosses)
     evidence = Counter(g.char for g in glosses if g.char in lawful)
     if not _is_mangled(
@@ -99,6 +99,25 @@ def read_site(text: str) -> Site | None:
         return None
     certain = frozenset(char for char, n in evidence.items() if n == occurrences[char])
     return Site(table, certain, tuple(sorted(misfits)))
+
+
+def _is_its_own(gloss: Gloss, glossed: int) -> bool:
+    """A reading that pypinyin lacks is one of the site's all the same if it never varies, and can't be of a shift."""
+    return glossed >= 3 and not _may_straddle(gloss.char, gloss.reading)
+
+
+def _is_misfit(gloss: Gloss, table: dict[str, str], lawful: set[str]) -> bool:
+    """Whether it can't belong to the character before it, or need not (輸 is read shū and shù, and so is 數)."""
+    if gloss.char not in table:
+        return not gloss.fits
+    return gloss.char not in lawful and _may_straddle(gloss.char, gloss.reading)
+
+
+def _may_straddle(char: str, reading: str) -> bool:
+    """Whether the last byte of this character begins one of this reading: the mangler may have struck between two."""
+    *_, last = encode(char) or b"\0"
+    pairs = (decode_pair(bytes((last, trail))) for trail in range(0x81, 0xFF)) if last > 0x80 else ()
+    return any(reads(c, reading) for c in pairs if c)
 
 
 def _is_mangled(lawful: Counter[str], lawless: int, by_hand: int, *, swallowed: bool) -> bool:

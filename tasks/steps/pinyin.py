@@ -65,3 +65,9 @@ def fits(reading: str, char: str) -> bool:
         bare = bare.replace("v", "ü")
         return any(bare in (toneless(r), toneless(r).replace("ü", "u")) for r in known)
     return False
+
+
+@cache
+def reads(char: str, reading: str) -> bool:
+    """Whether this is a gloss of this character, and the character is one that sites gloss: Traditional only."""
+    return simplify(char) != char and fits(reading, char)

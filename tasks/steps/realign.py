@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tasks.damage.mangler import decode_pair, encode
 from tasks.language import fold_width, next_score
 from tasks.scripts import simplified_only, simplify
-from tasks.steps.pinyin import fits
+from tasks.steps.pinyin import reads
 
 BEAM = 64
 """Hypotheses kept after each token."""
@@ -28,7 +28,8 @@ LOST_PAIRS = 2
 """Vanished pairs in a row that are tried. Two stand in seed 003."""
 
 CHOICES = 40
-"""Characters tried for a pair of which a byte is unknown, commonest first."""
+"""Characters tried for a pair of which a byte is unknown, commonest first. Those that often follow the character before
+beside them: no more runs right, and more of them wrong."""
 
 HOPELESS = 10.0
 """Hypotheses this far behind the best one (decimal logarithms) are dropped."""
@@ -54,6 +55,12 @@ OUTSIDE_TABLE = -1.0
 WRONG_SCRIPT = -4.0
 """Score of a character that step 1 of the mangler would have converted."""
 
+OPEN = "\ufffd"
+"""Stands for what cannot be known."""
+
+ENDS_PIECE = "。！？；…”』」"
+"""Signs that a site cuts behind when it mangles sentence by sentence: nothing that could be swallowed comes next."""
+
 LEADS = frozenset(range(0x81, 0xFF))
 TRAILS = frozenset(range(0x40, 0xFF)) - {0x7F}
 
@@ -78,6 +85,8 @@ class Token(NamedTuple):
     data: bytes = b""
     reading: str = ""
     mark: str = ""
+    swallowed: bool = False
+    """Whether the decoder swallowed an ASCII sign together with the byte that the mark stands for."""
 
 
 class State(NamedTuple):
@@ -112,7 +121,8 @@ def search(tokens: Iterable[Token], begin: State, table: Table, *, lossy: bool) 
     token, i = next(ahead, None), -1
     while token is not None:
         upcoming, i = next(ahead, None), i + 1
-        states = _prune(_advance(states, token, table, lossy=lossy))
+        loses = lossy and (upcoming is None or token.reading or token.mark != TRACELESS)
+        states = _prune(_advance(states, token, table, lossy=bool(loses)))
         if not states or (i >= ENOUGH_TO_TELL and states[0].score < GARBAGE * len(states[0].text)):
             return
         in_step = [s for s in states if s.pending is None and not s.due]
@@ -148,11 +158,11 @@ def _advance(states: list[State], token: Token, table: Table, *, lossy: bool) ->
     """All hypotheses after one more token."""
     reach = list(states)
     wave = states
-    for _ in range(LOST_PAIRS if lossy and (token.reading or token.mark != TRACELESS) else 0):
+    for _ in range(LOST_PAIRS if lossy else 0):
         wave = _prune(lost for state in wave[:LOST_BEAM] if state.pending for lost in _lose_pair(state, table))
         reach += wave[:LOST_BEAM]
     if token.mark:
-        reach = [s for state in reach for s in _read_mark(state, token.mark, token.reading, table)]
+        reach = [s for state in reach for s in _read_mark(state, token, table)]
     if token.reading:
         return chain.from_iterable(_read_gloss(state, token.reading, table) for state in reach)
     if token.mark:
@@ -184,14 +194,9 @@ def _match(char: str, reading: str, table: Table) -> float | None:
     return 0.0 if char in table.glosses else OUTSIDE_TABLE
 
 
-@cache
-def reads(char: str, reading: str) -> bool:
-    """Whether this is a gloss of this character, and the character is one that sites gloss: Traditional only."""
-    return simplify(char) != char and fits(reading, char)
-
-
-def _read_mark(state: State, mark: str, reading: str, table: Table) -> Iterator[State]:
+def _read_mark(state: State, token: Token, table: Table) -> Iterator[State]:
     """A mark is one byte that found no partner, or (`?`) just what it looks like, or (traceless) nothing at all."""
+    mark = token.mark
     if mark == TRACELESS and state.pending is None:
         yield state
     if state.due:
@@ -201,10 +206,20 @@ def _read_mark(state: State, mark: str, reading: str, table: Table) -> Iterator[
         if mark == "?":
             yield from _push(state, (_choice("?"),), table)
     else:
-        yield from _push(state, _completions(state.pending, TRAILS & LEADS, reading), table)
-        if mark != TRACELESS and not reading:
+        for completed in _push(state, _completions(state.pending, TRAILS & LEADS, token.reading), table):
+            if not token.swallowed or completed.text[-1] in ENDS_PIECE:
+                yield completed
+            elif not completed.due:
+                yield _open(completed)
+        if mark != TRACELESS and not (token.reading or token.swallowed):
             # Some decoders put one mark for a pair that is no character.
             yield from _lose_pair(state, table)
+
+
+def _open(state: State) -> State:
+    """An ASCII sign stood here, and nothing tells which; most are digits."""
+    score = state.score + next_score(state.context, "0")
+    return state._replace(score=score, text=state.text + OPEN, context=state.context[1] + "0")
 
 
 def _lose_pair(state: State, table: Table) -> Iterator[State]:
