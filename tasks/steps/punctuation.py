@@ -195,7 +195,7 @@ def _edit(line: Line, rule: str, at: int, before: str, after: str) -> Edit:
 # Put in and doubled
 
 
-_BEFORE = f'(?<=[{HAN}{_CLOSING}0-9A-Za-z%％"）)℃°‰㎡])'
+_BEFORE = r"(?<=[^\s!#-$&-(*-/:-@\[-`{-~，、。；：！？])"
 _SIGN_AFTER = f"(?=[、。；：]|[;:](?=[{HAN}{_OPENING}]|$))"
 _TEXT_AFTER = f"(?=[{HAN}{_OPENING}0-9A-Za-z]|$)"
 
@@ -289,7 +289,9 @@ def _is_sign_of_chinese(text: str, start: int, end: int) -> bool:
         return False
     if re.fullmatch(r"\s*\w{0,2}", text[:start], re.ASCII):  # `1,标题`, `A:甲`, a sign without a sentence before it
         return sign == ":" and before.isalpha()
-    if sign in {":", ";"} and re.match(r"[-o^']?(?:[)DPpO3*|\\/](?![a-zA-Z0-9.])|\((?!\w))", text[end : end + 3]):
+    if sign in {":", ";"} and re.match(
+        r"[-o^']?(?:[)DPpO*|\\/](?![a-zA-Z0-9.])|3(?![\w.])|\((?!\w))", text[end : end + 3]
+    ):
         return False  # a face
     if _LABEL.match(text, start) or (sign == ":" and before.isdigit() and after.isdigit()):
         return False
