@@ -66,7 +66,7 @@ class EnglishFigures(NamedTuple):
     mt_score: float
     """Marks of machine translation from Chinese in 100 words, by weight."""
     spun_score: float
-    """Share of the paragraphs that are pieces: begun in lower case or left without a stop. 0 if none begins so."""
+    """Share of the paragraphs that end without a stop; 0 where fewer than two do, or none of them begins in lower case."""
     flags: tuple[str, ...]
 
 
@@ -82,7 +82,7 @@ class EditFigures(NamedTuple):
 
 
 def text_figures(text: str) -> TextFigures:
-    """Figures of any text; what is repeated and what is English is looked for in its first `MOST_CHARS`."""
+    """Figures of any text; what is repeated is looked for in its first `MOST_CHARS` characters."""
     counts = count_kinds(text)
     n_visible = len(text) - counts[Kind.UNSEEN]
     lines = [line for line in text.split("\n") if line and not line.isspace()]
@@ -216,7 +216,7 @@ def _paragraphs(text: str) -> list[_Paragraph]:
 
 
 def english_figures(text: str) -> EnglishFigures:
-    """Figures of a text that is English."""
+    """Figures of a text that is English: of its first `MOST_CHARS` characters."""
     text = text[:MOST_CHARS]
     mt, spun = mt_score(text), spun_score(text)
     flags = [("machine-translated", mt >= MT_THRESHOLD), ("spun", spun >= SPUN_THRESHOLD)]
