@@ -66,7 +66,7 @@ class EnglishFigures(NamedTuple):
     mt_score: float
     """Marks of machine translation from Chinese in 100 words, by weight."""
     spun_score: float
-    """Share of the paragraphs that end without a stop; 0 if fewer than two do, or none of those begins in lower case."""
+    """Share of the paragraphs that end without a stop; 0 if fewer than two do, or all begin in upper case."""
     flags: tuple[str, ...]
 
 
