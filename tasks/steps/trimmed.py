@@ -8,6 +8,7 @@ places where it may begin; the search behind `shift` is asked for the best of th
 import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
+from heapq import nlargest
 from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
@@ -27,6 +28,9 @@ LEAST_GAIN_MARKED = 0.0
 
 RIVALS = 3.0
 """Starts that gain so much less than the best one of their run are searched as well: lost pairs blur the gain."""
+
+MOST_RIVALS = 4
+"""Of these, so many: a run of one character repeated has thousands."""
 
 SEAM = 2.0
 """Taken off for each further piece that is trimmed within a run: one start explains a run better than two."""
@@ -225,7 +229,7 @@ def _pieces(run: _Run, least: float) -> Iterator[Piece]:
     best = max((gain for alternatives in gains.values() for gain in alternatives), default=None)
     if best is None or best.gain < least:
         return
-    rivals = sorted((max(alternatives) for alternatives in gains.values()), reverse=True)
+    rivals = nlargest(MOST_RIVALS, map(max, gains.values()))
     starts = [_start(run, rival) for rival in rivals if rival.gain > best.gain - RIVALS]
     while best.stop:
         yield Piece(run.start + best.stop, starts)
