@@ -208,6 +208,6 @@ def _wanted_brackets(text: str) -> dict[int, set[str]]:
 
 
 def _script_scores(text: str) -> tuple[float, float]:
-    """Scores of a character that only Simplified text has, and of one that only Traditional text has."""
+    """Scores of a character that only Simplified text has, and of one that only Traditional text has; few mix them."""
     hans, hant = (sum(map(text.count, chars & set(text))) for chars in (simplified_only(), traditional_only()))
-    return 2 * math.log10((hans + 1) / (hans + hant + 2)), 2 * math.log10((hant + 1) / (hans + hant + 2))
+    return 4 * math.log10((hans + 1) / (hans + hant + 2)), 4 * math.log10((hant + 1) / (hans + hant + 2))

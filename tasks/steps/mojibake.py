@@ -15,11 +15,11 @@ from schemas.document import Context, Damage, Edit, Finding
 from tasks.damage.misreadings import GARBLED, Misreading, has_utf8_structure, read
 from tasks.language import mean_score, pair_score
 from tasks.scripts import simplify
-from tasks.steps.choosing import OPEN, Choice, choose
+from tasks.steps.choosing import OPEN, SURE, Choice, choose
 from tasks.steps.edits import apply
 from tasks.steps.escapes import unescape
 from tasks.steps.latin import fix_latin, fix_signs
-from tasks.steps.unreading import UTF8_AS_GB18030, UTF8_AS_GBK, Repair, fold, is_proved, unread
+from tasks.steps.unreading import LOST_MARKS, UTF8_AS_GB18030, UTF8_AS_GBK, Repair, fold, is_proved, unread
 
 STEP = "mojibake"
 
@@ -155,8 +155,27 @@ def _edits(text: str, found: Sequence[Found], choices: Mapping[int, Choice]) -> 
             chosen = [Choice(char, 1.0) for char in _shown(repair.options)]
         confidence = min([repair.confidence, *(choice.odds for choice in chosen if choice.char != OPEN)])
         after = "".join(choice.char for choice in chosen)
+        if sign := _swallowed(text, repair):
+            after, confidence = after + sign, min(confidence, SURE)
         if before != after:
             yield Edit(STEP, rule, repair.start, before, after, confidence)
+
+
+_CLOSED = re.compile("[ ]{0,4}(?:[,:;\\]}，：；。\n]|\\Z)")
+"""What follows something that was closed."""
+
+
+def _swallowed(text: str, repair: Repair) -> str:
+    """The ASCII sign that a reader took for the second byte of a pair, where its line tells: the other one of two."""
+    if text[repair.end - 1] not in LOST_MARKS:
+        return ""
+    left, right = text[max(0, repair.start - REACH) : repair.end], text[repair.end : repair.end + REACH]
+    line = left.rpartition("\n")[2] + right.partition("\n")[0]
+    if right[:1] == "*" != right[1:2] and line.count("**") % 2:
+        return "*"
+    if not _CLOSED.match(right):
+        return ""
+    return '"' if line.count('"') % 2 else ")" if line.count("(") == line.count(")") + 1 else ""
 
 
 def _agree(before: str, repair: Repair, chosen: Sequence[Choice], rule: str) -> bool:
@@ -217,9 +236,9 @@ def _nested(repair: Repair, misreading: Misreading, budget: _Budget, depth: int)
     """A repair that is itself mojibake, taken further: text that was read wrongly twice."""
     cells, rules, confidence = list(repair.options), list[str](), repair.confidence
     for again in (lambda t: _found(t, budget, depth - 1), _found_by_ftfy) * 2:
-        for rule, inner in reversed(again(_shown(cells))):
+        for name, inner in reversed(again(_shown(cells))):
             cells[inner.start : inner.end] = inner.options
-            rules += (r for r in rule.split("+") if r not in rules)
+            rules += (r for r in name.split("+") if r not in rules)
             confidence = min(confidence, inner.confidence)
     after = _shown(cells)
     if not rules or mean_score(after) < LEAST_SCORE or _chinese(after) * 2 < len(after):
@@ -556,6 +575,13 @@ def _unlikely(text: str, match: re.Match[str]) -> int:
     return sum(pair_score(a, b) < -4.0 for a, b in pairwise(map(fold, window)))
 
 
+_LATIN_GATES = {
+    UTF8_AS_1252: f"[â-ï][{HIGH}?]{{1,2}}",
+    GBK_AS_1252: f"[¡-þ][{HIGH}]",
+    BIG5_AS_1252: "[¡-É][@-~¡-þ][¡-É][@-~¡-þ]",
+}
+
+
 @cache
 def _gate(misreading: Misreading) -> re.Pattern[str]:
     """What the damage of this kind can't do without, as cheap to look for as a set of characters."""
@@ -567,15 +593,11 @@ def _gate(misreading: Misreading) -> re.Pattern[str]:
         letters = _row((0xC2, 0xC3, 0xCE, 0xCF, 0xD0, 0xD1), range(0x80, 0xC0), "gb18030")
         # One set first, then what is behind it: alternatives would cost twice as much.
         return re.compile(f"[{a}{letters}](?:(?<=[{a}])[{b}€\x80]|(?<=[{letters}])[{letters}]{{2}})")
-    if misreading == UTF8_AS_1252:
-        return re.compile(f"[â-ï][{HIGH}?]{{1,2}}")
     if misreading in (UTF8_AS_1251, UTF8_AS_874):
         leads, trails = (_bytes_as(range(*r), misreading.read) for r in ((0xE2, 0xF0), (0x80, 0xC0)))
         return re.compile(f"(?:[{leads}][{trails}]{{2}}){{2}}")  # two: a word has one of these by accident
-    if misreading == GBK_AS_1252:
-        return re.compile(f"[¡-þ][{HIGH}]")
-    if misreading == BIG5_AS_1252:
-        return re.compile("[¡-É][@-~¡-þ][¡-É][@-~¡-þ]")
+    if misreading in _LATIN_GATES:
+        return re.compile(_LATIN_GATES[misreading])
     if misreading == GBK_AS_BIG5:
         rare = _rare(_row(range(0xC9, 0xFA), range(0x40, 0xFF), "big5"))
         signs = "ㄛㄩㄐㄗㄘㄞ﹝﹜﹞﹛"  # what `，：！（）？。、》《` become, beside ideographs
