@@ -6,18 +6,22 @@ what of a page can be had back.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from schemas.document import Page
-from tasks.html.body import choose_body
+from tasks.html.body import HEAD_LINES, Body, choose_body
 from tasks.html.facts import read_facts
 from tasks.html.flat import flatten
 from tasks.html.hidden import REVEALED
 from tasks.html.lines import Line, Lines, parse, read_lines
+from tasks.steps.lines import key
 
 MAX_TAGS = 400_000
 """Tags of a page that is parsed, some 200 MB of tree; the largest pages met (a novel on one page) have 50,000. A page
 with more is read without a tree."""
+
+TITLE_LINES = 3
+"""Lines at the head of a body among which the title may stand."""
 
 SAMPLE_CHARS = 1_000
 """Characters of hidden text that are kept."""
@@ -33,7 +37,7 @@ _START = re.compile(
 """How a page begins, whole or as a part of one."""
 _FRAME = re.compile(r"<(?:!doctype\s{1,20}html|html|/html|head|/head|body|/body)\b[^<>]{0,500}>", re.IGNORECASE)
 _TAG = re.compile(
-    r"</?(?:a|p|br|hr|div|span|font|b|strong|i|em|table|tbody|tr|td|th|ul|ol|li|dl|dt|dd|img|h[1-6]|center|script|style|"
+    r"</?(?:html|head|title|body|a|p|br|hr|div|span|font|b|strong|i|em|table|tbody|tr|td|th|ul|ol|li|dl|dt|dd|img|h[1-6]|center|script|style|"
     r"meta|link|input|form|iframe|section|article|header|footer|nav)\b[^<>]{0,2000}>",
     re.IGNORECASE,
 )
@@ -66,15 +70,29 @@ def read_page(text: str) -> Page:
         return Page(flatten(text), flat=True)
     _reveal(page.lines)
     body = choose_body(page)
+    texts = [line.text for line in page.lines]
+    facts = read_facts(tree, text, [texts[i] for i in (*body.head, *body.body[:TITLE_LINES])])
+    if title := facts.get("title"):
+        body = _without_title(texts, body, title)
     hidden = [line.text for line in page.lines if line.hidden]
     return Page(
-        _joined(page.lines[i].text for i in body.body),
-        head=tuple(page.lines[i].text for i in body.head),
-        tail=tuple(page.lines[i].text for i in body.tail),
-        facts=read_facts(tree, text, [page.lines[i].text for i in (*body.head, *body.body[:3])]),
+        _joined(texts[i] for i in body.body),
+        head=tuple(texts[i] for i in body.head),
+        tail=tuple(texts[i] for i in body.tail),
+        facts=facts,
         hidden_chars=sum(map(len, hidden)),
         hidden_text=_joined(hidden)[:SAMPLE_CHARS],
     )
+
+
+def _without_title(texts: Sequence[str], body: Body, title: str) -> Body:
+    """A body that does not begin with the title of the page: that has a column of its own, and may stand in no tag."""
+    same = [n for n, i in enumerate(body.body[:TITLE_LINES]) if key(texts[i]) == key(title)]
+    if not same or len(body.body) == same[-1] + 1:
+        return body
+    above, rest = body.body[: same[-1] + 1], body.body[same[-1] + 1 :]
+    between = range(above[-1] + 1, rest[0])
+    return Body(rest, [*body.head, *above, *between][-HEAD_LINES:], body.tail)
 
 
 def _joined(lines: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ SHARE_OF_PARAGRAPH = 0.95
 SHARE_OF_FURNITURE = 0.4
 """What is named as furniture may hold so much of the prose of the page: names are given freely (`side-article`)."""
 
-SHORTEST_BODY = 100
+SHORTEST_BODY = 60
 """Characters of prose that are left for a body beside comments, which may be much longer than what they are about."""
 
 LINKED = 0.5

@@ -24,6 +24,9 @@ LONGEST = {
 SHORTEST_TITLE = 4
 """Characters of what stands in front of a separator and is taken for a title though the page does not repeat it."""
 
+MIN_FRONT = 6
+"""Characters of a line that is the title although `<title>` goes on after a mere space."""
+
 LONGEST_JSON = 200_000
 """Characters of linked data that are read."""
 
@@ -152,11 +155,19 @@ def _plausible(name: str, value: str) -> str:
         match = DATETIME.match(fold(value))
         return (iso_datetime(match) or "") if match else ""
     if name == "source_url":
-        parts = urlsplit(value) if value.startswith(("http://", "https://")) else None
-        return value if parts and parts.netloc and (parts.path.strip("/") or parts.query) else ""
+        return value if _is_address(value) else ""
     if name in {"author", "site_name", "section"} and (_BARE_URL.search(value) or _NOBODY.fullmatch(value)):
         return ""
     return value
+
+
+def _is_address(value: str) -> bool:
+    """Whether a value is an address of more than a home page, which careless templates give for all pages."""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.netloc and (parts.path.strip("/") or parts.query))
 
 
 def _is_borne_out(name: str, value: str, near: Sequence[str], linked: Mapping[str, Any]) -> bool:
@@ -167,10 +178,7 @@ def _is_borne_out(name: str, value: str, near: Sequence[str], linked: Mapping[st
 def _canonical(tree: Any) -> str:
     for element in tree.iter("link"):
         if (element.get("rel") or "").strip().lower() == "canonical":
-            try:
-                return _plausible("source_url", (element.get("href") or "").strip())
-            except ValueError:
-                return ""
+            return _plausible("source_url", (element.get("href") or "").strip())
     return ""
 
 
@@ -200,11 +208,20 @@ def _title(tree: Any, meta: Mapping[str, str], linked: Mapping[str, Any], near: 
     headings = [*_texts(tree, "h1"), *near, *_texts(tree, "h2")]
     known = {key(line): line for line in reversed(headings) if 2 <= len(line) <= LONGEST["title"]}
     for title in given:
-        for part in _parts(title):
-            if len(key(part)) > 1 and key(part) in known:
-                return part
+        parts = [part for part in _parts(title) if len(key(part)) > 1 and key(part) in known]
+        if parts:
+            return min((part for part in parts if len(part) >= MIN_FRONT), key=len, default=parts[0])
+    for title in given:
+        fronts = [line for line in known.values() if _is_front(line, title)]
+        if fronts:
+            return max(fronts, key=len)
     whole = next((title for title in given if 2 <= len(title) <= LONGEST["title"]), "")
     return _cut(whole) or next((line for line in _texts(tree, "h1") if 2 <= len(line) <= LONGEST["title"]), "")
+
+
+def _is_front(line: str, title: str) -> bool:
+    """Whether a title is a line and something set off from it: `… 松花江网`."""
+    return len(line) >= MIN_FRONT and title.startswith(line) and not title[len(line)].isalnum()
 
 
 def _parts(title: str) -> list[str]:
@@ -218,6 +235,8 @@ def _parts(title: str) -> list[str]:
 def _cut(title: str) -> str:
     """What stands in front of the first separator, or behind it if that is no more than a label."""
     parts = _SEPARATOR.split(title)
+    if "»" in title or "›" in title:  # WordPress's way: the site comes first
+        return parts[-1].strip() if len(parts[-1]) >= SHORTEST_TITLE else parts[0].strip()
     return parts[0].strip() if len(parts[0]) >= SHORTEST_TITLE or len(parts) == 1 else parts[1].strip()
 
 

@@ -43,9 +43,8 @@ LONGEST_NAME = 200
 
 _BLANKS = re.compile(r"[ \t\n\r\f]+")
 """What HTML takes for white space: a no-break or an ideographic space is text."""
-_JOINED = re.compile(
-    r"(?<=[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60]) ?\n ?(?=[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60])"
-)
+_WIDE = "[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60]"
+_JOINED = re.compile(rf"(?<={_WIDE})[ \t\r\f]*+\n[ \t\r\n\f]*+(?={_WIDE})")
 _LONG_TAG = re.compile(rf"<[a-zA-Z][^<>]{{{LONGEST_TAG},}}+")
 _VOID_IN_XML = re.compile(r"<(script|title|style|textarea|iframe|div|span|a|p|b|i|em|noscript)((?:\s[^<>]{0,500})?)/>")
 """In XHTML these can be empty; a parser of HTML would take the rest of the page for what is in them."""

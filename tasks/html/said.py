@@ -7,6 +7,8 @@ from schemas.config import CleanConfig
 from schemas.document import Cleaned, Context, Fact, Page
 from tasks.clean import clean
 from tasks.steps import STEPS, boilerplate
+from tasks.steps.dates import DATETIME, iso_datetime
+from tasks.steps.lines import fold, key
 
 REPAIRS = frozenset({"invisible", "mojibake", "shift", "glosses", "symbols", "punctuation", "script"})
 """Steps that change characters within a line, and take no lines away."""
@@ -16,6 +18,12 @@ CONTEXT_CHARS = 3_000
 
 LONGEST_LINE = 300
 """Characters of a line beside the main text that is asked: lines of data are shorter."""
+
+LONGEST_DATED = 80
+"""Characters of a line with a date that says when an article was published."""
+
+CLOSE_LINES = 4
+"""Lines above the body that are looked at for a date where the title is not among them."""
 
 _CODES = frozenset({"published_at", "source_url", "lang_declared"})
 """Fields whose values are no text."""
@@ -29,6 +37,8 @@ def with_facts(cleaned: Cleaned, page: Page, config: CleanConfig) -> Cleaned:
     given = {**page.facts, **dict(zip(values, lines, strict=False))}
     around = lines[len(values) :]
     told = _told(around[: len(head)], cleaned.text, around[len(head) :])
+    if "published_at" not in told | given and (moment := _dated(around[: len(head)], given.get("title", ""))):
+        told["published_at"] = moment
     return replace(cleaned, facts=_merged(given, told, cleaned.facts))
 
 
@@ -52,6 +62,18 @@ def _told(head: Sequence[str], text: str, tail: Sequence[str]) -> dict[str, str]
         if isinstance(fact, Fact):
             found.setdefault(fact.field, fact.value)
     return found
+
+
+def _dated(head: Sequence[str], title: str) -> str:
+    """The one date that stands between the title and the body, on a short line of whatever else; empty if none does.
+
+    Above the title stands the date of today.
+    """
+    titles = [i for i, line in enumerate(head) if title and key(line) == key(title)]
+    between = head[titles[-1] + 1 :] if titles else head[-CLOSE_LINES:]
+    lines = [fold(line) for line in between if len(line) <= LONGEST_DATED]
+    dates = {iso for line in lines for match in DATETIME.finditer(line) if (iso := iso_datetime(match))}
+    return dates.pop() if len(dates) == 1 else ""
 
 
 def _merged(given: Mapping[str, str], told: Mapping[str, str], inside: Mapping[str, str]) -> dict[str, str]:
