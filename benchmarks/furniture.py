@@ -351,32 +351,45 @@ class Verdict(NamedTuple):
 
 
 def judge(page: Page, after: str) -> list[Verdict]:
-    """What became of each piece: the page and what is left of it are held against each other, without signs.
+    """What became of each piece, signs left out.
 
-    Lines of the article that are there as a whole come first: they part the rest, so that nothing is taken for them.
+    A line of furniture is gone where no line that is left has it. Of the article each character counts: lines that
+    are there as a whole part the rest, which is held against what is left between them.
     """
-    keys, left = [_key(piece.text) for piece in page.pieces], _key(after)
+    lines = [folded for line in after.split("\n") if (folded := _key(line))]
     verdicts: list[Verdict] = []
-    pending, at = 0, 0
-    for i, piece in enumerate(page.pieces):
-        found = left.find(keys[i], at) if piece.kind == "article" and len(keys[i]) >= 10 else -1
-        if found >= 0:
-            verdicts += _compare(page.pieces[pending:i], keys[pending:i], left[at:found])
-            verdicts.append(Verdict(piece, 0, len(keys[i])))
-            pending, at = i + 1, found + len(keys[i])
-    return verdicts + _compare(page.pieces[pending:], keys[pending:], left[at:])
-
-
-def _compare(pieces: list[Piece], keys: list[str], left: str) -> list[Verdict]:
-    gone = [0] * (sum(map(len, keys)) + 1)
-    for op in Indel.opcodes("".join(keys), left):
-        for at in range(op.src_start, op.src_end):
-            gone[at] = op.tag != "equal"
-    verdicts, at = [], 0
-    for piece, folded in zip(pieces, keys, strict=True):
-        verdicts.append(Verdict(piece, sum(gone[at : at + len(folded)]), len(folded)))
-        at += len(folded)
+    pending: list[int] = []
+    at, left = 0, _key(after)
+    for piece in page.pieces:
+        folded = _key(piece.text)
+        if piece.kind != "article":
+            verdicts.append(Verdict(piece, 0 if _stands(folded, lines) else len(folded), len(folded)))
+            continue
+        found = left.find(folded, at)
+        verdicts.append(Verdict(piece, 0, len(folded)))
+        if found < 0:
+            pending.append(len(verdicts) - 1)
+            continue
+        _settle(verdicts, pending, left[at:found])
+        pending, at = [], found + len(folded)
+    _settle(verdicts, pending, left[at:])
     return verdicts
+
+
+def _settle(verdicts: list[Verdict], pending: list[int], left: str) -> None:
+    """How much of the lines that are not there as a whole is lost."""
+    keys = [_key(verdicts[i].piece.text) for i in pending]
+    gone = [False] * sum(map(len, keys))
+    for op in Indel.opcodes("".join(keys), left):
+        gone[op.src_start : op.src_end] = [op.tag != "equal"] * (op.src_end - op.src_start)
+    at = 0
+    for i, folded in zip(pending, keys, strict=True):
+        verdicts[i] = verdicts[i]._replace(lost=sum(gone[at : at + len(folded)]))
+        at += len(folded)
+
+
+def _stands(folded: str, lines: list[str]) -> bool:
+    return any(folded == line or (len(folded) > 6 and folded in line) for line in lines)
 
 
 def _key(text: str) -> str:

@@ -16,8 +16,8 @@ from tasks.rules import load
 from tasks.steps.dates import DATETIME
 from tasks.steps.furniture import Token, levels, parse, parse_loosely, parse_start
 from tasks.steps.lines import Line, fold, is_chinese, is_heading, is_prose, key, lines_of, removal
-from tasks.steps.menus import is_call, is_item, is_menu
-from tasks.steps.names import is_outlet, is_person
+from tasks.steps.menus import is_call, is_item, is_likely_call, is_menu
+from tasks.steps.names import is_outlet, is_outlet_alone, is_person
 from tasks.steps.notices import is_notice, is_notice_heading, may_be_notice, notice_start
 from tasks.steps.titles import bare_title, choose_title, could_be_title
 
@@ -57,9 +57,13 @@ _LONGEST_SECTION = 8
 """Ideographs or letters of a section that may stand on the page as a line as well; a longer one is the title."""
 
 _SAYS_NOTHING = re.compile(
-    r"本站|本网|网络|互联网|原创|本站原创|转载|未知|佚名|admin\w*|管理员|小编|none|null|无|网站|匿名|本站编辑|未填写"
+    r"本站|本网|网络|互联网|网络整理|网络综合|互联网整理|互联网综合|综合|整理|网友|网友投稿|原创|本站原创|转载|未知|佚名|admin\w*|管理员|小编|none|null|无|网站|匿名|本站编辑|未填写"
 )
 """Values of labels that name nobody."""
+
+_ROLE = re.compile(r"^(?:本报|本网|本站|特约|见习|实习|全媒体)?(?:首席)?(?:记者|記者|通讯员|通訊員)\s*(?=\S{2})")
+_COUNT_BEHIND = re.compile(r"(?:\s+\d{1,9})+$")
+"""What stands around names: what their bearers are, and counters without a label."""
 
 _COPYRIGHT = re.compile(
     r"\W{0,5}(?:copyright\b\W{0,6}(?:19|20)\d\d|copyright\s{0,3}(?:©|\(c\))|©\s{0,3}(?:copyright\b)?\W{0,4}(?:19|20)\d\d"
@@ -186,12 +190,16 @@ def _judge_loosely(line: str, tokens: tuple[Token, ...]) -> Found | None:
     """
     if tokens or len(line) > _LONGEST_LOOSE:
         return None
-    tokens = tuple(_named(token, line) for token in parse_loosely(fold(line)))
+    tokens = tuple(
+        _named(token, line) for token in parse_loosely(fold(line)) if key(token.value) or token.kind != "unknown"
+    )
     kinds = {token.kind for token in tokens}
     unknown = [token for token in tokens if token.kind == "unknown"]
     has_date = bool(kinds & _DATES)
-    if has_date and not unknown:
+    if has_date and not unknown and not _STOP_OR_COMMA.search(line):
         return Found("data-line", 0.95, tokens)
+    if _is_timed(tokens, unknown, line):
+        return Found("data-line", 0.92, tokens)
     is_strong = any(token.strong for token in tokens)
     known = sum(token.kind != "unknown" for token in tokens)
     is_little = len(unknown) <= 2 and sum(len(token.value) for token in unknown) <= 24
@@ -200,6 +208,16 @@ def _judge_loosely(line: str, tokens: tuple[Token, ...]) -> Found | None:
         _SPOKEN.search(t.value) for t in unknown
     )
     return Found("data-line", 0.9, tokens) if is_labelled and is_silent else None
+
+
+def _is_timed(tokens: tuple[Token, ...], unknown: list[Token], line: str) -> bool:
+    """Whether a line has a date with its time, and nothing unknown but a few short words."""
+    has_time = any(token.kind in _DATES and "T" in token.value for token in tokens)
+    is_short = len(unknown) <= 4 and all(len(token.value) <= 20 for token in unknown)
+    return has_time and is_short and not _STOP_OR_COMMA.search(line)
+
+
+_STOP_OR_COMMA = re.compile("[，。；、？]")
 
 
 def _named(token: Token, line: str) -> Token:
@@ -214,8 +232,11 @@ def _named(token: Token, line: str) -> Token:
     return token._replace(kind="outlet") if is_outlet(token.value) else token
 
 
-_CAPITALS = re.compile(r"[A-Z][\w.&']{1,20}(?: (?:of|the|and|for|[A-Z][\w.&']{1,20})){0,5}")
+_CAPITALS = re.compile(r"[A-Z][A-Za-z.&']{1,20}(?: (?:of|the|and|for|[A-Z][A-Za-z.&']{1,20})){0,5}")
 """A name in Latin letters (`Paint Information Network`)."""
+_LATIN_OUTLET = re.compile(
+    r"(?:[A-Z][A-Za-z.&']{1,20} ){1,4}(?:News|Daily|Times|Post|Herald|Online|Network|Agency|Press|Journal)"
+)
 _LATIN_PERSON = re.compile(
     r"[A-Z][a-z]{1,12} (?:[A-Z]\. )?"
     r"(?!News|Daily|Times|Post|Herald|Online|Network|Agency|Press|Journal|Today|Review|Media|Group)[A-Z][a-z]{1,14}"
@@ -435,7 +456,7 @@ def _is_menu_above(lines: list[Line], found: dict[int, Found], i: int) -> bool:
     if is_menu(folded) or is_call(folded):
         return True
     beside = all(n in found and found[n].rule == "buttons" for n in (i - 1, i + 1))
-    return is_item(folded) or is_outlet(folded) or (beside and len(folded) <= 6 and not _SPOKEN.search(folded))
+    return is_item(folded) or is_outlet_alone(folded) or (beside and len(folded) <= 6 and not _SPOKEN.search(folded))
 
 
 def _judge_below_title(lines: list[Line], found: dict[int, Found], i: int) -> Found | None:
@@ -443,9 +464,23 @@ def _judge_below_title(lines: list[Line], found: dict[int, Found], i: int) -> Fo
     folded = fold(line[:LONGEST_META])
     if is_menu(folded) or is_call(folded):
         return Found("buttons", 0.93)
-    token = _named(Token("unknown", folded, False, 0, len(line)), line)
+    if _is_likely_button(folded, line):
+        return Found("buttons", 0.9)
+    tokens = tuple(parse(folded))
+    is_labelled = any(token.kind not in _BARE for token in tokens)
+    if is_labelled and any(n in found and found[n].tokens for n in (i - 1, i + 1)):
+        return Found("data-line", 0.9, tokens)
     beside_date = any(token.kind in _DATES for n in (i - 1, i + 1) if n in found for token in found[n].tokens)
-    return Found("data-line", 0.9, (token,)) if beside_date and token.kind != "unknown" else None
+    is_name = beside_date and (is_outlet_alone(folded) or _LATIN_OUTLET.fullmatch(line))
+    return Found("data-line", 0.9, (Token("outlet", folded, False, 0, len(line)),)) if is_name else None
+
+
+_BARE = _DATES | _BUTTONS | {"outlet", "segment", "byline"}
+"""Kinds that are read without a label: alone on a line they may be a heading or the date of a speech."""
+
+
+def _is_likely_button(folded: str, line: str) -> bool:
+    return len(line) <= 30 and not line.endswith(("。", "！", "？")) and is_likely_call(folded)
 
 
 _OPENS_TAIL = frozenset(
@@ -470,18 +505,49 @@ _APPENDIX = re.compile(
 def _below(lines: list[Line], found: dict[int, Found], last: int) -> dict[int, Found]:
     """Below the body: buttons and menus; and all short lines under the first line that only stands below articles."""
     rest = range(last + 1, len(lines))
-    opened = next((i for i in rest if i in found and _opens_tail(found[i])), len(lines))
+    opened = next((i for i in rest if _opens_tail(lines, i, found.get(i))), len(lines))
     closed = next((i for i in rest if i > opened and _APPENDIX.match(fold(lines[i].text[:40]))), len(lines))
     return {
         i: Found("below-furniture", 0.9)
         for i in rest
         if i not in found
-        if (opened < i < closed and not lines[i].text.endswith(("。", "！", "”"))) or _is_button(lines[i].text)
+        if (opened < i < closed and not lines[i].text.endswith(("。", "！", "”"))) or _is_link_or_button(lines[i].text)
     }
 
 
-def _opens_tail(found: Found) -> bool:
+_LONGEST_LINK = 100
+
+
+def _is_link_or_button(text: str) -> bool:
+    """Whether a line below the body is a button, a call, or a link behind its heading (`推荐阅读：…`)."""
+    folded = fold(text[:LONGEST_META])
+    is_link = len(text) <= _LONGEST_LINK and "。" not in text and _heads_link(folded)
+    return is_link or is_menu(folded) or is_call(folded) or (len(text) <= 40 and is_likely_call(folded))
+
+
+_WEAK_HEADINGS = frozenset({"延伸阅读", "相关链接", "深度阅读", "拓展阅读", "相关资料"})
+"""Headings that essays have as well, above books: they count on pages with other furniture only."""
+
+
+def _heads_link(folded: str) -> bool:
+    """Whether a line is a heading of links, perhaps with a link behind it."""
+    head, colon, _ = folded.partition(":")
+    heading = key(head)
+    return heading in _WEAK_HEADINGS or (bool(colon) and heading in _link_headings())
+
+
+def _opens_tail(lines: list[Line], i: int, found: Found | None) -> bool:
+    if found is None:
+        return _heads_link(fold(lines[i].text[:_LONGEST_LINK])) and _are_bare_links(lines[i + 1 : i + 1 + TAIL_LINES])
     return found.rule in _OPENS_TAIL or any(token.kind in {"editor", "tags"} for token in found.tokens)
+
+
+def _are_bare_links(lines: list[Line]) -> bool:
+    """Whether the lines below a heading are titles alone: essays say a word about each book."""
+    return all(len(line.text) <= 50 and not _SAYS_MORE.search(line.text) for line in lines)
+
+
+_SAYS_MORE = re.compile(r" [—–-] |——|^\s?(?:\d{1,2}[.、]|[-–])\s")
 
 
 def _is_button(text: str) -> bool:
@@ -566,7 +632,11 @@ def _value(line: str, token: Token, headings: frozenset[str]) -> str:
     """What a token says, in the characters of the page; of a breadcrumb no title that stands on a line of its own."""
     if _FIELDS[token.kind] == "published_at":
         return token.value
-    said = " ".join(line[token.start : token.end].split()).strip(" -,，、[(（【|:：/《》")
+    said = " ".join(line[token.start : token.end].split()).strip(" -·,，、[(（【|:：/《》")
+    if token.kind in {"site", "author", "editor", "outlet"}:
+        said = _ROLE.sub("", _COUNT_BEHIND.sub("", said))
+        if key(said) in _places():
+            return ""
     if token.kind == "byline":
         names = _REPORTER.match(fold(said))
         said = said[slice(*names.span(1))] if names else said

@@ -27,7 +27,7 @@ class Token(NamedTuple):
     end: int
 
 
-_GAP = re.compile(r"[\s|,;、。·•●■◆◇★☆▲△▼►▶◀←↑↓※#*=~/\\\[\](){}<>'\"“”‘’&:.…-]*+")
+_GAP = re.compile(r"[\s|,;、。·•●■◆◇★☆▲△▼►▶◀←↑↓※#*=~/\\\[\](){}<>«'\"“”‘’&:.…-]*+")
 """What may stand between tokens: separators, brackets, bullets."""
 
 _SPACED = 4
@@ -72,6 +72,8 @@ _VALUES = {
 
 _WHOLE = frozenset({"neighbour", "title"})
 """Kinds whose value runs to the end of the line or to the next of them, whatever it holds."""
+_LISTS = frozenset({"tags", "keywords"})
+"""Kinds whose values are joined by bars and gaps, which end other values."""
 _UNLIMITED = _WHOLE | {"published", "updated", "count", "url"}
 """Kinds whose value ends by itself."""
 
@@ -79,6 +81,7 @@ _COUNTED = re.compile(
     r"\(?[\d,.]{1,12}\s?[万kw]?\+?\s?(?:人次|次|人|个|条)?\s?"
     r"(?:浏览|阅读|点击|评论|围观|回复|查看|人气|次|views?\b|reads?\b|comments?\b|hits\b)"
     r"|\d{1,2}\s?(?:小时|分钟|天|days?|hours?|minutes?)\s?(?:前|ago\b)|(?:昨天|今天|前天)\s?\d{1,2}:\d\d"
+    r"|(?:全文|本文)?共?\s?[\d,]{1,9}\s?字(?!\w)|(?:预计)?(?:阅读|需浏览|需)\w{0,6}\s?\d{1,4}\s?分钟"
     r"|发[表布]于\s?[\u4e00-\u9fff]{2,4}(?=\s|$)|ip属地:?\s?[\u4e00-\u9fff]{2,4}"
     r"|\d{1,2}-\d{1,2}\s\d{1,2}:\d\d(?::\d\d)?(?!\d)|共?有?\d{1,9}条(?:评论|跟帖|回复)|\d{1,6}(?=\))"
 )
@@ -246,7 +249,7 @@ def _home(line: str, at: int) -> Token | None:
 def _labelled(line: str, at: int) -> Token | None:
     match = _label_pattern().match(line, at) or _bare_label_pattern().match(line, at)
     if not match:
-        return None
+        return _staff(line, at)
     kind, strong = _labels()[_canonical(match["label"])]
     if kind == "title" and at > _skip(line, 0):
         return None
@@ -256,6 +259,20 @@ def _labelled(line: str, at: int) -> Token | None:
     if kind == "crumb":
         return _crumb(line, start)
     return _valued(line, kind, strong, start)
+
+
+_STAFF = re.compile(
+    r"[\u4e00-\u9fff]{0,4}(?:(?P<editor>编辑|责编)|校对|审校|审核|排版|制图|监制|统筹|策划)\s?:\s{0,3}"
+    r"(?P<names>[\u4e00-\u9fff]{2,4}(?:[\s、/]{1,2}[\u4e00-\u9fff]{2,4}){0,3})(?=\s|[)\]|]|$)"
+)
+"""Labels of people who made the page: newspapers have one for each department (`报纸编辑：`)."""
+
+
+def _staff(line: str, at: int) -> Token | None:
+    match = _STAFF.match(line, at)
+    if not match:
+        return None
+    return Token("editor" if match["editor"] else "staff", match["names"], True, *match.span("names"))
 
 
 def _crumb(line: str, start: int) -> Token | None:
@@ -281,7 +298,13 @@ def _valued(line: str, kind: str, strong: bool, start: int) -> Token | None:
     """A label's value, or None where what follows can be none of its kind."""
     if kind == "view":
         return Token(kind, "", strong, start, start)
-    limit = _next(line, start) if kind in _WHOLE else len(line) if kind in _UNLIMITED else _limit(line, start)
+    limit = (
+        _next(line, start)
+        if kind in _WHOLE or kind in _LISTS
+        else len(line)
+        if kind in _UNLIMITED
+        else _limit(line, start)
+    )
     match = _VALUES[kind].match(line, start, limit) if limit > start else None
     if match is None:
         return Token(kind, "", strong, start, start) if _is_empty(line, start) else None

@@ -21,6 +21,7 @@ _SIGN: dict[int, str] = {
     **{ord(a): "|" for a in "丨｜│┃︱¦"},
     **{ord(a): ">" for a in "›»〉→"},
     **{ord(a): "-" for a in "–—―－─"},
+    **{ord(a): "·" for a in "∙・‧⋅"},
     0x0130: "i",  # İ: the only character whose lower case is longer than itself
 }
 """One sign for each family: sites draw the same separator in many ways."""

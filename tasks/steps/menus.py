@@ -36,29 +36,41 @@ def _words() -> _Words:
 @cache
 def _known() -> frozenset[str]:
     """Words of buttons and menus, without signs."""
-    return frozenset(key(word) for word, _ in load("boilerplate-words"))
+    return frozenset(key(word) for word, _ in load("boilerplate-words")) - {""}
 
 
 def is_call(line: str) -> bool:
     """Whether a folded line is made of the words of buttons and calls alone: two or more about them, little else."""
-    letters = _NUMBER.sub("", line)
-    if not 2 <= len(letters) <= 40 or not is_chinese(line) or line.endswith("。"):
+    if line.endswith("。"):
         return False
+    n_content, share = _made_of(line)
+    return n_content >= 2 and share >= 0.85
+
+
+def is_likely_call(line: str) -> bool:
+    """The same, with less evidence: for lines below an article on pages with furniture that is certain."""
+    n_content, share = _made_of(line)
+    return (n_content >= 2 and share >= 0.6) or (n_content >= 1 and share >= 0.85)
+
+
+def _made_of(line: str) -> tuple[int, float]:
+    """How many words of buttons a short Chinese line has, and how much of it they and what joins them make up."""
+    letters = _NUMBER.sub("", line)
+    if not 2 <= len(letters) <= 40 or not is_chinese(line):
+        return 0, 0.0
     found = [match[0] for match in _words().pattern.finditer(letters)]
-    covered = sum(map(len, found))
-    content = {word for word in found if word in _words().content}
-    return len(content) >= 2 and covered >= 0.85 * len(letters)
+    return len({word for word in found if word in _words().content}), sum(map(len, found)) / len(letters)
 
 
 def is_menu(line: str) -> bool:
     """Whether a folded line is a menu: three items or more, short, no sentence, and half of them known words."""
     if len(line) > LONGEST or _SPOKEN.search(line):
         return False
-    items = [item for item in _SEPARATOR.split(line) if item]
+    items = [item for item in _SEPARATOR.split(line) if key(item)]
     if len(items) < 3 or any(len(item) > _longest(item) for item in items):
         return False
     n_known = sum(is_item(item) for item in items)
-    return n_known >= 2 and n_known * 2 >= len(items)
+    return n_known >= 2 and n_known * (4 if len(items) >= 6 else 2) >= len(items)
 
 
 def is_item(item: str) -> bool:

@@ -27,6 +27,17 @@ _PHRASE = re.compile(
 """Signs and words of headlines, which may end like an office (`市长调研市医院`)."""
 
 
+_SURE = re.compile(
+    r"[\w·&]{2,12}?(?:新闻网|日报|晚报|时报|早报|快报|商报|周报|都市报|电视台|广播电台|客户端|公众号|通讯社|新华社|融媒体|融媒体中心|传媒|出版社|宣传部|办公室|委员会|人民政府"
+    r"|资讯网|信息网|日报网|在线|财经)(?:-[\w·]{2,15})?"
+)
+
+
+def is_outlet_alone(text: str) -> bool:
+    """The same for a line of its own, where a heading may end like an office (`全球布局`, `…条例出台`)."""
+    return len(text) <= 14 and bool(_SURE.fullmatch(text)) and is_outlet(text)
+
+
 def is_person(text: str) -> bool:
     """Whether a folded text looks like the name of a Chinese person."""
     return bool(_PERSON.fullmatch(text)) and not _NO_NAME.match(text)
