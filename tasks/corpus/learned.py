@@ -113,7 +113,7 @@ _LISTED = re.compile(r"[|>]|\S\s{2,}\S|\S / \S")
 
 
 def _is_plain(text: str) -> bool:
-    return is_heading(text) and not _LISTED.search(fold(text))
+    return is_heading(text.rstrip("：:")) and not _LISTED.search(fold(text))
 
 
 def _is_title(line: Seen) -> bool:
@@ -122,16 +122,18 @@ def _is_title(line: Seen) -> bool:
 
 
 def _head(head: Sequence[Seen], *, has_headings: bool) -> Iterator[Seen]:
-    """Learned lines above the body, but for what may be the title, or the author's name below it.
+    """Learned lines above the body, but for what may be the title, or below it the author's name or a heading.
 
     Without a title of its own, a document may have one that recurs, as columns and judgements do. So has one whose
     only heading above the body is like those within it, unless the line is above articles without headings mostly.
     """
-    n_titles = sum(map(_is_title, head))
+    titles = [i for i, line in enumerate(head) if _is_title(line)]
     for i, line in enumerate(head):
-        is_titled = n_titles > 1 or (n_titles == 1 and not (has_headings and line.headed))
-        is_byline = i > 0 and _is_title(head[i - 1]) and _NAME.fullmatch(line.text)
-        if line.learned and not is_byline and (is_titled or not _is_plain(line.text)):
+        is_titled = len(titles) > 1 or (titles and not (has_headings and line.headed))
+        is_byline = i - 1 in titles and _NAME.fullmatch(line.text)
+        is_heading_of_body = line.headed and titles and i > titles[0]
+        stays = is_byline or ((is_heading_of_body or not is_titled) and _is_plain(line.text))
+        if line.learned and not stays:
             yield line
 
 
@@ -139,10 +141,11 @@ _NAME = re.compile(r"[\u3400-\u9fff·]{2,6}")
 
 
 def _tail(tail: Sequence[Seen]) -> Iterator[Seen]:
-    """Learned lines below the body, but for closing words, headings of an appendix, and who signs above a date."""
+    """Learned lines below the body, but for closing words, headings, and who signs above a date."""
     signed = {i - back for i, line in enumerate(tail) if _DATE.fullmatch(fold(line.text)) for back in range(3)}
     for i, line in enumerate(tail):
-        if line.learned and i not in signed and key(line.text) not in _stays():
+        heads_own = line.headed and _is_plain(line.text) and not all(below.learned for below in tail[i + 1 : i + 2])
+        if line.learned and i not in signed and not heads_own and key(line.text) not in _stays():
             yield line
 
 

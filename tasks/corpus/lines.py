@@ -3,7 +3,7 @@
 What is known of a line is how many documents of a site have it, and how many *bodies* they have: an article that came
 ten times is ten documents and one body, a line of the site's template stands around as many bodies as documents.
 
-- A shard writes a file of `ROW`s, sorted by line: 37 bytes for each line near the ends of a document, and for each site
+- A shard writes a file of `ROW`s, sorted by line: 45 bytes for each line near the ends of a document, and for each site
   that the document is of.
 - `merge` goes through all files side by side, by ranges of fingerprints, and writes what recurs: 48 bytes for each line
   and site, sorted again, in files that workers map. It holds `MERGE_ROWS` rows in memory (about 400 MB), or as many
@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from schemas.document import Outcome
+from tasks.corpus.duplicates import grams
 from tasks.steps.dates import MONTH
 from tasks.steps.lines import Line, is_prose, key, lines_of
 
@@ -31,12 +32,16 @@ HEAD_LINES = 12
 TAIL_LINES = 40
 """Lines at either end that are looked at: as far as the rules for furniture look (`tasks.steps.boilerplate`)."""
 
-MERGE_ROWS = 4_000_000
-"""Rows in memory at a time: 148 MB, three times over while they are sorted."""
+MERGE_ROWS = 2_000_000
+"""Rows in memory at a time: 90 MB, four times over while they are sorted."""
 
 SHARE = 0.3
 """Part of a site's documents that its furniture is on. In a year of news from one site the commonest title is on 7 %
 of the pages, as is a line under the last item of each day; a site with three templates has each on a third."""
+
+ANCESTORS = 2
+"""Folders around that of a file that are taken for sites too: `site/2024/05/page.txt`. One that holds several sites
+does no harm: nothing is on enough of its pages."""
 
 SITES = 5
 """A line that is furniture of that many sites is furniture everywhere: what a content management system puts in."""
@@ -44,12 +49,12 @@ SITES = 5
 WHOLE = 0
 """In place of a site: the whole corpus."""
 
-ROW = np.dtype(
-    [("line", "<u8"), ("site", "<u8"), ("body", "<u8"), ("second", "<u8"), ("document", "<u4"), ("headed", "?")]
-)
-"""A line of a document: its fingerprint, that of one of its sites, and those of the longest line and of the one next
-in length, which stand for the body. Two, since a disclaimer can be longer than any paragraph. Then the document's
-place in its shard, and whether there are headings between its paragraphs."""
+MIXERS = (1, 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)
+"""Odd factors that make three hashes of one: steps of the golden ratio and of the plastic number (Roberts' R2)."""
+
+ROW = np.dtype([("line", "<u8"), ("site", "<u8"), ("body", "<u8", len(MIXERS)), ("document", "<u4"), ("headed", "?")])
+"""A line of a document: its fingerprint, that of one of its sites, those of the body; the document's place in its
+shard, and whether there are headings between its paragraphs."""
 
 COLUMNS = ("line", "site", "documents", "bodies", "of", "headed")
 
@@ -72,6 +77,10 @@ _LETTER = re.compile(r"[^\W\d年月日时分秒点星期周一二三四五六七
 
 _END = 40
 """Characters: folding takes time, and paragraphs are long."""
+
+
+_LONGEST_BODY = 20_000
+"""Characters: a sample of a book will do."""
 
 
 class Place(NamedTuple):
@@ -106,15 +115,19 @@ def _hash(text: str) -> int:
 
 
 def sites_of(outcome: Outcome) -> dict[int, str]:
-    """Sites that a document is of, by their fingerprints: where it was found, and what the page says of itself."""
+    """Sites that a document may be of, by their fingerprints: where it was found, and what the page says of itself."""
     facts: Mapping[str, str] = outcome.cleaned.facts if outcome.cleaned else {}
-    names = [_place_of(outcome.origin.source_uri), _host(facts.get("source_url", "")), facts.get("site_name", "")]
+    uri = outcome.origin.source_uri
+    found_in = [_host(uri)] if _host(uri) else _folders(uri)
+    names = [*found_in, _host(facts.get("source_url", "")), facts.get("site_name", "")]
     return {_hash(name): name for name in names if name}
 
 
-def _place_of(uri: str) -> str:
-    """Host of an address, or folder of a file."""
-    return _host(uri) or uri.rpartition("/")[0]
+def _folders(uri: str) -> list[str]:
+    """Folder of a file, and those around it: crawls are kept by site, or by site and date. The root is none."""
+    path = uri.rpartition("/")[0]
+    folders = [path.rsplit("/", up)[0] for up in range(ANCESTORS + 1)]
+    return [folder for folder in folders if folder.count("/") > 2]
 
 
 def _host(url: str) -> str:
@@ -135,12 +148,21 @@ def places(lines: Sequence[Line]) -> list[Place]:
 def rows(text: str, sites: Collection[int], document: int) -> Rows:
     """What the clean text of a document adds to the counts of its sites, as `ROW`s."""
     lines = lines_of(text)
-    near = {place.line.text: place.fingerprint for place in places(lines)}
-    longest = sorted((line.text for line in lines), key=len, reverse=True)[:2]
-    body, second = [*(near.get(line) or fingerprint(line) for line in longest), 0, 0][:2]
-    headed = _is_headed([is_prose(line.text) for line in lines])
-    found = {*near.values()} - {0}
-    return np.array([(line, site, body, second, document, headed) for line in found for site in sites], dtype=ROW)
+    near = {place.fingerprint for place in places(lines)} - {0}
+    prose = [is_prose(line.text) for line in lines]
+    body = _body("".join(line.text for line, is_paragraph in zip(lines, prose, strict=True) if is_paragraph))
+    headed = _is_headed(prose)
+    return np.array([(line, site, body, document, headed) for line in near for site in sites], dtype=ROW)
+
+
+def _body(text: str) -> tuple[int, ...]:
+    """The smallest hash of a shingle (MinHash), three times: copies have the same as often as they share shingles.
+
+    So fifty copies of an article with a damaged character in every other line are five bodies or so. The largest of
+    three counts is believed, since a disclaimer may have the smallest hash of all pages of its site.
+    """
+    hashes = grams(text[:_LONGEST_BODY])
+    return tuple(int((hashes * np.uint64(factor)).min(initial=2**64 - 1)) for factor in MIXERS)
 
 
 def _is_headed(prose: Sequence[bool]) -> bool:
@@ -196,7 +218,7 @@ def _count(found: Rows, sizes: Mapping[int, int]) -> Rows:
     counted["documents"] = np.diff([*starts, len(found)])
     counted["headed"] = np.add.reduceat(found["headed"], starts, dtype=np.int64) if len(starts) else 0
     run = np.repeat(np.arange(len(starts)), counted["documents"])
-    counted["bodies"] = np.maximum(_distinct(run, found["body"]), _distinct(run, found["second"]))
+    counted["bodies"] = np.maximum.reduce([_distinct(run, found["body"][:, i]) for i in range(len(MIXERS))])
     counted = counted[counted["documents"] > 1]
     counted["of"] = [sizes[int(site)] for site in counted["site"]]
     return counted
