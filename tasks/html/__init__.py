@@ -1,7 +1,7 @@
 """Pages of HTML: main text, what they say of themselves, and what they hide.
 
 What comes out is a text in lines, for the same steps that clean text files, and for them alone: nothing is repaired
-here, since repairs need the characters as they were observed. docs/adr/0013-html.md says how the body is found, and
+here, since repairs need the characters as they were observed. docs/adr/0015-html.md says how the body is found, and
 what of a page can be had back.
 """
 

@@ -2,7 +2,7 @@
 
 Prose is what counts: sentences with their signs, which navigation and lists of links do not have, in Chinese even less
 than in English. The body is the smallest element that holds nearly all prose of the page, less what in it is named
-as something else, consists of links, or stands beyond them. docs/adr/0013-html.md has the measurements.
+as something else, consists of links, or stands beyond them. docs/adr/0015-html.md has the measurements.
 """
 
 import re

@@ -87,7 +87,7 @@ class Lines:
 
 def parse(text: str) -> Any:
     """The tree of a page, or None where there is nothing to parse. Takes time linear in the text."""
-    text = _LONG_TAG.sub(_without_attributes, text)
+    text = _LONG_TAG.sub(_without_attributes, text.replace("\0", ""))  # which no browser shows
     if text.lstrip("\ufeff \t\r\n").startswith("<?xml"):
         text = _VOID_IN_XML.sub(r"<\1\2></\1>", text)
     parser = html.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
