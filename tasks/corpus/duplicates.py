@@ -11,7 +11,7 @@ is damaged for good stands there as U+FFFD, and takes no part.
 3. `mark` writes what was found into a part: columns, or a move to `rejected`.
 
 What comes out follows from the set of documents: neither their order nor the number of parts or processes matters. The
-signatures of a dataset are computed again at each run and not stored: docs/adr/0015-duplicates.md has the figures.
+signatures of a dataset are computed again at each run and not stored: docs/adr/0014-duplicates.md has the figures.
 """
 
 import hashlib
@@ -46,7 +46,10 @@ SEED = 20261122
 """Of the hash functions. Any will do, as long as it stays."""
 
 SHORTEST = 50
-"""A shorter text is a copy only if it is the same: too little is left of it that could tell two apart."""
+"""A text with less to it (`_weight`) is a copy only if it is the same: too little is left that could tell two apart."""
+
+LETTERS = 3
+"""So many letters or digits say as much as one ideograph: news in English has 2.6 for each in its translation."""
 
 SAME_GRAMS = 0.35
 """Jaccard index that copies have at least. The lowest of 414 pairs of copies with different damage, light editing on
@@ -124,6 +127,15 @@ def likeness(a: Grams, b: Grams) -> Likeness:
     return Likeness(common / max(len(a) + len(b) - common, 1), common / max(min(len(a), len(b)), 1))
 
 
+def _weight(text: str) -> int:
+    """How much there is to a folded text: in ideographs."""
+    n_other = len(_NO_IDEOGRAPH.findall(text))
+    return len(text) - n_other + n_other // LETTERS
+
+
+_NO_IDEOGRAPH = re.compile("[\x00-\u2e7f�]")
+
+
 def tells_the_same(a: str, b: str) -> bool:
     """Whether two folded texts are copies of one, as far as they can be read.
 
@@ -131,19 +143,19 @@ def tells_the_same(a: str, b: str) -> bool:
     do. For what stock phrases have in common can be nearly all: `法文版` and `俄文版` of a book come out with the same
     words otherwise (0.89 of their shingles), a fortnight apart.
     """
-    shorter, longer = sorted((len(a), len(b)))
-    if shorter < HALF * longer or not likeness(grams(a), grams(b)).is_near:
-        return False
-    return conflicts(a, b) <= _allowed(shorter)
+    return likeness(grams(a), grams(b)).is_near and _fits(a, b)
 
 
-def _allowed(n_chars: int) -> int:
-    """How many conflicts a text may have with a copy: what repairs got wrong, and editors changed.
+def _fits(a: str, b: str) -> bool:
+    """Whether neither text is much longer, and there are no more conflicts than repairs and editors leave.
 
     Copies with one more have them at every 240th character at most, and such with many are long. In the news, 280
     characters of stock phrases with other names and dates in it have two.
     """
-    return min(n_chars // 150, 4) + max(n_chars - 600, 0) // 400
+    shorter, longer = sorted((len(a), len(b)))
+    n_chars = min(_weight(a), _weight(b))
+    allowed = min(n_chars // 150, 4) + max(n_chars - 600, 0) // 400
+    return shorter >= HALF * longer and conflicts(a, b) <= allowed
 
 
 SLACK = 40
@@ -191,7 +203,7 @@ def _conflict(x: str, y: str) -> int:
     fewer, more = sorted((len(x), len(y)))
     is_cut = fewer <= 2 and more >= 8  # a sentence more on one side, and a chance character in its place
     is_slip = fewer == 0 and more <= 2  # a character that an encoding lost, a gloss that stayed
-    is_garbled = _LOST in x or _LOST in y or bool(_LATIN.search(x)) != bool(_LATIN.search(y))
+    is_garbled = _LOST in x or _LOST in y or (more <= 12 and bool(_LATIN.search(x)) != bool(_LATIN.search(y)))
     if is_cut or is_slip or is_garbled:
         return 0
     numbers = _NUMBER.findall(x), _NUMBER.findall(y)
@@ -276,7 +288,7 @@ def _rows(documents: Sequence[Mapping[str, Any]], read: Sequence[str], shingles:
         row["edited"] = min(100 * repairs // max(document["n_chars"], 1), 0xFFFF)
         row["published"] = (document["published_at"] or "~").encode("ascii", "replace")  # ~ comes after all dates
         row["length"] = len(text.encode())
-        row["is_signed"] = len(shingle) > SHORTEST - GRAM
+        row["is_signed"] = len(shingle) > SHORTEST - GRAM and _weight(text) >= SHORTEST
     return rows
 
 
@@ -432,11 +444,7 @@ def _join_bucket(corpus: _Corpus, bucket: Iterable[int], refused: set[tuple[int,
 
 def _are_copies(corpus: _Corpus, i: int, j: int) -> bool:
     """As `tells_the_same`, with shingles that are at hand."""
-    if not corpus.likeness(i, j).is_near:
-        return False
-    a, b = corpus.text(i), corpus.text(j)
-    shorter, longer = sorted((len(a), len(b)))
-    return shorter >= HALF * longer and conflicts(a, b) <= _allowed(shorter)
+    return corpus.likeness(i, j).is_near and _fits(corpus.text(i), corpus.text(j))
 
 
 def _clusters(corpus: _Corpus) -> Iterator[tuple[int, dict[int, float]]]:

@@ -42,6 +42,14 @@ TOLD = (
 )
 
 
+NAMES = "Diego Enrique Angelini, Nicholas Cleves, Ann-Laure Decadt, Darren Drake, Ariel Erlij, Hernan Ferruchi"
+
+ENGLISH = (
+    " and teachers, a survey of twenty thousand pupils has found. Its authors say that schools should speak of it "
+    "early, that a ban would do little, and that most of these accounts are shared with a handful of friends."
+)
+
+
 def without(line: int) -> str:
     return "".join(text for i, text in enumerate(ARTICLE.splitlines(keepends=True)) if i != line)
 
@@ -234,6 +242,41 @@ class TestFinding:
         found = kept_for([made], tmp_path)
         assert len(found) == 1
         assert "c" not in {*found, *found.values()}
+
+    def test_letters_say_less_than_ideographs(self, tmp_path: Path) -> None:
+        line = "One in five children have secret social media accounts that they hide from their parents"
+        made = [document("a", line), document("b", line.replace("One in", "Survey reveals: one in"))]
+        assert kept_for([made], tmp_path / "short") == {}
+        longer = [
+            document(outcome.origin.source_uri[8:], outcome.decoded.text + ENGLISH)
+            for outcome in made
+            if outcome.decoded
+        ]
+        assert len(kept_for([longer], tmp_path / "long")) == 1
+
+    def test_a_sentence_and_its_translation_have_but_names_in_common(self, tmp_path: Path) -> None:
+        chinese = f"意向书说：萨伊波夫对{NAMES}的家属造成了伤害。"
+        english = f"Saipov caused injury, harm, and loss to the families and friends of {NAMES}."
+        assert tells_the_same(folded(chinese), folded(english))
+        assert kept_for([[document("a", chinese), document("b", english)]], tmp_path) == {}
+
+    def test_copies_among_pages_of_one_template(self, tmp_path: Path) -> None:
+        rng = random.Random(0)
+        names = ["".join(rng.sample("赵钱孙李周吴郑王冯陈褚卫蒋沈韩杨朱秦尤许", 4)) for _ in range(300)]
+        pages = [
+            document(f"{i}", OTHER["other people"][0].replace("王建国", name).replace("德清", name[:2]))
+            for i, name in enumerate(names)
+        ]
+        copies = [
+            document(f"{i} again", (outcome.decoded.text if outcome.decoded else "").replace("，", ","))
+            for i, outcome in enumerate(pages[::10])
+        ]
+        found = kept_for([[*pages, *copies]], tmp_path)
+        assert len(found) == len(copies)
+        assert all(
+            int(a.split()[0]) * 10 == int(b) if "again" in a else int(b.split()[0]) * 10 == int(a)
+            for a, b in found.items()
+        )
 
     def test_texts_without_letters_are_no_copies(self, tmp_path: Path) -> None:
         assert kept_for([[document("a", "。。。！"), document("b", "，，，"), document("c", "")]], tmp_path) == {}
