@@ -8,15 +8,28 @@ import pytest
 
 from schemas.document import Cleaned, Decoded, Origin, Outcome
 
-_WORDS = (
-    "山川 河流 森林 田野 城市 乡村 学校 工厂 市场 图书 音乐 绘画 历史 科学 技术 经济 文化 教育 医疗 交通 能源 农业 渔业 "
-    "牧场 果园 码头 车站 机场 桥梁 隧道 老人 青年 儿童 教师 医生 工人 农民 渔民 画家 诗人 春天 夏季 秋日 冬夜 清晨 傍晚 "
-    "发展 改善 建设 保护 研究 讨论 发现 记录 观察 等待 寻找 整理 修复 种植 收获 运输 展出 开放 关闭 延长 美丽 安静 热闹 "
-    "古老 崭新 宽阔 狭窄 明亮 温暖 寒冷 遥远 邻近 重要 普通 丰富 稀少 完整 轻松"
-).split()
+_WORDS = [
+    *("山川", "河流", "森林", "田野", "城市", "乡村", "学校", "工厂", "市场", "图书", "音乐", "绘画", "历史", "科学"),
+    *("技术", "经济", "文化", "教育", "医疗", "交通", "能源", "农业", "渔业", "牧场", "果园", "码头", "车站", "机场"),
+    *("桥梁", "隧道", "老人", "青年", "儿童", "教师", "医生", "工人", "农民", "渔民", "画家", "诗人", "春天", "夏季"),
+    *("秋日", "冬夜", "清晨", "傍晚", "发展", "改善", "建设", "保护", "研究", "讨论", "发现", "记录", "观察", "等待"),
+    *("寻找", "整理", "修复", "种植", "收获", "运输", "展出", "开放", "关闭", "延长", "美丽", "安静", "热闹", "古老"),
+    *("崭新", "宽阔", "狭窄", "明亮", "温暖", "寒冷", "遥远", "邻近", "重要", "普通", "丰富", "稀少", "完整", "轻松"),
+]
 
-Page = NamedTuple("Page", [("uri", str), ("text", str), ("article", list[str]), ("furniture", list[str])])
-Template = NamedTuple("Template", [("head", list[str]), ("below_title", list[str]), ("tail", list[str])])
+
+class Page(NamedTuple):
+    uri: str
+    text: str
+    article: list[str]
+    """Title and paragraphs."""
+    furniture: list[str]
+
+
+class Template(NamedTuple):
+    head: list[str]
+    below_title: list[str]
+    tail: list[str]
 
 
 def words(dice: random.Random, least: int, most: int, joint: str = "") -> str:
@@ -71,7 +84,7 @@ def fill(line: str, dice: random.Random) -> str:
 
 
 def page(uri: str, made: Template, contents: list[str], dice: random.Random) -> Page:
-    head, below_title, tail = ([fill(line, dice) for line in lines] for lines in made)
+    head, below_title, tail = [[fill(line, dice) for line in lines] for lines in made]
     title, *body = contents
     text = "\n".join([*head, title, *below_title, *body, *tail, ""])
     return Page(uri, text, contents, [*head, *below_title, *tail])
@@ -86,7 +99,7 @@ def pages(sites: int, each: int, seed: int, articles: Iterable[list[str]] = ()) 
         own = template(dice)
         for number in range(each):
             uri = f"file:///crawl/site-{site:02}/{number:04}.txt"
-            made.append(page(uri, own, next(given, None) or article(dice), dice))
+            made.append(page(uri, own, next(given, article(dice)), dice))
     return made
 
 
