@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from tasks.language import fold_width, next_score, pair_score
 from tasks.scripts import simplified_only, simplify, traditional_only
+from tasks.steps.latin import gloss_at
+from tasks.steps.pinyin import fits
 
 OPEN = "\ufffd"
 """What stands for a character that is left open."""
@@ -41,7 +43,7 @@ PAIR_WEIGHT, TRIPLE_WEIGHT = 10.0, 4.0
 model's alone: with them the document misleads."""
 
 BALANCE = 3.0
-"""For a bracket that is missing in its line, and against one that is not."""
+"""For a bracket that is missing in its line, and against one that is not; against what a gloss does not spell."""
 
 SURE = 0.96
 """Least share of the likelihood that a character must have to be chosen."""
@@ -144,6 +146,8 @@ class _Evidence:
         self.text = "".join(chars)
         self.counts = _counts(self.text.translate(_DIGITS))
         self.wanted = _wanted_brackets(self.text)
+        found = ((place, gloss_at(text, place + 1)) for place in options)
+        self.glosses = {place: reading for place, reading in found if reading}
         self.hans, self.hant = _script_scores(text)
 
     def known(self, place: int) -> str:
@@ -159,9 +163,11 @@ class _Evidence:
         return _mixed(self.counts, before.translate(_DIGITS), char.translate(_DIGITS), next_score(before, char))
 
     def fit(self, place: int, char: str) -> float:
-        """What script and brackets say to a character at an unknown place."""
+        """What script, brackets and a gloss say to a character at an unknown place."""
         if char in _BRACKETS:
             return BALANCE if char in self.wanted.get(place, ()) else -BALANCE
+        if reading := self.glosses.get(place):
+            return BALANCE if fits(reading, char) else -BALANCE
         return self.hans if char in simplified_only() else self.hant if char in traditional_only() else 0.0
 
 

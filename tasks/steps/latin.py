@@ -7,6 +7,7 @@ from functools import cache
 from schemas.document import Edit
 from tasks.damage.misreadings import has_utf8_structure
 from tasks.language import mean_score
+from tasks.steps.pinyin import is_syllable
 
 STEP = "mojibake"
 
@@ -70,8 +71,10 @@ _SIGN_AS_GBK = re.compile(
 
 def fix_signs(text: str) -> Iterator[Edit]:
     """Single signs of Chinese typography in Latin text: `Yueyang¡¯s`, `There¡¦s`, `don鈥檛`, `caf茅s`."""
-    found = [*_signs_as_1252(text), *_signs_as_gbk(text), *_closing_quotes(text)]
-    yield from sorted(found, key=lambda e: e.start)
+    glosses = list(_glosses_as_gbk(text))
+    taken = {i for edit in glosses for i in range(edit.start, edit.start + len(edit.before))}
+    signs = [*_signs_as_1252(text), *_signs_as_gbk(text), *_closing_quotes(text)]
+    yield from sorted([*glosses, *(edit for edit in signs if edit.start not in taken)], key=lambda e: e.start)
 
 
 def _signs_as_1252(text: str) -> Iterator[Edit]:
@@ -166,6 +169,31 @@ def _signs_as_gbk(text: str) -> Iterator[Edit]:
 
 _QUOTE_WITHOUT_END = re.compile("“[^“”\n]{1,300}?(?P<lost>鈥[?\ufffd])(?![A-Za-z])")
 """An opened quotation, and then a sign of UTF-8 (E2 80) read as GBK that lost its last byte."""
+
+
+_PINYIN_AS_GBK = {ord(c.encode().decode("gbk")): c for c in "āáǎàēéěèīíǐìōóǒòūúǔùǖǘǚǜüńňɡ"}
+_GLOSS_AS_GBK = re.compile(rf"\( ?([a-zɡ{''.join(map(chr, _PINYIN_AS_GBK))}]{{2,6}}+) ?\)")
+"""Pinyin in brackets whose toned vowel (and script g) was read as GBK: `(xi脿n)`, `(伞猫)`; not `(猫)`."""
+
+LEAST_GLOSSES = 3
+"""So many of them in a text are no accident."""
+
+
+def gloss_at(text: str, place: int) -> str:
+    """The reading that stands in brackets at a place, its letters read wrongly or not; empty if there is none."""
+    match = _GLOSS_AS_GBK.match(text, place)
+    reading = match[1].translate(_PINYIN_AS_GBK) if match is not None else ""
+    return reading if is_syllable(reading) else ""
+
+
+def _glosses_as_gbk(text: str) -> Iterator[Edit]:
+    """Glosses of a page that was read wrongly as a whole: their ASCII cuts its characters into runs of one."""
+    found = []
+    for match in _GLOSS_AS_GBK.finditer(text):
+        after = match[1].translate(_PINYIN_AS_GBK)
+        if after != match[1] and is_syllable(after):
+            found.append(Edit(STEP, "utf-8-as-gbk", match.start(1), match[1], after))
+    yield from found if len(found) >= LEAST_GLOSSES else ()
 
 
 def _closing_quotes(text: str) -> Iterator[Edit]:
