@@ -232,9 +232,16 @@ def flat(rng: random.Random, filler: Filler, lines: Lines) -> tuple[list[Block],
     return head, [("flat", filler.fill(rng.choice(lines["flat_tail"])))]
 
 
+_TRAIL = re.compile(r"(?<=[>›-] )\{s1\}(?: [>›-] \{s2\})?")
+"""Sections in the heads of forums and novels."""
+
+
 def _page_of(kind: str) -> Callable[[random.Random, Filler, Lines], tuple[list[Block], list[Block]]]:
     def layout(rng: random.Random, filler: Filler, lines: Lines) -> tuple[list[Block], list[Block]]:
-        head, tail = (filler.fill(rng.choice(lines[f"{kind}_{end}"])) for end in ("head", "tail"))
+        template = rng.choice(lines[f"{kind}_head"])
+        if trail := _TRAIL.search(template):
+            filler.crumb(trail[0])
+        head, tail = filler.fill(template), filler.fill(rng.choice(lines[f"{kind}_tail"]))
         return [(kind, head)], [(kind, tail)]
 
     return layout
@@ -438,6 +445,8 @@ def is_right(name: str, stated: str, read: str) -> bool:
         return read.startswith(stated)
     if name == "source_url":
         return stated == read
+    if name in {"author", "editor"}:  # one of several
+        return _key(stated) in [_key(part) for part in re.split(r"[、,，/ ]", read)] or _key(stated) == _key(read)
     return _key(stated) == _key(read)
 
 

@@ -19,7 +19,7 @@ from tasks.steps.lines import Line, fold, is_chinese, is_heading, is_prose, key,
 from tasks.steps.menus import is_call, is_item, is_likely_call, is_menu
 from tasks.steps.names import is_outlet, is_outlet_alone, is_person
 from tasks.steps.notices import is_notice, is_notice_heading, may_be_notice, notice_start
-from tasks.steps.titles import bare_title, choose_title, could_be_title
+from tasks.steps.titles import bare_title, choose_title, could_be_title, is_greeting
 
 STEP = "boilerplate"
 
@@ -198,6 +198,8 @@ def _judge_loosely(line: str, tokens: tuple[Token, ...]) -> Found | None:
     has_date = bool(kinds & _DATES)
     if has_date and not unknown and not _STOP_OR_COMMA.search(line):
         return Found("data-line", 0.95, tokens)
+    if not unknown and kinds & {"author", "outlet"} and line.startswith("原"):
+        return Found("data-line", 0.9, tokens) if fold(line).startswith("原创 ") else None  # WeChat marks its own so
     if _is_timed(tokens, unknown, line):
         return Found("data-line", 0.92, tokens)
     is_strong = any(token.strong for token in tokens)
@@ -423,7 +425,9 @@ def _around_title(lines: list[Line], found: dict[int, Found], first: int, title:
     if title is None:
         return {}
     rest = [i for i in range(first) if i not in found]
-    above = {i: Found("menu", 0.93) for i in rest if i < title and _is_menu_above(lines, found, i)}
+    above = {i: verdict for i in rest if i < title and (verdict := _judge_above_title(lines, found, i))}
+    dated = min((i for i in found if i > title and any(t.kind in _DATES for t in found[i].tokens)), default=title)
+    above |= {i: Found("data-line", 0.9, (name,)) for i in rest if title < i < dated and (name := _name(lines[i].text))}
     below = {i: verdict for i in rest if i > title and (verdict := _judge_below_title(lines, found, i))}
     return above | below
 
@@ -450,6 +454,26 @@ def _shortest(lines: list[Line], found: dict[int, Found], title: int) -> str:
     )
 
 
+def _name(line: str) -> Token | None:
+    """The author or the outlet that a line between the title and the date names."""
+    token = _named(Token("unknown", fold(line), False, 0, len(line)), line) if len(line) <= 20 else None
+    return token if token and token.kind != "unknown" else None
+
+
+_LEVELS = re.compile(r"\s{0,2}>{1,2}\s{0,2}|\s[-·/]\s|/")
+
+
+def _judge_above_title(lines: list[Line], found: dict[int, Found], i: int) -> Found | None:
+    """Whether a line above the title is a menu, or a breadcrumb without a label that starts at the name of the site."""
+    parts = _LEVELS.split(fold(lines[i].text[:LONGEST_META]))
+    is_trail = 3 <= len(parts) <= 6 and all(2 <= len(part) <= 14 and not _SPOKEN.search(part) for part in parts)
+    if is_trail and (is_outlet(parts[0]) or sum(map(is_item, parts)) >= 2):
+        start = lines[i].text.find(lines[i].text[len(parts[0]) :].lstrip(" >›»-·/|→"), len(parts[0]))
+        return Found("breadcrumb", 0.93, (Token("crumb", "", True, start, len(lines[i].text)),))
+    is_known = is_greeting(lines[i].text) or parse(fold(lines[i].text[:LONGEST_META]))
+    return Found("menu", 0.93) if is_known or _is_menu_above(lines, found, i) else None
+
+
 def _is_menu_above(lines: list[Line], found: dict[int, Found], i: int) -> bool:
     """Whether a line above the title is a menu, an item of one, or the name of the site."""
     folded = fold(lines[i].text[:LONGEST_META])
@@ -466,6 +490,8 @@ def _judge_below_title(lines: list[Line], found: dict[int, Found], i: int) -> Fo
         return Found("buttons", 0.93)
     if _is_likely_button(folded, line):
         return Found("buttons", 0.9)
+    if credit := _credit(folded):
+        return Found("data-line", 0.9, (credit,))
     tokens = tuple(parse(folded))
     is_labelled = any(token.kind not in _BARE for token in tokens)
     if is_labelled and any(n in found and found[n].tokens for n in (i - 1, i + 1)):
@@ -477,6 +503,22 @@ def _judge_below_title(lines: list[Line], found: dict[int, Found], i: int) -> Fo
 
 _BARE = _DATES | _BUTTONS | {"outlet", "segment", "byline"}
 """Kinds that are read without a label: alone on a line they may be a heading or the date of a speech."""
+
+
+_CREDIT = re.compile(
+    r"(?:文|图|图文|文图|文字|撰文|采写|整理|编译|翻译|作者|原创作者|摄影|图片|供图)\s?[:/|]\s{0,3}|[\u4e00-\u9fff]{0,6}(?:记者|通讯员|实习生)(?=\s|[\u4e00-\u9fff]{2})"
+)
+
+
+def _credit(folded: str) -> Token | None:
+    """The author in a line of who wrote and photographed (`文/本报记者 张明 图/李红`), if it is nothing else."""
+    if len(folded) > 40 or not _CREDIT.search(folded):
+        return None
+    names = [name for name in re.split(r"[\s、|/·,()\[\]]+", _CREDIT.sub(" ", folded)) if key(name)]
+    if not 1 <= len(names) <= 4 or not all(is_person(name) for name in names):
+        return None
+    start = folded.find(names[0])
+    return Token("author", names[0], False, start, start + len(names[0]))
 
 
 def _is_likely_button(folded: str, line: str) -> bool:
@@ -522,9 +564,13 @@ def _is_link_or_button(text: str) -> bool:
     """Whether a line below the body is a button, a call, or a link behind its heading (`推荐阅读：…`)."""
     folded = fold(text[:LONGEST_META])
     is_link = len(text) <= _LONGEST_LINK and "。" not in text and _heads_link(folded)
-    return is_link or is_menu(folded) or is_call(folded) or (len(text) <= 40 and is_likely_call(folded))
+    is_tag = _HASHTAGS.fullmatch(folded) or (len(text) <= _LONGEST_LINK and _ARROWED.match(text) and "。" not in text)
+    return is_link or bool(is_tag) or is_menu(folded) or is_call(folded) or (len(text) <= 40 and is_likely_call(folded))
 
 
+_HASHTAGS = re.compile(r"(?:\s?#\s?[^#\s]{1,20}#?){1,8}")
+_ARROWED = re.compile("[←«‹]\\s?\\w|.{4,80}\\s[→»›]$")
+"""Tags as networks write them, and the titles before and after as blogs do."""
 _WEAK_HEADINGS = frozenset({"延伸阅读", "相关链接", "深度阅读", "拓展阅读", "相关资料"})
 """Headings that essays have as well, above books: they count on pages with other furniture only."""
 
@@ -642,6 +688,7 @@ def _value(line: str, token: Token, headings: frozenset[str]) -> str:
         said = said[slice(*names.span(1))] if names else said
     if token.kind == "crumb":
         sections = levels(said)
+        sections = sections[1:] if len(sections) >= 3 and is_outlet(fold(sections[0])) else sections
         is_title = bool(sections) and len(key(sections[-1])) > _LONGEST_SECTION and key(sections[-1]) in headings
         said = " > ".join(sections[:-1] if is_title else sections)
     return "" if _SAYS_NOTHING.fullmatch(fold(said)) else said

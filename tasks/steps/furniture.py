@@ -41,8 +41,8 @@ _COLON_LESS = {
     "updated": _BEFORE_DATE,
     "count": r"(?=\s{0,3}[\d(]|$)",
     "view": r"(?=[\s\[(|]|$)",
-    "neighbour": r"(?=\s?[>\]]|$|(?<=[上下]一篇)\s)",
-    "editor": r"(?=(?:\s{1,3}|\s?[|/]\s?)[\u4e00-\u9fff]{2,4}(?:$|[\s\])]))",
+    "neighbour": r"(?=\s?[>\]]|$|(?<=[上下前后]一[篇条则])\s)",
+    "editor": r"(?=(?:\s{1,3}|\s?[|/]\s?)[\u4e00-\u9fff]{2,4}(?:$|[\s\])])|(?<=ed by)(?:\s[a-z][\w.']{1,15}){1,3}\)?$)",
     "staff": r"(?=\s?[|/]\s?[\u4e00-\u9fff]{2,4}(?:$|[\s\])]))",
     "crumb": r"(?=\s{0,3}(?:首页|主页|网站首页|home)\b)",
 }
@@ -127,7 +127,8 @@ def parse_start(line: str) -> tuple[list[Token], int]:
     tokens: list[Token] = []
     at = _skip(line, 0)
     while at < len(line):
-        token = _token(line, at) or (_links(line, at) if any(token.strong for token in tokens) else None)
+        links = _links(line, at) if any(token.strong for token in tokens) else None
+        token = links or _token(line, at)
         if token is None:
             break
         tokens.append(token)
@@ -187,7 +188,7 @@ _PART = re.compile(r"(?:(?!\s-{1,2}\s|\s·\s|\s{2,}|--|::)[^>|/\\])+")
 _ARROW = re.compile(r"[>|/\\]")
 _PART_OF_STROKES = re.compile(r"[^\s·:-]+")
 _NO_SECTION = re.compile(
-    r"\w{0,12}(?:首页|主页)|\w{2,8}网(?:站|资讯)?|home(?:page)?|index|正文|(?:文章)?内容|\w{0,4}详情|详细\w{0,4}|文章|details?|newsdetails?|main|阅读|浏览|查看|"
+    r"\w{0,12}(?:首页|主页)|\w{2,8}网(?:站|资讯)?|home(?:page)?|index|\w{0,4}正文(?:内容)?|(?:文章)?内容|\w{0,4}详情|详细\w{0,4}|文章|details?|newsdetails?|main|阅读|浏览|查看|"
 )
 
 

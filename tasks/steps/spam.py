@@ -68,7 +68,9 @@ def find(text: str, context: Context) -> Iterator[Edit]:  # noqa: ARG001 (a step
     spans = list(_suspect_spans(lines, suspects))
     if not suspects and not spans:
         return
-    page = _page(line.text for i, line in enumerate(lines) if i not in suspects)
+    ends = {span.at + len(span.text): len(span.text) for span in spans if span.is_end}
+    rest = (line for i, line in enumerate(lines) if i not in suspects)
+    page = _page(line.text[: len(line.text) - ends.get(line.at + len(line.text), 0)] for line in rest)
     found = dict(_judge(lines, suspects, page))
     if len(found) < len(lines):
         removals = [removal(text, lines[i], STEP, rule, confidence) for i, (rule, confidence) in found.items()]

@@ -25,11 +25,15 @@ TAGS = re.compile(r"_{1,2}[^_]{2,20}(?:_{1,2}[^_]{2,20}){0,2}$")
 BUTTON_AFTER = re.compile(r"\s{0,3}\[(?:复制链接|复制|打印|打印本页|收藏|分享|举报|推荐)\]$")
 """What forums put behind it."""
 
+_SECTION_BEFORE = re.compile(r"\[[\u4e00-\u9fff]{2,6}\]\s{1,3}(?=\S)")
+"""The section in front of it, as forums and lists have it; `【…】` is the title's own."""
+
 _NO_TITLE = re.compile(
     r"\W{0,2}(?:(?:问|答|记者|主持人|嘉宾|网友|观众|[qa])\s?\d{0,2}\s?:|(?:[一二三四五六七八九十]{1,3}|\d{1,2})\s?[、.]\s?\D"
+    r"|原创\s"
     r"|(?:来源|作者|编辑|时间|日期|摘要|关键词|source|author|date|by)\s?:)"
 )
-"""Speakers of an interview, numbered headings, labels."""
+"""Speakers of an interview, numbered headings, greetings, labels."""
 
 
 _CHAPTER = re.compile(r"第[\d〇零一二三四五六七八九十百千两]{1,7}[章回节節卷集话話]")
@@ -51,6 +55,14 @@ def choose_title(head: Sequence[Line], body: Iterable[str], beside: Sequence[flo
     return max(points, key=lambda i: points[i], default=None)
 
 
+_GREETING = re.compile(r"(?:您好|你好)?[,!]?\s?(?:欢迎您?(?:来到|光临|访问|进入)|今天是)|(?:welcome to|today is)\b")
+
+
+def is_greeting(text: str) -> bool:
+    """Whether a line greets the visitor of a site, as its top does."""
+    return bool(_GREETING.match(fold(text[:40])))
+
+
 def could_be_title(text: str) -> bool:
     """Whether a line is short, no sentence, no label, and no menu."""
     folded = fold(text[:200])
@@ -58,6 +70,7 @@ def could_be_title(text: str) -> bool:
         is_heading(text)
         and bool(key(text))
         and not _NO_TITLE.match(folded)
+        and not is_greeting(text)
         and not is_menu(folded)
         and not is_call(folded)
     )
@@ -81,6 +94,6 @@ def _pairs(text: str) -> frozenset[str]:
 def bare_title(text: str) -> str:
     """A title without the words of its site and without buttons."""
     folded = fold(text)
-    prefix = SITE_PREFIX.match(folded)
+    prefix = SITE_PREFIX.match(folded) or _SECTION_BEFORE.match(text)
     ends = [match.start() for match in (BUTTON_AFTER.search(folded), TAGS.search(folded)) if match]
     return text[prefix.end() if prefix else 0 : min(ends, default=len(text))].strip()
