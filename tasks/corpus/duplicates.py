@@ -158,8 +158,9 @@ def _fits(a: str, b: str) -> bool:
     return shorter >= HALF * longer and conflicts(a, b) <= allowed
 
 
-SLACK = 40
-"""Characters that may stand on either side, before or behind what is common: a line of the page in another's place."""
+SLACK = 20
+"""Characters that may stand on either side, before or behind what is common, a tenth of the text at most: a line of one
+page in the place of another's. Lists of names, winning numbers and the like stand there as well."""
 
 LONGEST = 20_000
 """Characters that are aligned: as much takes 10 ms, and time grows with the square."""
@@ -171,7 +172,7 @@ _GLUE = 4
 def conflicts(a: str, b: str) -> int:
     """How often two folded texts have other words in the same place."""
     a, b = a[:LONGEST], b[:LONGEST]
-    slack = min(SLACK, min(len(a), len(b)) // 5)
+    slack = min(SLACK, min(len(a), len(b)) // 10)
     total = 0
     for i, j, k, l in _differences(a, b):  # noqa: E741  i to j in a, k to l in b
         is_at_end = i == 0 or k == 0 or j == len(a) or l == len(b)

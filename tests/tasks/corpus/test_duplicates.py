@@ -42,6 +42,11 @@ TOLD = (
 )
 
 
+PUBLIC = (
+    "按照县公开招聘教师工作的有关规定，经过报名、资格审查、笔试、面试、体检和考察等程序，现将拟聘用人员名单予以公示。公示期为七个工作日，公示期内如有异议，"
+    "请以书面或者电话的形式向县教育局反映，反映情况应当实事求是并署真实姓名，以便调查核实。拟聘用人员名单如下：{}。"
+)
+
 NAMES = "Diego Enrique Angelini, Nicholas Cleves, Ann-Laure Decadt, Darren Drake, Ariel Erlij, Hernan Ferruchi"
 
 ENGLISH = (
@@ -82,6 +87,10 @@ OTHER = {
     "the headline and half of the body": (
         "老茶厂重新开火\n" + "".join(ARTICLE.splitlines()[:3]) + NOTICE.format(a="法"),
         "老茶厂重新开火\n" + "".join(ARTICLE.splitlines()[:3]) + TOLD * 2,
+    ),
+    "other names at the end": (
+        PUBLIC.format("王海涛、李雪梅、张国庆、刘志远、陈晓东、赵文静"),
+        PUBLIC.format("孙丽华、周建军、吴桂芳、郑明亮、冯玉兰、褚卫国"),
     ),
     "the headline alone": ("老茶厂重新开火\n" + ARTICLE, "老茶厂重新开火\n" + NOTICE.format(a="法")),
 }
@@ -257,7 +266,7 @@ class TestFinding:
     def test_a_sentence_and_its_translation_have_but_names_in_common(self, tmp_path: Path) -> None:
         chinese = f"意向书说：萨伊波夫对{NAMES}的家属造成了伤害。"
         english = f"Saipov caused injury, harm, and loss to the families and friends of {NAMES}."
-        assert tells_the_same(folded(chinese), folded(english))
+        assert likeness(grams(folded(chinese)), grams(folded(english))).is_near
         assert kept_for([[document("a", chinese), document("b", english)]], tmp_path) == {}
 
     def test_copies_among_pages_of_one_template(self, tmp_path: Path) -> None:
