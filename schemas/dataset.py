@@ -121,7 +121,8 @@ def _provenance(*, optional: bool) -> list[pa.Field]:
             "format",
             pa.string(),
             "`text`, or `html`: then cleaning starts from the main text taken out of the page, and the page itself is "
-            "where `source_uri` and `raw_sha256` say. Empty where the bytes were not decoded.",
+            "where `source_uri` and `raw_sha256` say; or `feed` (RSS, Atom): the same with the texts of its items. "
+            "Empty where the bytes were not decoded.",
         ),
         _field("hidden_chars", pa.int64(), "Characters of a page of HTML that a reader would not see: left out."),
         _field("hidden_text", pa.string(), "The first 1,000 of them, unrepaired. Spam, menus, what waits for a click."),
@@ -614,7 +615,7 @@ def _origin(outcome: Outcome) -> dict[str, Any]:
         "record": origin.record,
         "raw_sha256": origin.sha256,
         "raw_bytes": origin.n_bytes,
-        "format": "html" if outcome.page else "text" if outcome.decoded else "",
+        "format": outcome.page.format if outcome.page else "text" if outcome.decoded else "",
         "hidden_chars": outcome.page.hidden_chars if outcome.page else 0,
         "hidden_text": outcome.page.hidden_text if outcome.page else "",
     }

@@ -171,6 +171,8 @@ class Page:
 
     text: str
     """The main text, a line for each paragraph: what cleaning starts from."""
+    format: str = "html"
+    """`html` or `feed`."""
     head: tuple[str, ...] = ()
     """Lines above the main text, which may say something about it."""
     tail: tuple[str, ...] = ()
@@ -245,7 +247,7 @@ class Outcome:
     cleaned: Cleaned | None = None
     rejection: Rejection | None = None
     page: Page | None = None
-    """Set where the document is HTML."""
+    """Set where the document is HTML or a feed."""
 
     @property
     def text_in(self) -> str | None:

@@ -7,24 +7,29 @@ what of a page can be had back.
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from schemas.document import Page
 from tasks.html.body import HEAD_LINES, Body, choose_body
 from tasks.html.facts import read_facts
+from tasks.html.feeds import SAMPLE_CHARS, is_feed, read_feed
 from tasks.html.flat import flatten
 from tasks.html.hidden import REVEALED
-from tasks.html.lines import Line, Lines, parse, read_lines
+from tasks.html.lines import PROGRAMS, Line, Lines, parse, read_lines
 from tasks.steps.lines import key
 
 MAX_TAGS = 400_000
 """Tags of a page that is parsed, some 200 MB of tree; the largest pages met (a novel on one page) have 50,000. A page
 with more is read without a tree."""
 
+LONGEST_LABEL = 20
+"""Characters of a line that may be a label or a button; longer ones are text."""
+
+SHORTEST_TEXT = 60
+"""Characters of text below which a page has none."""
+
 TITLE_LINES = 3
 """Lines at the head of a body among which the title may stand."""
-
-SAMPLE_CHARS = 1_000
-"""Characters of hidden text that are kept."""
 
 SUFFIXES = (".html", ".htm", ".xhtml", ".shtml", ".shtm", ".mhtml", ".xht", ".asp", ".aspx", ".jsp", ".php")
 
@@ -49,9 +54,11 @@ few tags left in it stays text; pages cut at their start have a third and more, 
 
 
 def is_html(text: str, name: str = "") -> bool:
-    """Whether a decoded document is HTML: by its beginning or its tags; by any tag where its name is that of a page."""
+    """Whether a decoded document is HTML or a feed: by its beginning or its tags, by any tag where its name says so."""
     if "<" not in text:
         return False
+    if is_feed(text):
+        return True
     if _START.match(text[:_START_CHARS]) and _TAG.search(text) is not None:
         return True
     sample = text[:65_536]
@@ -64,11 +71,12 @@ def is_html(text: str, name: str = "") -> bool:
 
 def read_page(text: str) -> Page:
     """Take the main text out of a page. Nothing is raised; what can't be parsed gives its text without tags."""
+    if is_feed(text) and (feed := read_feed(text)):
+        return feed
     tree = parse(text) if text.count("<") <= MAX_TAGS else None
-    page = read_lines(tree) if tree is not None else Lines(complete=False)
+    page = _lines(tree) if tree is not None else Lines(complete=False)
     if not page.complete:
         return Page(flatten(text), flat=True)
-    _reveal(page.lines)
     body = choose_body(page)
     texts = [line.text for line in page.lines]
     facts = read_facts(tree, text, [texts[i] for i in (*body.head, *body.body[:TITLE_LINES])])
@@ -83,6 +91,23 @@ def read_page(text: str) -> Page:
         hidden_chars=sum(map(len, hidden)),
         hidden_text=_joined(hidden)[:SAMPLE_CHARS],
     )
+
+
+def _lines(tree: Any) -> Lines:
+    """Lines of a page; those in silent elements as well where these have nearly all of its text."""
+    page = read_lines(tree)
+    _reveal(page.lines)
+    if _n_text(page) < SHORTEST_TEXT:
+        whole = read_lines(tree, PROGRAMS)
+        _reveal(whole.lines)
+        if _n_text(whole) > SHORTEST_TEXT + 2 * _n_text(page):
+            return whole
+    return page
+
+
+def _n_text(page: Lines) -> int:
+    """Characters of lines that can be seen and are more than labels."""
+    return sum(len(line.text) for line in page.lines if not line.hidden and len(line.text) > LONGEST_LABEL)
 
 
 def _without_title(texts: Sequence[str], body: Body, title: str) -> Body:
@@ -101,7 +126,7 @@ def _joined(lines: Iterable[str]) -> str:
 
 def _reveal(lines: list[Line]) -> None:
     """What scripts show once a page has loaded counts as seen: articles, and whole pages, that start out hidden."""
-    seen = sum(len(line.text) for line in lines if not line.hidden and len(line.text) > LONGEST_LABEL)
+    seen = _n_text(Lines(lines))
     groups: dict[tuple[int, bool], list[Line]] = {}
     for line in lines:
         if line.hidden:
@@ -111,7 +136,3 @@ def _reveal(lines: list[Line]) -> None:
         if n > (seen / 2 if revealed else max(100, 20 * seen)):
             for line in group:
                 line.hidden = ""
-
-
-LONGEST_LABEL = 20
-"""Characters of a line that may be a label or a button; longer ones are text."""

@@ -78,7 +78,7 @@ def read_facts(tree: Any, source: str, near: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in _META.keys() | _LINKED.keys():
         for value in _values(name, meta, linked):
-            if name != "title" and (said := _plausible(name, value)) and _is_borne_out(name, said, near, linked):
+            if name != "title" and (said := plausible(name, value)) and _is_borne_out(name, said, near, linked):
                 found[name] = said
                 break
     if title := _title(tree, meta, linked, near):
@@ -147,7 +147,7 @@ def _named(value: Any) -> Iterator[str]:
         yield " ".join(value.split())
 
 
-def _plausible(name: str, value: str) -> str:
+def plausible(name: str, value: str) -> str:
     """A value, if it can be one of its field; empty otherwise."""
     if len(value) > LONGEST[name]:
         return ""
@@ -178,7 +178,7 @@ def _is_borne_out(name: str, value: str, near: Sequence[str], linked: Mapping[st
 def _canonical(tree: Any) -> str:
     for element in tree.iter("link"):
         if (element.get("rel") or "").strip().lower() == "canonical":
-            return _plausible("source_url", (element.get("href") or "").strip())
+            return plausible("source_url", (element.get("href") or "").strip())
     return ""
 
 

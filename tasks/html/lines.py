@@ -15,13 +15,31 @@ MAX_DEPTH = 2_000
 LONGEST_TAG = 8_000
 """Characters of a tag whose attributes are read, if it has so many: libxml2 takes the square of their number."""
 
-_SILENT = (
-    "script style noscript template head svg iframe object embed canvas audio video map select option optgroup"
-    " datalist textarea button noembed noframes applet rt rp rtc input"
+PROGRAMS = frozenset(
+    {
+        "script",
+        "style",
+        "template",
+        "head",
+        "title",
+        "svg",
+        "iframe",
+        "object",
+        "embed",
+        "canvas",
+        "audio",
+        "video",
+        "map",
+    }
 )
-SILENT = frozenset(_SILENT.split())
-"""Elements whose text is no text of the page: programs, what stands in for something that can't be shown, parts of
-forms, and readings above the characters (ruby), which belong to them as an accent does."""
+"""Elements whose text is no text of the page: programs, drawings, what stands in for something that can't be shown."""
+
+SILENT = PROGRAMS | {"noscript", "noembed", "noframes", "select", "datalist", "textarea", "button", "applet"}
+"""With parts of forms, and what is for browsers without scripts. Clone sites strew such tags over a page and never
+close them: where nothing else has text, these have."""
+
+READINGS = frozenset({"rt", "rp", "rtc"})
+"""Readings above characters, within `<ruby>`: they belong to the characters as an accent does."""
 
 _BLOCKS = (
     "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure"
@@ -111,7 +129,7 @@ class _Reader:
         self.shown: list[str] = []
         self.unseen: list[str] = []
         self.linked = 0
-        self.depth = self.links = self.preformatted = self.n_hiders = 0
+        self.depth = self.links = self.rubies = self.preformatted = self.n_hiders = 0
         self.open_elements: list[tuple[int, int]] = []
         """Depth and place of the elements around."""
         self.hiders: list[tuple[int, str, int]] = []
@@ -176,6 +194,7 @@ class _Reader:
             self.shown.append(" " if self.shown else "")
             self.cells.append(len(self.shown))
         self.links += tag == "a"
+        self.rubies += tag == "ruby"
         self.preformatted += tag in PREFORMATTED
 
     def close(self, tag: str) -> None:
@@ -189,6 +208,7 @@ class _Reader:
         if self.open_elements and self.open_elements[-1][0] == self.depth:
             self.open_elements.pop()
         self.links -= tag == "a"
+        self.rubies -= tag == "ruby"
         self.preformatted -= tag in PREFORMATTED
         self.depth -= 1
 
@@ -204,19 +224,20 @@ class _Reader:
             self.flush()
 
 
-def read_lines(tree: Any) -> Lines:
-    """All lines of a parsed page, hidden ones too."""
+def read_lines(tree: Any, silent: frozenset[str] = SILENT) -> Lines:
+    """All lines of a parsed page but for those in silent elements, hidden ones too."""
     styles = (element.text or "" for element in tree.iter("style"))
     scripts = [element.text or "" for element in tree.iter("script")]
     reader = _Reader(read_sheets(styles, scripts))
     walk = etree.iterwalk(tree, events=("start", "end"))
     for event, element in walk:
         tag = element.tag if isinstance(element.tag, str) else "script"
+        is_silent = tag in silent or (tag in READINGS and reader.rubies > 0)
         if event == "end":
-            if tag not in SILENT:
+            if not is_silent:
                 reader.close(tag)
             reader.add(element.tail if element is not tree else None)
-        elif tag in SILENT:
+        elif is_silent:
             if tag == "script" and (written := written_by_script(element.text or "")) is not None:
                 reader.flush()
                 reader.written = written

@@ -249,6 +249,12 @@ def test_spam_hidden_in_an_article_that_scripts_reveal_stays_hidden() -> None:
     assert (made.text, made.hidden_text) == (TEXT, SPAM + "\n")
 
 
+@pytest.mark.parametrize("tag", ["rp", "rt", "noscript", "select", "button", "optgroup", "th", "dfn", "legend"])
+def test_tags_strewn_over_a_page_and_never_closed_hide_nothing(tag: str) -> None:
+    html = f'<div><{tag} id="k3xz1">{BODY}'.replace("，", '，<rp id="q8"></rp>', 1)
+    assert read_page(page(html)).text == TEXT
+
+
 # Encodings
 
 
