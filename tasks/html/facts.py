@@ -24,6 +24,9 @@ LONGEST = {
 SHORTEST_TITLE = 4
 """Characters of what stands in front of a separator and is taken for a title though the page does not repeat it."""
 
+NEAR_LINES = 12
+"""Lines above the body among which a heading is that of the article, and not the name of the site."""
+
 MIN_FRONT = 6
 """Characters of a line that is the title although `<title>` goes on after a mere space."""
 
@@ -215,6 +218,10 @@ def _title(tree: Any, meta: Mapping[str, str], linked: Mapping[str, Any], near: 
         fronts = [line for line in known.values() if _is_front(line, title)]
         if fronts:
             return max(fronts, key=len)
+    above = {key(line) for line in near[-NEAR_LINES:]}
+    headings = [line for line in _texts(tree, "h1") if len(line) >= MIN_FRONT and key(line) in above]
+    if len(headings) == 1:  # what `<title>` says stands nowhere: on hijacked pages it is spam
+        return headings[0]
     whole = next((title for title in given if 2 <= len(title) <= LONGEST["title"]), "")
     return _cut(whole) or next((line for line in _texts(tree, "h1") if 2 <= len(line) <= LONGEST["title"]), "")
 

@@ -348,6 +348,18 @@ def test_lines_tell_what_the_head_does_not() -> None:
     assert facts["editor"] == "王晓"
 
 
+def test_a_title_full_of_spam_is_not_believed_against_the_heading() -> None:
+    assert (
+        facts_of(page(f"<h1>早市里的烟火气</h1>{BODY}", "<title>久久久人人人,色东京热</title>"))["title"]
+        == "早市里的烟火气"
+    )
+
+
+def test_a_title_in_no_heading_is_cut_at_the_name_of_the_site() -> None:
+    assert facts_of(page(BODY, "<title>早市里的烟火气 - 民生 - 江城新闻网</title>"))["title"] == "早市里的烟火气"
+    assert facts_of(page(BODY, "<title>江城博客 » 早市里的烟火气</title>"))["title"] == "早市里的烟火气"
+
+
 def test_a_damaged_title_is_repaired_with_its_text() -> None:
     body = (
         "洪澤區(qū)工業(yè)經(jīng)濟發(fā)展工作委員會召開會議，推動洪澤纖維產(chǎn)業(yè)邁向新臺階，區(qū)領(lǐng)導(dǎo)參加會議。"
