@@ -163,7 +163,8 @@ def _provenance(*, optional: bool) -> list[pa.Field]:
             "flags",
             _STRINGS,
             "What to know before using the text: the kinds in `damage`, `unsettled` where the steps still found "
-            "something to do after their last pass, `hidden-text` where a page of HTML hides text, `html-unparsed` "
+            "something to do after their last pass, `unsure-lines` where a line above or below the body looks like "
+            "furniture, though not enough to go, `hidden-text` where a page of HTML hides text, `html-unparsed` "
             "where it was too large or too deep to tell its main text, and for English `machine-translated` (from "
             "Chinese) and `spun` "
             "(pieces put together by a machine, with phrases that sell something). Sorted.",

@@ -6,6 +6,7 @@ from dataclasses import replace
 from schemas.config import CleanConfig
 from schemas.document import Cleaned, Context, Damage, Edit, Fact, Stage, Step
 from tasks.steps import STEPS
+from tasks.steps.boilerplate import has_unsure_lines
 from tasks.steps.edits import apply
 
 MAX_PASSES = 5
@@ -61,6 +62,8 @@ def _settle(cleaned: Cleaned, config: CleanConfig) -> Cleaned:
         if len(stages) == before:
             break
     unsettled = {"unsettled"} if len(stages) > before else set[str]()
+    if "boilerplate" not in config.skip and has_unsure_lines(text):
+        unsettled |= {"unsure-lines"}
     facts = {field: _tidy(value, config) for field, value in facts.items() if field not in cleaned.facts}
     flags = {d.kind for d in damage} | unsettled
     return Cleaned(text, tuple(stages), {**cleaned.facts, **facts}, tuple(damage), tuple(sorted(flags)))

@@ -412,6 +412,24 @@ def _links(lines: list[Line], tail: dict[int, Found], last: int | None) -> dict[
     return {i: Found("list-of-links", 0.95) for i in range(heading, len(lines)) if i not in tail}
 
 
+def has_unsure_lines(text: str) -> bool:
+    """Whether a line above or below the body looks like furniture, though not enough to go."""
+    lines = lines_of(text)
+    prose = [i for i, line in enumerate(lines) if is_prose(line.text)]
+    if not prose:
+        return False
+    edges = [*lines[: min(prose[0], HEAD_LINES)], *lines[prose[-1] + 1 :][-TAIL_LINES:]]
+    return any(_is_doubtful(line.text) for line in edges if len(line.text) <= _LONGEST_LINK)
+
+
+def _is_doubtful(line: str) -> bool:
+    folded = fold(line)
+    tokens = parse_loosely(folded)
+    n_known = sum(token.kind not in {"unknown", "part"} for token in tokens)
+    is_mostly_known = 2 * n_known >= len(tokens) and any(token.strong or token.kind == "office" for token in tokens)
+    return is_mostly_known or is_menu(folded) or is_likely_call(folded) or _heads_link(folded)
+
+
 # What goes because of what goes beside it. Only on pages with furniture that is certain, and with a body.
 
 
