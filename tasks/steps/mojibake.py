@@ -30,6 +30,10 @@ BUDGET = 100_000
 """Characters that are searched in one document for each reading, over all rounds, at about 50 to 100 µs each. No text
 opens the gates of more than three or four readings. What lies behind is left as it is."""
 
+MOST_BARREN = 10_000
+"""Characters searched under one reading without any likely repair, after which the reading is given up: damage comes
+in lines and pages, and noise (`ééééé`) would take the whole budget for each reading."""
+
 REACH = 200
 """Characters searched to either side of a suspicious place: damaged text is suspicious again within that distance."""
 
@@ -114,14 +118,20 @@ class _Budget:
 
     def __init__(self, characters: int) -> None:
         self.left = dict.fromkeys(READINGS, characters)
+        self.barren = dict.fromkeys(READINGS, 0)
+        """Characters searched since the last likely repair."""
         self.suspects = 0
         """Places that look like UTF-8 read as GBK, repaired or not."""
 
     def take(self, misreading: Misreading, characters: int) -> bool:
         """Whether so many characters may still be searched; they are, if so."""
-        granted = characters <= self.left[misreading]
+        granted = characters <= self.left[misreading] and self.barren[misreading] < MOST_BARREN
         self.left[misreading] -= characters if granted else 0
         return granted
+
+    def note(self, misreading: Misreading, characters: int, *, fruitful: bool) -> None:
+        """What came of searching so many characters."""
+        self.barren[misreading] = 0 if fruitful else self.barren[misreading] + characters
 
 
 Found = tuple[str, Repair]
@@ -207,6 +217,7 @@ def _accepted(text: str, misreading: Misreading, budget: _Budget, depth: int) ->
         for left, right in _pieces(text, start, end):
             if budget.take(misreading, right - left):
                 found = unread(text[left:right], misreading)
+                budget.note(misreading, right - left, fruitful=any(_is_likely(r, misreading) for r in found))
                 repairs += (r._replace(start=left + r.start, end=left + r.end) for r in found)
     if not repairs:
         return []
