@@ -7,7 +7,7 @@ as something else, consists of links, or stands beyond them. docs/adr/0015-html.
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from tasks.html.lines import HEADINGS, Element, Line, Lines
@@ -31,6 +31,8 @@ LINKED = 0.5
 
 LONGEST_DATA = 120
 """Characters of a line at the edge of the body that may be data about it."""
+SAID_FIRST = 100
+"""Characters within which a notice says that it is one."""
 LONGEST_TITLE = 30
 """Characters of a line with a comma and no full stop that may be a title."""
 LONGEST_BUTTON = 40
@@ -57,8 +59,9 @@ _CLAUSE = re.compile(r"[，,]")
 _END = "。！？…”.!?"
 
 _ABOUT_SITE = re.compile(
-    r"版权所有|copyright|all rights reserved|[\u4e00-\u9fff]icp[备证]|备案号|公网安备|许可证|举报电话|举报邮箱|技术支持"
-    r"|建议使用.{0,20}浏览|未经.{0,12}(?:授权|许可|允许).{0,16}(?:转载|使用|复制)|powered by",
+    r"版权所有(?![者人])|copyright\s?(?:©|\(c\)|&copy;|(?:19|20)\d\d|[:：])|©\s?(?:19|20)\d\d|all rights reserved"
+    r"|powered by|[\u4e00-\u9fff]icp[备证]|备案号\s?[:：]|公网安备|许可证(?:编?号)?\s?[:：]?\s?[\dA-Z]|(?:举报(?:电话|邮箱)|技术支持)\s?[:：]"
+    r"|建议使用.{0,20}浏览|未经.{0,12}(?:授权|许可|允许).{0,8}(?:不得|禁止|请勿|严禁|擅自).{0,6}转载",
     re.IGNORECASE,
 )
 """Sentences about the site. The line engine knows more; these must not look like a body."""
@@ -124,7 +127,7 @@ def prose_of(line: Line) -> float:
         return 0.0
     if not _SENTENCE.search(text) and not (n > LONGEST_TITLE and _CLAUSE.search(text)) and text[-1] not in "，：":
         return 0.0
-    if n < 300 and _ABOUT_SITE.search(text):
+    if n < 300 and _ABOUT_SITE.search(text[:SAID_FIRST]):
         return 0.0
     if n < LONGEST_DATA and _DATA.search(text) and text[-1] not in _END:
         return 0.0
@@ -255,7 +258,7 @@ _PLACES = "(?:left|right|top|main|sub|site|page|article|art|news|post|con|conten
 """What stands in front of names: `topnav`, `right-hot`, `article_share`."""
 
 
-@cache
+@lru_cache(maxsize=10_000)  # names of classes are without number
 def _what(name: str) -> str:
     """What the names of an element say it is: body, comments, furniture or nothing."""
     return next((what for what, pattern in _patterns().items() if name and pattern.search(name)), "")
@@ -277,11 +280,17 @@ def _is_heading(page: Lines, line: Line) -> bool:
     return line.element >= 0 and page.elements[line.element].tag in HEADINGS and line.text[-1] not in "。.；"
 
 
+_DATE_OF_DOCUMENT = re.compile(r"[(（]?\s?(?:19|20)\d\d\s?年\s?\d{1,2}\s?月\s?\d{1,2}\s?日\s?[)）]?")
+"""The date under a speech's title, or below a letter or a notice: it is part of the text."""
+
+
 def _is_above(page: Lines, line: Line) -> bool:
+    if line.text[0] in "(（" and _DATE_OF_DOCUMENT.fullmatch(line.text):
+        return False
     return _is_heading(page, line) or line.linked > 0 or bool(_DATA.search(line.text[:LONGEST_DATA]))
 
 
 def _is_below(line: Line) -> bool:
-    if line.linked > LINKED * len(line.text) or _ABOUT_SITE.search(line.text[:300]):
+    if line.linked > LINKED * len(line.text) or _ABOUT_SITE.search(line.text[:SAID_FIRST]):
         return True
-    return bool(_BELOW.match(line.text) or _DATA.search(line.text[:40]))
+    return not _DATE_OF_DOCUMENT.fullmatch(line.text) and bool(_BELOW.match(line.text) or _DATA.search(line.text[:40]))

@@ -9,6 +9,7 @@ from tasks.clean import clean
 from tasks.steps import STEPS, boilerplate
 from tasks.steps.dates import DATETIME, iso_datetime
 from tasks.steps.lines import fold, key
+from tasks.steps.titles import bare_title
 
 REPAIRS = frozenset({"invisible", "mojibake", "shift", "glosses", "symbols", "punctuation", "script"})
 """Steps that change characters within a line, and take no lines away."""
@@ -35,6 +36,8 @@ def with_facts(cleaned: Cleaned, page: Page, config: CleanConfig) -> Cleaned:
     head, tail = (tuple(line for line in lines if len(line) <= LONGEST_LINE) for lines in (page.head, page.tail))
     lines = _repaired([*values.values(), *head, *tail], page.text, config)
     given = {**page.facts, **dict(zip(values, lines, strict=False))}
+    if title := given.get("title"):
+        given["title"] = bare_title(title) or title
     around = lines[len(values) :]
     told = _told(around[: len(head)], cleaned.text, around[len(head) :])
     if "published_at" not in told | given and (moment := _dated(around[: len(head)], given.get("title", ""))):

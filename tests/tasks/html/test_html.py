@@ -104,6 +104,35 @@ def test_a_body_with_a_name_of_furniture_stays() -> None:
     assert read_page(page(f'<div class="sidebar">{BODY}</div>')).text == TEXT
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "其次，互联网版权问题更加复杂，重放别人的作品，一定要获得版权所有者的许可。",
+        "经过三个月的审查，市里给四十家企业颁发了许可证，并提供技术支持。",
+        "市教育局\n2023年8月18日",
+        "（2023年8月18日）",
+    ],
+    ids=["about rights", "about permits", "a signature", "a date in brackets"],
+)
+def test_lines_at_the_end_that_look_like_furniture_stay(line: str) -> None:
+    html = "".join(f"<p>{part}</p>" for part in line.split("\n"))
+    assert read_page(page(f"<div>{BODY}{html}</div>")).text == TEXT + line + "\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "版权声明：凡注明来源为本网的作品，未经本网授权不得转载、摘编。",
+        "责任编辑：王晓",
+        "上一篇：秋天的柿子树",
+        "Copyright © 2015 江城新闻网 All Rights Reserved.",
+        "鄂ICP备05012345号",
+    ],
+)
+def test_furniture_at_the_end_goes(line: str) -> None:
+    assert read_page(page(f"<div>{BODY}<p>{line}</p></div>")).text == TEXT
+
+
 def test_a_page_without_prose_keeps_its_lines() -> None:
     items = "".join(f"<li>展品{n}</li>" for n in range(5))
     assert read_page(page(f"<ul>{items}</ul>")).text == "".join(f"展品{n}\n" for n in range(5))
