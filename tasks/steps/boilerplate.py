@@ -571,7 +571,7 @@ def _below(lines: list[Line], found: dict[int, Found], last: int) -> dict[int, F
         i: Found("below-furniture", 0.9)
         for i in rest
         if i not in found
-        if (opened < i < closed and not lines[i].text.endswith(("。", "！", "”"))) or _is_link_or_button(lines[i].text)
+        if (opened <= i < closed and not lines[i].text.endswith(("。", "！", "”"))) or _is_link_or_button(lines[i].text)
     }
 
 
@@ -581,7 +581,7 @@ _LONGEST_LINK = 100
 def _is_link_or_button(text: str) -> bool:
     """Whether a line below the body is a button, a call, or a link behind its heading (`推荐阅读：…`)."""
     folded = fold(text[:LONGEST_META])
-    is_link = len(text) <= _LONGEST_LINK and "。" not in text and _heads_link(folded)
+    is_link = len(text) <= _LONGEST_LINK and "。" not in text and ":" in folded[:-1] and _heads_link(folded)
     is_tag = _HASHTAGS.fullmatch(folded) or (len(text) <= _LONGEST_LINK and _ARROWED.match(text) and "。" not in text)
     return is_link or bool(is_tag) or is_menu(folded) or is_call(folded) or (len(text) <= 40 and is_likely_call(folded))
 

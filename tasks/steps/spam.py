@@ -65,16 +65,14 @@ def find(text: str, context: Context) -> Iterator[Edit]:  # noqa: ARG001 (a step
     lines = lines_of(text)
     foreign = _foreign_on_top(lines)
     suspects = {i: w for i, line in enumerate(lines) if (w := _suspect(line.text, is_foreign=i == foreign)) is not None}
-    spans = list(_suspect_spans(lines, suspects))
+    spans = dict(_suspect_spans(lines, suspects))
     if not suspects and not spans:
         return
-    ends = {span.at + len(span.text): len(span.text) for span in spans if span.is_end}
-    rest = (line for i, line in enumerate(lines) if i not in suspects)
-    page = _page(line.text[: len(line.text) - ends.get(line.at + len(line.text), 0)] for line in rest)
+    page = _page(_without_span(line, spans.get(i)) for i, line in enumerate(lines) if i not in suspects)
     found = dict(_judge(lines, suspects, page))
     if len(found) < len(lines):
         removals = [removal(text, lines[i], STEP, rule, confidence) for i, (rule, confidence) in found.items()]
-        cuts = [cut for span in spans if (cut := _judge_span(span, page))]
+        cuts = [cut for span in spans.values() if (cut := _judge_span(span, page))]
         yield from sorted([*removals, *cuts], key=lambda edit: edit.start)
 
 
@@ -138,17 +136,26 @@ _AFTER_SENTENCE = re.compile(r"(?<=[。！？!?”」…)）])[^。！？!?”�
 _LIST_HEADING = re.compile(r"[\s_|,、(（【\[]*(?:友情链接|友链|更多|欢迎\S{2,6}(?:访问|来到|光临|关注))?[:：\s]*")
 
 
-def _suspect_spans(lines: list[Line], suspects: dict[int, _Words]) -> Iterator[_Span]:
+def _suspect_spans(lines: list[Line], suspects: dict[int, _Words]) -> Iterator[tuple[int, _Span]]:
     """What follows the last sentence of the last paragraphs, and lists of names inside of paragraphs."""
     prose = [i for i, line in enumerate(lines) if i not in suspects and is_prose(line.text)]
+    last = frozenset(prose[-EDGE_PARAGRAPHS:])
     for i in prose:
         line = lines[i]
         window = max(0, len(line.text) - LONGEST)
-        end = _AFTER_SENTENCE.search(line.text, window) if i in prose[-EDGE_PARAGRAPHS:] else None
+        end = _AFTER_SENTENCE.search(line.text, window) if i in last else None
         if end and _vocabulary_points(_rated(_find_words(fold(end[0])))) >= _GROUND:
-            yield _Span(line.at + end.start(), end[0], is_end=True)
+            yield i, _Span(line.at + end.start(), end[0], is_end=True)
         elif run := _run(line.text[:LONGEST]):
-            yield _Span(line.at + run[0], line.text[run[0] : run[1]], is_end=False)
+            yield i, _Span(line.at + run[0], line.text[run[0] : run[1]], is_end=False)
+
+
+def _without_span(line: Line, span: _Span | None) -> str:
+    """A line as spans are compared with it: without its own."""
+    if span is None:
+        return line.text
+    start = span.at - line.at
+    return line.text[:start] + line.text[start + len(span.text) :]
 
 
 def _judge_span(span: _Span, page: Page) -> Edit | None:

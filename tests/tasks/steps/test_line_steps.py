@@ -125,7 +125,33 @@ def test_news_about_the_trade_is_no_spam(title: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(
-    "unit", ["久", "首页>", "来源：", "您的位置：", "a ", "2023-06-24 ", "大 中 小 ", "- ", "转载", "。", "a|"]
+    "unit",
+    [
+        "久",
+        "首页>",
+        "来源：",
+        "您的位置：",
+        "a ",
+        "2023-06-24 ",
+        "大 中 小 ",
+        "- ",
+        "转载",
+        "。",
+        "a|",
+        "记者 ",
+        "# ",
+        "← ",
+        "第1章",
+        "官网",
+        "威尼斯人、",
+        "久久",
+        "体育官网",
+        "微信1",
+        "相关新闻 ",
+        "责任编辑：张三 ",
+        "二〇",
+        "1-",
+    ],
 )
 def test_time_is_linear_in_hostile_lines(step: str, unit: str) -> None:
     for length in (240, 1_990, 100_000):
@@ -138,7 +164,14 @@ def test_time_is_linear_in_hostile_lines(step: str, unit: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["boilerplate-labels", "boilerplate-lists", "boilerplate-notices", "boilerplate-words", "spam-words"],
+    [
+        "boilerplate-labels",
+        "boilerplate-lists",
+        "boilerplate-notices",
+        "boilerplate-ui",
+        "boilerplate-words",
+        "spam-words",
+    ],
 )
 def test_tables_are_sorted_unique_and_simplified(name: str) -> None:
     rows = load(name)
@@ -152,5 +185,38 @@ def test_tables_use_known_kinds() -> None:
     assert {row[2] for row in load("boilerplate-labels")} == {"strong", "weak"}
     assert {row[1] for row in load("boilerplate-words")} == {"anywhere", "edge", "part"}
     assert {row[1] for row in load("boilerplate-notices")} == {"strong", "weak", "heading"}
+    assert {row[1] for row in load("boilerplate-ui")} == {"content", "filler"}
     assert {row[2] for row in load("spam-words")} == {"strong", "medium", "weak"}
     assert not any(re.search(r"\s{2}|^\s|\s$", row[0]) for row in load("spam-words"))
+
+
+SUBHEADINGS = """全球市场布局
+推动文化和旅游领域设备更新方案出台
+WTO体制下的参与
+政策支持的必要性
+牛肉面
+- 高清愿 - 维基百科
+以军称摧毁加沙地带最大隧道网
+国务院
+主要政策
+（2024年7月26日）""".splitlines()
+
+
+@pytest.mark.parametrize("line", SUBHEADINGS)
+def test_headings_stay_on_pages_with_furniture(line: str) -> None:
+    """Lines of clean essays and news, found by putting all of them there: each of these went once."""
+    for body in (f"{line}\n{BODY}", f"{BODY}{line}\n"):
+        page = f"首页 > 新闻 > 正文\n市领导调研\n2021-03-05 14:22 来源：湖滨晚报\n{body}责任编辑：张三\n"
+        assert run("boilerplate", page) == f"市领导调研\n{body}"
+
+
+def test_many_lines_take_linear_time() -> None:
+    text = (
+        f"首页 > 新闻 > 正文\n市领导调研\n{BODY}"
+        + f"{BODY}威尼斯人、新葡京、亚博体育、百家乐。\n" * 2_000
+        + "登录 注册\n" * 20_000
+    )
+    started = time.process_time()
+    for step in STEPS.values():
+        list(step(text, CONTEXT))
+    assert time.process_time() - started < 6
