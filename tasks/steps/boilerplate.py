@@ -458,7 +458,10 @@ def _find_title(lines: list[Line], found: dict[int, Found], first: int) -> int |
     places = [i for i in above if not is_item(fold(lines[i].text))] or above or rest
     beside = [0.5 * (i + 1 in found) + 0.3 * (i - 1 in found) - 0.5 * _is_below(places, found, i) for i in places]
     place = choose_title([lines[i] for i in places], (line.text for line in lines[first : first + 3]), beside)
-    return None if place is None else places[place]
+    if place is None:
+        return None
+    told = key(lines[places[place]].text)
+    return next(i for i in places if key(lines[i].text) == told)
 
 
 def _shortest(lines: list[Line], found: dict[int, Found], title: int) -> str:

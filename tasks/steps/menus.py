@@ -70,12 +70,16 @@ def is_menu(line: str) -> bool:
     if len(items) < 3 or any(len(item) > _longest(item) for item in items):
         return False
     n_known = sum(is_item(item) for item in items)
+    if not is_chinese(line):  # words of a Latin menu are words of sentences as well
+        return is_item(items[0]) and n_known * 2 > len(items)
     return n_known >= 2 and n_known * (4 if len(items) >= 6 else 2) >= len(items)
 
 
 def is_item(item: str) -> bool:
     """Whether a folded text is a known word of a menu, or made of the words of buttons alone."""
     word = key(item)
+    if word.isascii() and len(word) < 3:
+        return False
     return word in _known() or (bool(word) and _words().pattern.sub("", word) == "" and len(word) >= 2)
 
 

@@ -37,7 +37,7 @@ def test_no_titles(line: str) -> None:
 
 def test_a_long_headline_without_a_comma_is_one() -> None:
     assert could_be_title(
-        "嫦娥六号返回器安全着陆 实现世界首次月球背面采样返回 党中央致电祝贺探月工程任务取得圆满成功 有关领导观看着陆回收"
+        "嫦娥六号返回器安全着陆 实现世界首次月球背面采样返回 党中央致电祝贺探月工程任务取得圆满成功 领导观看着陆回收"
     )
 
 
