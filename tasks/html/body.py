@@ -111,7 +111,8 @@ def choose_body(page: Lines) -> Body:
     seen = [i for i, line in enumerate(page.lines) if not line.hidden]
     weights = _Weights(page, seen)
     container = weights.container()
-    inside = [i for i in seen if weights.is_inside(page.lines[i].element, container)]
+    within = weights.within(container)
+    inside = [i for i in seen if within[page.lines[i].element]]
     kept = [i for i in weights.segment(inside, container) if not weights.is_furniture(i, container)]
     body = _trimmed(page, kept, weights.prose)
     if not body:
@@ -187,11 +188,12 @@ class _Weights:
             return self.total[place] > SHARE_OF_NAMED_BODY * whole
         return self.total[place] >= whole * (SHARE_OF_BODY if self.n_lines[place] > 1 else SHARE_OF_PARAGRAPH)
 
-    def is_inside(self, place: int, container: int) -> bool:
-        """Whether an element is another or in it."""
-        while place > container:
-            place = self.page.elements[place].parent
-        return place == container
+    def within(self, container: int) -> list[bool]:
+        """For each element, and for none (-1, the last), whether it is the container or in it."""
+        inside: list[bool] = []
+        for place, element in enumerate(self.page.elements):  # what is around comes first
+            inside.append(container in {place, -1} or (element.parent >= 0 and inside[element.parent]))
+        return [*inside, container < 0]
 
     def is_furniture(self, i: int, container: int) -> bool:
         """Whether a line within the body is none of it."""

@@ -452,6 +452,7 @@ HOSTILE: dict[str, Callable[[], str]] = {
     "title": lambda: f"<title>{' - ' * N}</title><p>{PROSE[0]}",
     "spaces": lambda: "<p>字" + " " * 1_000_000 + "字",
     "broken lines": lambda: "<p>" + "字\n" * N,
+    "many lines far down": lambda: "<p>字，好。字，好。" * 60_000 + "<div>" * 1_900 + "<p>字，好。字，好。" * 60_000,
     "too many tags": lambda: "<p>字，好。" * 500_000,
 }
 
