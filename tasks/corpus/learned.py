@@ -3,11 +3,11 @@
 Counts alone would take a column's title (`国内联播快讯`, 339 times in a year of news) and the paragraphs of an article
 that came ten times. So a line goes only above the first or below the last paragraph that is the document's own; a
 document whose own paragraphs recur is a copy, and left to the search for duplicates; and the title stays.
-docs/adr/0014-learned-lines.md.
+docs/adr/0016-learned-lines.md.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -75,10 +75,19 @@ def find(outcome: Outcome, recurring: Recurring, threshold: int) -> Findings:
     noted = {
         (place.fingerprint, site): _note(place, sites[site], count, threshold, removed=place.fingerprint in gone)
         for place, known in zip(reversed(near), reversed(counts), strict=True)
-        for site, count in known.items()
+        for site, count in _telling(sites, known)
         if count.bodies >= threshold
     }
     return Findings(tuple(edits), tuple(noted.values()))
+
+
+def _telling(sites: Iterable[int], known: Mapping[int, Count]) -> Iterator[tuple[int, Count]]:
+    """Counts by site, but for folders around one that say the same as it does."""
+    told: set[Count] = set()
+    for site in sites:
+        if site in known and known[site] not in told:
+            told.add(known[site])
+            yield site, known[site]
 
 
 def _note(place: Place, site: str, count: Count, threshold: int, *, removed: bool) -> Noted:
@@ -108,8 +117,8 @@ def _is_copy(seen: Sequence[Seen]) -> bool:
     return sum(len(line.text) for line in own if line.recurs) >= COPIED * n_chars
 
 
-_LISTED = re.compile(r"[|>]|\S\s{2,}\S|\S / \S")
-"""How furniture joins words, and titles don't."""
+_LISTED = re.compile(r"[|>]|\S\s{2,}\S|\S / \S|(?:星期|礼拜)[一二三四五六日天]")
+"""How furniture joins words, and titles do not; a weekday is of the day, and not of the article."""
 
 
 def _is_plain(text: str) -> bool:

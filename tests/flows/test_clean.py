@@ -1,4 +1,5 @@
 import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,32 @@ class TestFlow:
             ]
         for one, two in zip(tables[:3], tables[3:], strict=True):
             pd.testing.assert_frame_equal(one, two)
+
+    def test_what_is_learned_from_all_pages_depends_on_neither_workers_nor_shards(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        chars = [chr(code) for code in range(0x4E00, 0x6E00)]
+        for number in range(24):
+            dice = random.Random(number)
+            body = "".join(dice.choices(chars, k=80))
+            folder = tmp_path / "pages" / f"site-{number % 2}"
+            folder.mkdir(parents=True, exist_ok=True)
+            page = f"江畔纪事 | 风物\n{body[:9]}\n{body}。\n第{number}天，共{number * 7}人来过江畔\n"
+            (folder / f"{number}.txt").write_text(page)
+        tables = []
+        for workers, documents in ((1, 1000), (2, 5)):
+            monkeypatch.setattr("tasks.shards.SHARD_DOCUMENTS", documents)
+            out = tmp_path / f"out-{workers}"
+            run(tmp_path / "pages", out=out, workers=workers)
+            assert verify(out).ok
+            tables += [
+                pd.read_parquet(out / table).drop(columns=RUN_COLUMNS, errors="ignore")
+                for table in ("clean", "edits", "lines")
+            ]
+        for one, two in zip(tables[:3], tables[3:], strict=True):
+            pd.testing.assert_frame_equal(one, two)
+        assert not tables[0].text.str.contains("江畔").any()
+        assert sorted(tables[2].removed) == [12] * 4 + [24] * 2  # of the sites, and of the folder around them
 
     def test_a_document_that_cannot_be_read_gives_the_state_a_name_of_its_own(
         self, pages: Path, tmp_path: Path

@@ -169,6 +169,14 @@ class TestWhatStays:
         before = site(make_outcome, [f"第{body[:6]}\n白居易\n{body}\n" for body in bodies(30)])
         assert removed(before, revised(before, tmp_path)) == Counter()
 
+    def test_headings_that_articles_of_a_site_share(self, make_outcome: MakeOutcome, tmp_path: Path) -> None:
+        texts = [
+            f"{a[:9]}\n三十秒概览：\n{a}\n来龙去脉\n{b}\n从前\n{b[::-1]}。\n还可以去\n{a[9:15]}\n"
+            for a, b in zip(bodies(30, 1), bodies(30, 2), strict=True)
+        ]
+        before = site(make_outcome, texts)
+        assert removed(before, revised(before, tmp_path)) == Counter()
+
     def test_lines_on_few_pages_of_a_site(self, make_outcome: MakeOutcome, tmp_path: Path) -> None:
         texts = [
             f"第{body[:6]}\n{body}\n{'王毅参加会见。' if i % 5 == 0 else ''}\n" for i, body in enumerate(bodies(60))
