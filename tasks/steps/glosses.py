@@ -29,6 +29,10 @@ REPEAT_SHARE = 0.3
 LAWLESS = 0.2
 """Evidence that a character takes away which is glossed less often than not (a guess: odds of 1.6 to 1)."""
 
+ALONE_SHARE = 0.25
+"""Of glossed characters that stand alone between two signs, as items of a word list do (`學(xué)、習(xí)`): with
+more of them the glosses are the author's. Of ideographs in running text 2 in 1,000 stand so (essays: 9)."""
+
 ENOUGH = 2.0
 """Evidence (decimal logarithm of the odds) from which on a document counts as mangled: 100 to 1."""
 
@@ -78,7 +82,7 @@ def read_swallowed(text: str) -> Iterator[Gloss]:
 def read_site(text: str) -> Site | None:
     """The mangler's table as far as the document shows it; None where its glosses are nobody's or a person's."""
     glosses = list(read_glosses(text))
-    if not glosses:
+    if not glosses or sum(_is_alone(text, gloss) for gloss in glosses) > ALONE_SHARE * len(glosses):
         return None
     counts = Counter((gloss.char, gloss.reading) for gloss in glosses)
     occurrences = Counter(text)
@@ -99,6 +103,12 @@ def read_site(text: str) -> Site | None:
         return None
     certain = frozenset(char for char, n in evidence.items() if n == occurrences[char])
     return Site(table, certain, tuple(sorted(misfits)))
+
+
+def _is_alone(text: str, gloss: Gloss) -> bool:
+    """Whether the glossed character is an item by itself: no word on either side, nor a gloss before it."""
+    before = text[max(0, gloss.start - 2) : gloss.start - 1]
+    return not re.match(r"[\w)）?\ufffd]", before) and not re.match(r"\w", text[gloss.end : gloss.end + 1])
 
 
 def _is_its_own(gloss: Gloss, glossed: int) -> bool:
