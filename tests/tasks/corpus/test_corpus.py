@@ -16,7 +16,7 @@ from schemas.config import CleanConfig
 from schemas.dataset import LINES, clean_row, edits_row
 from schemas.document import Cleaned, Edit, Outcome, Reason, Rejection, Run
 from tasks import corpus, shards
-from tasks.clean import clean
+from tasks.clean import clean, clean_further
 from tasks.corpus import concerned, learn, read_outcomes, revise, survey
 from tasks.publish.parts import Part
 from tasks.shards.processes import ProcessDiedError
@@ -225,12 +225,10 @@ class TestTheStage:
     ) -> None:
         pages = make_pages(1, 20, 9)
         bad = pages[3].article[0]
-        further = corpus.clean_further
-
         def fail(cleaned: Cleaned, edits: tuple[Edit, ...], config: CleanConfig) -> Cleaned:
             if bad in cleaned.text:
                 raise ValueError("a bug")
-            return further(cleaned, edits, config)
+            return clean_further(cleaned, edits, config)
 
         monkeypatch.setattr(corpus, "clean_further", fail)
         after = revised((make_outcome(page.uri, page.text) for page in pages), tmp_path)
