@@ -589,7 +589,7 @@ def _is_link_or_button(text: str) -> bool:
     return is_link or bool(is_tag) or is_menu(folded) or is_call(folded) or (len(text) <= 40 and is_likely_call(folded))
 
 
-_HASHTAGS = re.compile(r"(?:\s?#\s?[^#\s]{1,20}#?){1,8}")
+_HASHTAGS = re.compile(r"(?:\s?#[^#\s。,;:()]{1,20}#?){1,8}|(?:\s?#\s[^#\s。,;:()]{1,20}){2,8}")
 _ARROWED = re.compile("[←«‹]\\s?\\w|.{4,80}\\s[→»›]$")
 """Tags as networks write them, and the titles before and after as blogs do."""
 _WEAK_HEADINGS = frozenset({"延伸阅读", "相关链接", "深度阅读", "拓展阅读", "相关资料"})
