@@ -52,6 +52,10 @@ HABIT_SHARE = 0.05
 at every second; none of 4,907 news items of 2024 does so at all. Wikipedia has a full-width sign doubled by a slip in
 one paragraph of forty: slips stay. A half-width comma before a full-width sign is none: one of 2,000 has it."""
 
+SHORT_VALUES = 5
+"""Characters to a comma, at most, in rows of values that need not have as many values as the row beside them: clauses
+are longer (eleven characters in news)."""
+
 NARROW_COUNT = 2
 """A document has half-width signs by rule if so many are, half of all, and half of the commas. In translated news
 (NTREX) one sign in ten is (colons, question marks), in one paragraph of Wikipedia in eight some are."""
@@ -164,11 +168,12 @@ def _wide_classes_of_line(line: str) -> str:
 
 
 def _is_data(previous: str, line: str, following: str) -> bool:
-    """Whether a line is a row of comma-separated values: no sentence, and as many commas as the row beside it."""
+    """Whether a line is a row of comma-separated values: no sentence, and a row beside it that is like it."""
     commas = line.count(",")
-    if commas < 2 or re.search("[。！？；]", line):
+    if commas < 2 or re.search("[。！？；]|,[，、：]", line):
         return False
-    return any(other.count(",") == commas and not re.search("[。！？]", other) for other in (previous, following))
+    alike = {commas} if len(line) > SHORT_VALUES * (commas + 1) else {commas - 1, commas, commas + 1}
+    return any(other.count(",") in alike and not re.search("[。！？]", other) for other in (previous, following))
 
 
 def _is_chinese(line: str) -> bool:
@@ -202,8 +207,9 @@ _TEXT_AFTER = f"(?=[{HAN}{_OPENING}0-9A-Za-z]|$)"
 _STRAY = re.compile(
     f"{_BEFORE}(?:,[,，]*+{_SIGN_AFTER}|,++(?=，))|(?<=[{HAN}{_CLOSING}]),++(?=[;:][0-9])|(?<=，),(?=[{HAN}{_OPENING}])"
 )
-_DOUBLED = re.compile(f"{_BEFORE},,{_TEXT_AFTER}")
-"""A half-width comma beside another sign: nobody's hand does that, input methods give both the same width."""
+_DOUBLED = re.compile(f"{_BEFORE},,(?=[{HAN}{_OPENING}])|(?<=[{HAN}{_CLOSING}%％）]),,{_TEXT_AFTER}")
+"""A half-width comma beside another sign: nobody's hand does that, input methods give both the same width. Two of them
+between letters or digits are an empty value (`[1,2,,3]`)."""
 
 _STRAY_BY_HABIT = re.compile(f"{_BEFORE}，[,，]*+{_SIGN_AFTER}")
 _DOUBLED_BY_HABIT = re.compile(f"{_BEFORE}(?:，，|、、|；；|：：){_TEXT_AFTER}")
