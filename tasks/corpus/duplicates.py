@@ -149,8 +149,9 @@ def tells_the_same(a: str, b: str) -> bool:
 def _fits(a: str, b: str) -> bool:
     """Whether neither text is much longer, and there are no more conflicts than repairs and editors leave.
 
-    Copies with one more have them at every 240th character at most, and such with many are long. In the news, 280
-    characters of stock phrases with other names and dates in it have two.
+    One in 150 characters, and fewer in long texts: 97 % of 889 pairs of copies have no more, with different damage and
+    edited heavily on both sides. Of the 206 pairs in a year of news that are near and no copies all have more; the
+    nearest are 270 characters of stock phrases with two other names in them.
     """
     shorter, longer = sorted((len(a), len(b)))
     n_chars = min(_weight(a), _weight(b))
@@ -229,7 +230,7 @@ ROW = np.dtype(
         ("is_signed", "?"),  # long enough to have a signature
     ]
 )
-"""What is held in memory of a document: 96 bytes."""
+"""What is held in memory of a document: 84 bytes."""
 
 
 class Signed(NamedTuple):
