@@ -48,7 +48,7 @@ def test_every_field_is_described(schema: pa.Schema) -> None:
 
 @pytest.mark.parametrize("schema", TABLES.values(), ids=TABLES)
 def test_types_are_those_that_every_reader_takes(schema: pa.Schema) -> None:
-    plain = {pa.string(), pa.binary(), pa.int16(), pa.int32(), pa.int64(), pa.float64(), pa.timestamp("us")}
+    plain = {pa.string(), pa.binary(), pa.bool_(), pa.int16(), pa.int32(), pa.int64(), pa.float64(), pa.timestamp("us")}
     for field in all_fields(schema):
         kind = field.type.value_type if pa.types.is_list(field.type) else field.type
         assert kind in plain or pa.types.is_struct(kind), field
