@@ -116,8 +116,7 @@ def _without_title(texts: Sequence[str], body: Body, title: str) -> Body:
     if not same or len(body.body) == same[-1] + 1:
         return body
     above, rest = body.body[: same[-1] + 1], body.body[same[-1] + 1 :]
-    between = range(above[-1] + 1, rest[0])
-    return Body(rest, [*body.head, *above, *between][-HEAD_LINES:], body.tail)
+    return Body(rest, sorted({*body.head, *above})[-HEAD_LINES:], body.tail)
 
 
 def _joined(lines: Iterable[str]) -> str:

@@ -101,9 +101,9 @@ class Body(NamedTuple):
 
     body: list[int]
     head: list[int]
-    """Lines above it that may say something about it."""
+    """Other lines above its first sentence, which may say something about it."""
     tail: list[int]
-    """The same below it."""
+    """The same below its last."""
 
 
 def choose_body(page: Lines) -> Body:
@@ -117,8 +117,10 @@ def choose_body(page: Lines) -> Body:
     body = _trimmed(page, kept, weights.prose)
     if not body:
         return Body([i for i in seen if not weights.is_furniture(i, -1)] or seen, [], [])
-    head = [i for i in seen if i < body[0]]
-    return Body(body, head[-HEAD_LINES:], [i for i in seen if i > body[-1]][:TAIL_LINES])
+    sentences = [i for i in body if weights.prose[i]]
+    others = sorted({*seen} - {*body})
+    head, tail = ([i for i in others if i < sentences[0]], [i for i in others if i > sentences[-1]])
+    return Body(body, head[-HEAD_LINES:], tail[:TAIL_LINES])
 
 
 def prose_of(line: Line) -> float:

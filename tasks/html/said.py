@@ -1,5 +1,6 @@
 """What a page says of itself, repaired by the steps that repair its text, and put beside what its lines say."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -24,7 +25,11 @@ LONGEST_DATED = 80
 """Characters of a line with a date that says when an article was published."""
 
 CLOSE_LINES = 4
-"""Lines above the body that are looked at for a date where the title is not among them."""
+"""Lines above the title, and above the body, that may be about the article."""
+BETWEEN_LINES = 8
+"""Lines below the title that may be; between it and the body may stand a whole column of links."""
+
+_CRUMBS = re.compile("[>＞»›]|位置")
 
 _CODES = frozenset({"published_at", "source_url", "lang_declared"})
 """Fields whose values are no text."""
@@ -39,8 +44,9 @@ def with_facts(cleaned: Cleaned, page: Page, config: CleanConfig) -> Cleaned:
     if title := given.get("title"):
         given["title"] = bare_title(title) or title
     around = lines[len(values) :]
-    told = _told(around[: len(head)], cleaned.text, around[len(head) :])
-    if "published_at" not in told | given and (moment := _dated(around[: len(head)], given.get("title", ""))):
+    above, between = _near(around[: len(head)], given.get("title", ""))
+    told = _told([*above, *([title] if title else []), *between], cleaned.text, around[len(head) :])
+    if "published_at" not in told | given and (moment := _dated(between)):
         told["published_at"] = moment
     return replace(cleaned, facts=_merged(given, told, cleaned.facts))
 
@@ -67,13 +73,20 @@ def _told(head: Sequence[str], text: str, tail: Sequence[str]) -> dict[str, str]
     return found
 
 
-def _dated(head: Sequence[str], title: str) -> str:
-    """The one date that stands between the title and the body, on a short line of whatever else; empty if none does.
+def _near(head: Sequence[str], title: str) -> tuple[Sequence[str], Sequence[str]]:
+    """Breadcrumbs a little above the title, and lines between it and the body.
 
-    Above the title stands the date of today.
+    Menus stand higher up, where `boilerplate` would lose its patience with them. So does the date of today.
     """
     titles = [i for i, line in enumerate(head) if title and key(line) == key(title)]
-    between = head[titles[-1] + 1 :] if titles else head[-CLOSE_LINES:]
+    start = titles[-1] + 1 if titles else max(0, len(head) - CLOSE_LINES)
+    crumbs = [line for line in head[max(0, start - CLOSE_LINES) : start] if _CRUMBS.search(line)]
+    under, over = head[start : start + BETWEEN_LINES], head[start + BETWEEN_LINES :][-CLOSE_LINES:]
+    return crumbs, [*under, *over]
+
+
+def _dated(between: Sequence[str]) -> str:
+    """The one date that stands above the body on a short line of whatever else; empty if none does."""
     lines = [fold(line) for line in between if len(line) <= LONGEST_DATED]
     dates = {iso for line in lines for match in DATETIME.finditer(line) if (iso := iso_datetime(match))}
     return dates.pop() if len(dates) == 1 else ""
