@@ -19,7 +19,7 @@ from tasks.steps.lines import Line, fold, is_chinese, is_heading, is_prose, key,
 from tasks.steps.menus import is_call, is_item, is_likely_call, is_menu
 from tasks.steps.names import is_outlet, is_outlet_alone, is_person
 from tasks.steps.notices import is_notice, is_notice_heading, may_be_notice, notice_start
-from tasks.steps.titles import bare_title, choose_title, could_be_title, is_greeting
+from tasks.steps.titles import bare_title, choose_title, could_be_title, is_chapter, is_greeting
 
 STEP = "boilerplate"
 
@@ -168,6 +168,13 @@ def _judge_head(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
     found = _judge_tokens(lines, i, tokens, has_body=has_body) or _judge_words(line, has_body=has_body)
     if not found and has_body and (trail := _TRAIL.fullmatch(fold(line.text))):
         return Found("breadcrumb", 0.95, (Token("crumb", "", True, trail.start("rest"), len(line.text)),))
+    if (
+        not found
+        and has_body
+        and {token.kind for token in tokens} & _DATES
+        and any(t.kind == "segment" for t in tokens)
+    ):
+        return Found("data-line", 0.95, tuple(t._replace(kind="outlet") if t.kind == "segment" else t for t in tokens))
     return found or (_judge_loosely(line.text, tokens) if has_body else None)
 
 
@@ -219,6 +226,8 @@ def _is_timed(tokens: tuple[Token, ...], unknown: list[Token], line: str) -> boo
     return has_time and is_short and not _STOP_OR_COMMA.search(line)
 
 
+_CREDITED = frozenset({"文", "图", "文图", "图文", "摄", "摄影"})
+"""Labels with a stroke for a colon (`文/张明`)."""
 _STOP_OR_COMMA = re.compile("[，。；、？]")
 
 
@@ -226,6 +235,10 @@ def _named(token: Token, line: str) -> Token:
     """An unknown word as the author or the outlet whose name it looks like."""
     if token.kind != "unknown":
         return token
+    if token.value in _CREDITED:
+        return token._replace(kind="part")
+    if token.value.endswith("记者") and is_outlet(token.value[:-2]):
+        return token._replace(kind="outlet", value=token.value[:-2], end=token.end - 2)
     written = line[token.start : token.end]
     if is_person(token.value):
         return token._replace(kind="author")
@@ -260,6 +273,7 @@ def _judge_tail(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
     )
 
 
+_FRIENDS = re.compile("[【\\[]?友情[链鏈][接結]")
 _LONGEST_FLAT = 400
 """Characters of the longest tail on one line."""
 _AFTER_STOP = re.compile(r"(?<=[。!！])")
@@ -279,7 +293,7 @@ def _judge_flat(line: str) -> Found | None:
 
 
 _CALL = re.compile(
-    r"(?:请?用?(?:微信|手机|qq)?(?:扫一扫|扫码|扫描|长按)|(?:点击|欢迎)?(?:关注|订阅)(?:我们|公众号|微信|本站)|返回\w{2,4}[,，]查看)[^。]{0,30}$"
+    r"(?:请?用?(?:微信|手机|qq)?(?:扫一扫|扫码|扫描|长按)|(?:点击|欢迎)?(?:关注|订阅)(?:我们|公众号|微信|本站)|返回\w{2,4}[,，]查看|更多(?:精彩|相关)?(?:内容|资讯|新闻|报道)?,?请?(?:点击|关注|访问|下载))[^。]{0,30}$"
 )
 """Calls to scan and to follow, which come in endless variety."""
 
@@ -433,6 +447,9 @@ def _is_doubtful(line: str) -> bool:
 # What goes because of what goes beside it. Only on pages with furniture that is certain, and with a body.
 
 
+_ITEM = re.compile("[\u4e00-\u9fff]{2,4}")
+
+
 def _is_below(places: list[int], found: dict[int, Found], i: int) -> bool:
     """Whether furniture stands between a line and the first one that could be the title."""
     return any(n in found for n in range(places[0], i))
@@ -444,6 +461,10 @@ def _around_title(lines: list[Line], found: dict[int, Found], first: int, title:
         return {}
     rest = [i for i in range(first) if i not in found]
     above = {i: verdict for i in rest if i < title and (verdict := _judge_above_title(lines, found, i))}
+    n_menus = sum(verdict.rule in {"menu", "buttons"} for verdict in [*above.values(), *found.values()])
+    if n_menus >= 2:  # a menu with an item a line: not all of them are known
+        items = [i for i in rest if i < title and i not in above and _ITEM.fullmatch(lines[i].text)]
+        above |= {i: Found("menu", 0.9) for i in items}
     dated = min((i for i in found if i > title and any(t.kind in _DATES for t in found[i].tokens)), default=title)
     above |= {i: Found("data-line", 0.9, (name,)) for i in rest if title < i < dated and (name := _name(lines[i].text))}
     below = {i: verdict for i in rest if i > title and (verdict := _judge_below_title(lines, found, i))}
@@ -710,6 +731,7 @@ def _value(line: str, token: Token, headings: frozenset[str]) -> str:
     if token.kind == "crumb":
         sections = levels(said)
         sections = sections[1:] if len(sections) >= 3 and is_outlet(fold(sections[0])) else sections
-        is_title = bool(sections) and len(key(sections[-1])) > _LONGEST_SECTION and key(sections[-1]) in headings
+        last = sections[-1] if sections else ""
+        is_title = (len(key(last)) > _LONGEST_SECTION and key(last) in headings) or is_chapter(last)
         said = " > ".join(sections[:-1] if is_title else sections)
     return "" if _SAYS_NOTHING.fullmatch(fold(said)) else said

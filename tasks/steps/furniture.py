@@ -83,7 +83,7 @@ _COUNTED = re.compile(
     r"|\d{1,2}\s?(?:小时|分钟|天|days?|hours?|minutes?)\s?(?:前|ago\b)|(?:昨天|今天|前天)\s?\d{1,2}:\d\d"
     r"|(?:全文|本文)?共?\s?[\d,]{1,9}\s?字(?!\w)|(?:预计)?(?:阅读|需浏览|需)\w{0,6}\s?\d{1,4}\s?分钟"
     r"|发[表布]于\s?[\u4e00-\u9fff]{2,4}(?=\s|$)|ip属地:?\s?[\u4e00-\u9fff]{2,4}"
-    r"|\d{1,2}-\d{1,2}\s\d{1,2}:\d\d(?::\d\d)?(?!\d)|共?有?\d{1,9}条(?:评论|跟帖|回复)|\d{1,6}(?=\))"
+    r"|\d{1,2}-\d{1,2}\s\d{1,2}:\d\d(?::\d\d)?(?!\d)|\(?\d{1,9}\s?人(?:参与|跟帖|评论|看过|赞)\)?|共?有?\d{1,9}条(?:评论|跟帖|回复)|\d{1,6}(?=\))"
 )
 """Counts with their noun behind them, and times that name no day."""
 _OUTLET = re.compile(
@@ -97,6 +97,8 @@ _BYLINE = re.compile(
     r"(?:记者|通讯员|实习生)\s?(?:[\u4e00-\u9fff]{2,4}(?:[/、][\u4e00-\u9fff]{2,6}报[导道])|[\u4e00-\u9fff]{2,4}(?=\s{0,3}(?:$|[)\]|])|\s{1,3}\S))"
 )
 """Beside the date: Taiwan's newspapers name the place as well (`記者王小明／台北報導`)."""
+_ORIGIN = re.compile(r"以下文章来源于\s?[^,。:]{1,24},\s?作者:?\s?(?P<author>[^,。:]{1,16})$")
+"""WeChat names the account that an article was taken from."""
 _BY = re.compile(r"by\s[a-z][\w.']{0,20}(?:\s[a-z][\w.']{0,20}){0,2}(?=\s{0,3}(?:$|[|\d-]))")
 _SEGMENT = re.compile(r"[a-z][\w.&']{1,15}(?:\s[\w.&']{1,15}){0,3}(?=\s{0,3}(?:$|\|))")
 """A few Latin words between bars (`By Li Na | China Daily | Updated: 2023-06-24`)."""
@@ -199,7 +201,8 @@ def _skip(line: str, at: int) -> int:
 
 def _token(line: str, at: int) -> Token | None:
     return (
-        _home(line, at)
+        _origin(line, at)
+        or _home(line, at)
         or _labelled(line, at)
         or _dated(line, at)
         or _worded(line, at)
@@ -214,6 +217,11 @@ def _token(line: str, at: int) -> Token | None:
 def _matched(pattern: re.Pattern[str], kind: str, line: str, at: int) -> Token | None:
     match = pattern.match(line, at)
     return Token(kind, match[0], False, at, match.end()) if match else None
+
+
+def _origin(line: str, at: int) -> Token | None:
+    match = _ORIGIN.match(line, at)
+    return Token("author", match["author"], True, *match.span("author")) if match else None
 
 
 def _dated(line: str, at: int) -> Token | None:

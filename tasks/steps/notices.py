@@ -83,11 +83,17 @@ _LONGEST_WEAK = 100
 """Characters of sentences. A longer one holds more than a notice: a page flattened to one line."""
 
 
+_ADDRESS = re.compile("[\u4e00-\u9fff]{0,8}(?:https?)?[a-z0-9]{3,40}(?:com|cn|net|org|cc|la)")
+"""An address of a site and what it is called, without signs (`手机版mexamplecom`)."""
+
+
 def _weigh(sentence: str) -> int:
     if len(sentence) > _LONGEST_STRONG:
         return NONE
     if _either("strong").search(sentence) or _SAID_ANYHOW.search(sentence):
         return STRONG
+    if _ADDRESS.fullmatch(sentence):
+        return WEAK
     is_weak = len(sentence) <= _LONGEST_WEAK and len(set(_either("weak").findall(sentence))) >= 2
     return WEAK if is_weak else NONE
 

@@ -58,6 +58,11 @@ def choose_title(head: Sequence[Line], body: Iterable[str], beside: Sequence[flo
 _GREETING = re.compile(r"(?:您好|你好)?[,!]?\s?(?:欢迎您?(?:来到|光临|访问|进入)|今天是)|(?:welcome to|today is)\b")
 
 
+def is_chapter(text: str) -> bool:
+    """Whether a line is the title of a chapter."""
+    return _CHAPTER.match(text) is not None
+
+
 def is_greeting(text: str) -> bool:
     """Whether a line greets the visitor of a site, as its top does."""
     return bool(_GREETING.match(fold(text[:40])))
@@ -82,8 +87,7 @@ def _points(text: str, keys: list[str], pairs: frozenset[str]) -> float:
     letters = len(key(text)) * (1 if is_chinese(text) else 0.5)
     is_menu_word = (is_item(fold(text)) and letters <= 6) or is_outlet(fold(text))
     again = keys.count(key(text)) > 1
-    is_chapter = _CHAPTER.match(text) is not None
-    return min(1.0, 2 * shared) + min(1.0, letters / _LONG_ENOUGH) + again + is_chapter - 2 * is_menu_word
+    return min(1.0, 2 * shared) + min(1.0, letters / _LONG_ENOUGH) + again + is_chapter(text) - 2 * is_menu_word
 
 
 def _pairs(text: str) -> frozenset[str]:
