@@ -104,6 +104,7 @@ def find(text: str, context: Context) -> Iterable[Finding]:  # noqa: ARG001  (th
         before = repaired
         for repair in (unescape, lambda t: _reread(t, budget), fix_signs, fix_latin):
             found = list(repair(repaired))
+            found = found if repair is unescape else _without_examples(repaired, found)
             if found:
                 edits = compose(edits, found, text, repaired)
                 repaired = apply(repaired, found)
@@ -111,6 +112,43 @@ def find(text: str, context: Context) -> Iterable[Finding]:  # noqa: ARG001  (th
             break
     yield from edits
     yield from _damage(text, edits, budget)
+
+
+_SPEAKS_OF_IT = re.compile("乱码|亂碼|文字化け|mojibake", re.IGNORECASE)
+_NAMES_CODEC = re.compile(
+    rf"{_SPEAKS_OF_IT.pattern}|\\b(?:UTF-?8|GBK|GB-?2312|GB-?18030|Big-?5|Latin-?1|ISO-8859-1|(?:Windows|CP)-?(?:936|950|1252))\\b",
+    re.IGNORECASE | re.ASCII,
+)
+"""What people write who show mojibake: that stays as it is."""
+
+_OPENED = re.compile("[\"“「『'‘`(（《][^\"”」』'’`)）》\n]{0,40}\\Z")
+_CLOSES = re.compile("[^\"“「『'‘`(（《\n]{0,40}[\"”」』'’`)）》]")
+
+
+def _without_examples(text: str, edits: Sequence[Edit]) -> list[Edit]:
+    """Edits but those in text about wrong readings: `“中国”用GBK打开就成了“涓浗”`.
+
+    An example stands in a line that is sound for the rest, and that speaks of mojibake; or it stands in quotes, in such
+    a line, in one that names a codec, or anywhere in a text that speaks of mojibake.
+    """
+    if not edits or not _NAMES_CODEC.search(text):
+        return list(edits)
+    damaged = bytearray(len(text))
+    for edit in edits:
+        damaged[edit.start : edit.start + len(edit.before)] = b"\1" * len(edit.before)
+    speaks_of_it = _SPEAKS_OF_IT.search(text) is not None
+    return [edit for edit in edits if not _is_example(text, edit, damaged, speaks_of_it=speaks_of_it)]
+
+
+def _is_example(text: str, edit: Edit, damaged: bytearray, *, speaks_of_it: bool) -> bool:
+    end = edit.start + len(edit.before)
+    left = text[max(0, edit.start - REACH) : edit.start].rpartition("\n")[2]
+    right = text[end : end + REACH].partition("\n")[0]
+    if damaged.count(1, edit.start - len(left), end + len(right)) * 2 > len(left) + len(edit.before) + len(right):
+        return False
+    around = f"{left}\n{right}"
+    quoted = _OPENED.search(left[-41:]) is not None and _CLOSES.match(right) is not None
+    return bool(_SPEAKS_OF_IT.search(around) or (quoted and (speaks_of_it or _NAMES_CODEC.search(around))))
 
 
 class _Budget:
