@@ -1,11 +1,12 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from flows import terminal
 from schemas.config import CleanConfig
-from schemas.document import Cleaned, Damage, Decoded, Edit, Origin, Outcome, Reason, Rejection, Stage
+from schemas.document import Cleaned, Damage, Decoded, Edit, Origin, Outcome, Page, Reason, Rejection, Stage
 from tasks.clean import clean
 
 
@@ -77,6 +78,15 @@ def test_facts_damage_and_flags_are_shown() -> None:
     text = shown(outcome_of("睉\x07", facts={"title": "标题\x1b"}, damage=damage, flags=("lost-characters",)))
     assert "title         标题\\x1b" in text
     assert "lost-characters  睉\\x07  (shift)" in text
+
+
+def test_a_page_is_shown_with_what_it_hides_and_its_text_as_cleaning_began() -> None:
+    edits = (Edit("spam", "porn", 3, "甲", ""),)
+    outcome = outcome_of("<p>第一\n甲<p hidden>\x1b[31m彩票</p>", Stage("spam", edits), cleaned="第一\n")
+    page = Page("第一\n甲", hidden_chars=7, hidden_text="\x1b[31m彩票\n")
+    out = shown(replace(outcome, page=page))
+    assert "a page of HTML: 4 characters of main text, 7 hidden and left out: \\x1b[31m彩票" in out
+    assert "[-甲-]" in out
 
 
 def test_a_rejection_is_shown_with_its_reason_and_without_escapes() -> None:
