@@ -55,7 +55,8 @@ def read_feed(text: str) -> Page | None:
 
 
 def _local(element: Any) -> str:
-    return etree.QName(element).localname if isinstance(element.tag, str) else ""
+    """Name without its namespace. A broken feed has names that etree.QName refuses."""
+    return element.tag.rpartition("}")[2].rpartition(":")[2] if isinstance(element.tag, str) else ""
 
 
 def _children(element: Any, name: str) -> Iterator[Any]:

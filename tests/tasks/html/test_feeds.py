@@ -47,7 +47,10 @@ def test_atom_holds_its_html_as_elements() -> None:
     assert made.facts["lang_declared"] == "zh-TW"
 
 
-@pytest.mark.parametrize("damage", [RSS[:-40], RSS.replace("</title>", "", 1), RSS.replace("&amp;", "&")])
+@pytest.mark.parametrize(
+    "damage",
+    [RSS[:-40], RSS.replace("<description>", "<a:b:c>"), RSS.replace("</title>", "", 1), RSS.replace("&amp;", "&")],
+)
 def test_broken_feeds_give_what_they_have(damage: str) -> None:
     assert "雪下了一夜，山都白了。\n" in read_page(damage).text
 
