@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from heapq import nlargest
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, islice, pairwise
 from typing import NamedTuple
 
 from tasks.damage.mangler import decode_pair, encode
@@ -37,6 +37,9 @@ SEAM = 2.0
 
 NOT_OPENING = 3.0
 """Taken off where a piece would begin with a sign that opens nothing: sites cut before quotations and titles."""
+
+MANY_FOREIGN = 5
+"""Words in kana, Greek or Cyrillic from which on a text that no gloss marks is taken for one in that language."""
 
 UNREADABLE = -7.0
 """Score of a pair of bytes that is no character: as bad as a character that the model does not know."""
@@ -81,9 +84,15 @@ def suspects(text: str, ends: Collection[int], *, mangled: bool) -> Iterator[Pie
         ends: positions before which something is out of step, as a gloss shows.
         mangled: whether glosses show that the page was mangled: then weaker runs are suspect as well.
     """
-    if mangled or _has_clear_case(text):
-        for run in chain.from_iterable(map(_runs, _WIDE.finditer(text))):
+    if mangled or (not _is_foreign(text) and _has_clear_case(text)):
+        wide = (match for match in _WIDE.finditer(text) if not _FOREIGN.search(match[0]))
+        for run in chain.from_iterable(map(_runs, wide)):
             yield from _pieces(run, LEAST_GAIN_MARKED if run.end in ends else LEAST_GAIN_MANGLED)
+
+
+def _is_foreign(text: str) -> bool:
+    """Whether a text has many words that shifted bytes make none of: Japanese has one in every line."""
+    return sum(1 for _ in islice(_FOREIGN.finditer(text), MANY_FOREIGN)) == MANY_FOREIGN
 
 
 def _has_clear_case(text: str) -> bool:
