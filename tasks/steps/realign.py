@@ -280,11 +280,20 @@ def _in_big5(char: str) -> bool:
     return True
 
 
+_WIDE = frozenset(map(chr, (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))))
+"""Full-width digits and letters: the model can't tell them from half-width ones, so a lost byte never makes one of them
+(`》１023年` for `》（2023年`)."""
+
+
 @cache
 def _completions(leads: frozenset[int], trails: frozenset[int], reading: str = "") -> tuple[_Choice, ...]:
     """The characters of these leads and trails (with this reading), the commonest `CHOICES` of them."""
-    chars = (decode_pair(bytes((lead, trail))) for lead in leads for trail in trails)
-    choices = (_choice(char) for char in chars if char and (not reading or reads(char, reading)))
+    chars = [char for lead in leads for trail in trails if (char := decode_pair(bytes((lead, trail))))]
+    choices = (
+        _choice(char)
+        for char in chars
+        if (len(chars) == 1 or char not in _WIDE) and (not reading or reads(char, reading))
+    )
     return tuple(heapq.nlargest(CHOICES, choices, key=lambda c: next_score("\n\n", c.folded) + c.penalty))
 
 

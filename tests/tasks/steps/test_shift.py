@@ -10,7 +10,7 @@ from schemas.config import CleanConfig
 from schemas.document import Context, Edit
 from tasks.damage.mangler import Broken, Decoder, Undefined, mangle
 from tasks.scripts import traditionalize
-from tasks.steps import glosses, shift
+from tasks.steps import glosses, realign, shift
 from tasks.steps.edits import apply
 
 CONTEXT = Context(CleanConfig())
@@ -80,3 +80,18 @@ def test_time_is_bounded(unit: str) -> None:
         seconds.append(time.process_time() - begin)
     # Twice the text, twice the time: searches stop at MOST_TOKENS, which both sizes reach.
     assert all(b < 4 * a + 3 for a, b in pairwise(seconds))
+
+
+def test_a_lost_byte_never_makes_a_full_width_digit() -> None:
+    lost = {choice.char for choice in realign._completions(frozenset({0xA3}), realign.TRAILS & realign.LEADS)}
+    known = {choice.char for choice in realign._completions(frozenset({0xA3}), frozenset({0xB1}))}
+    assert {"，", "（"} <= lost
+    assert not lost & set("０１２３４５６７８９")
+    assert known == {"１"}
+
+
+def test_a_digit_that_the_decoder_swallowed_is_open() -> None:
+    before = "他在会上宣布。豆赜诩忧抗芾淼耐ㄖ罚?018年第12号）已经印发各单位执行。"
+    after = repaired(before)
+    assert after.startswith("他在会上宣布。《关于加强管理的通知》")
+    assert "\ufffd018年第12号）" in after
