@@ -9,6 +9,7 @@ flattened to one line. What a line says becomes facts. docs/adr/0005-line-rules.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
+from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.document import Context, Edit, Fact, Finding
@@ -101,7 +102,7 @@ def find(text: str, context: Context) -> Iterator[Finding]:  # noqa: ARG001 (a s
     # A page of nothing but notices is about them, and one that goes on with a sentence of its own quotes them.
     end = len(lines) if last is None else _last_sentence(lines, tail)
     tail = {i: found for i, found in tail.items() if i > end or not found.rule.startswith("notice")}
-    found = _anywhere(lines) | _neighbours(lines, tail) | _links(lines, tail, last) | tail | head
+    found = _markup(lines, text) | _anywhere(lines) | _neighbours(lines, tail) | _links(lines, tail, last) | tail | head
     title = None
     if found and first is not None and last is not None:
         title = _find_title(lines, found, first)
@@ -163,9 +164,11 @@ def _judge_head(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
     if not _may_be_meta(line.text):
         return None
     tokens = tuple(parse(fold(line.text)))
-    if tokens and all(token.kind == "date" for token in tokens):
+    if tokens and all(token.kind == "date" for token in tokens) and not _is_on_card(lines, i):
         return _judge_date(lines, i, tokens) if has_body else None
     found = _judge_tokens(lines, i, tokens, has_body=has_body) or _judge_words(line, has_body=has_body)
+    if not found and has_body and (_is_on_card(lines, i) or _EDITED.fullmatch(fold(line.text))):
+        return Found("member-card", 0.95)
     if not found and has_body and (trail := _TRAIL.fullmatch(fold(line.text))):
         return Found("breadcrumb", 0.95, (Token("crumb", "", True, trail.start("rest"), len(line.text)),))
     if (
@@ -178,8 +181,26 @@ def _judge_head(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
     return found or (_judge_loosely(line.text, tokens) if has_body else None)
 
 
+_CARD = re.compile(
+    "主题|帖子|回帖|积分|威望|金钱|[金铜银]币|贡献|经验|魅力|精华|好友|听众|收听|粉丝|日志|相册|uid|在线时间|注册时间|最后登[录陆]|上次登录|阅读权限|性别|来自"
+)
+"""What Discuz and phpwind say of a member beside the first post, from their templates: word and value on two lines."""
+_CARD_VALUE = re.compile(rf"\d{{1,10}}\s?(?:点|枚|个|级|℃|小时)?|{DATETIME.pattern}")
+_CARD_LINES = 12
+
+
+def _is_on_card(lines: list[Line], i: int) -> bool:
+    """Whether a line is a word of a member's card or the value beside it, and three such words stand around it."""
+    at, end = max(0, i - _CARD_LINES), i + _CARD_LINES
+    if not (_CARD.fullmatch(key(lines[i].text)) or _CARD_VALUE.fullmatch(fold(lines[i].text))):
+        return False
+    near = {word for line in lines[at:end] if len(line.text) <= 8 and _CARD.fullmatch(word := key(line.text))}
+    beside = [key(line.text) for line in lines[max(0, i - 1) : i + 2]]
+    return len(near) >= 3 and any(_CARD.fullmatch(word) for word in beside)
+
+
 _TRAIL = re.compile(
-    r"[^>。,!?:]{2,16}>{1,2}\s{0,2}(?P<rest>[^>。,!?:]{2,16}(?:>{1,2}[^>。,!?:]{1,16}){1,4}(?:>{1,2}[^>。]{0,80})?)"
+    r"[^<>。,!?:]{2,16}>{1,2}\s{0,2}(?P<rest>[^>。,!?:]{2,16}(?:>{1,2}[^>。,!?:]{1,16}){1,4}(?:>{1,2}[^>。]{0,80})?)"
 )
 """A breadcrumb without a label that starts at the name of the site: two arrows at least, all levels short."""
 
@@ -200,6 +221,9 @@ def _judge_loosely(line: str, tokens: tuple[Token, ...]) -> Found | None:
     tokens = tuple(
         _named(token, line) for token in parse_loosely(fold(line)) if key(token.value) or token.kind != "unknown"
     )
+    if _dates_something_else(tokens, fold(line)):
+        return None
+    tokens = _with_poster(tokens, fold(line))
     kinds = {token.kind for token in tokens}
     unknown = [token for token in tokens if token.kind == "unknown"]
     has_date = bool(kinds & _DATES)
@@ -217,6 +241,30 @@ def _judge_loosely(line: str, tokens: tuple[Token, ...]) -> Found | None:
         _SPOKEN.search(t.value) for t in unknown
     )
     return Found("data-line", 0.9, tokens) if is_labelled and is_silent else None
+
+
+_EDITED = re.compile(rf"本(?:帖|主题|文)最后由\s?\S{{1,24}}\s?(?:于|在)\s?(?:{DATETIME.pattern})\s?(?:编辑|修改)")
+"""Forums say who changed a post last, and when: neither wrote nor published it."""
+
+_OTHER_LABEL = re.compile(r"\w{1,12}(?:(?:时间|日期)\s?:?|:)\s{0,3}")
+_OF_PAGE = re.compile(
+    r"发[布表送稿]|首发|刊[发登载出]|转[载发]|更新|推送|上传|录入|编辑|采[集编]|播出|[文稿][章件]?(?:时间|日期)"
+)
+
+
+def _dates_something_else(tokens: tuple[Token, ...], folded: str) -> bool:
+    """Whether an unknown label stands before a date: it is that of an event (`开标时间`) or a member (`注册时间`)."""
+    labels = (folded[a.start : b.start] for a, b in pairwise(tokens) if a.kind == "unknown" and b.kind in _DATES)
+    return any(_OTHER_LABEL.fullmatch(label) and not _OF_PAGE.search(label) for label in labels)
+
+
+_POSTED = re.compile(r"\s{1,3}发[表布]于\s?:?\s?")
+
+
+def _with_poster(tokens: tuple[Token, ...], folded: str) -> tuple[Token, ...]:
+    """The name before `发表于`, as forums write it, is who wrote the page, unless it looks like an outlet."""
+    posters = {a for a, b in pairwise(tokens) if _POSTED.fullmatch(folded, a.end, b.start) and not is_outlet(a.value)}
+    return tuple(t._replace(kind="author") if t in posters and t.kind in {"unknown", "outlet"} else t for t in tokens)
 
 
 def _is_timed(tokens: tuple[Token, ...], unknown: list[Token], line: str) -> bool:
@@ -309,6 +357,8 @@ def _may_be_meta(line: str) -> bool:
 
 def _judge_tokens(lines: list[Line], i: int, tokens: tuple[Token, ...], *, has_body: bool) -> Found | None:
     """Whether what a line was taken apart into makes it furniture."""
+    if len(tokens) == 1 and tokens[0].kind == "count" and _CARD.fullmatch(key(lines[i].text)):
+        return None  # without a number such a word may be the heading of a column (`积分`)
     kinds = {token.kind for token in tokens}
     strong = next((token.kind for token in tokens if token.strong), None)
     if strong:
@@ -402,6 +452,30 @@ def _anywhere(lines: list[Line]) -> dict[int, Found]:
     }
 
 
+_TAG_WITH_ID = re.compile(r'<([a-z]{1,10}) id="([a-z0-9]{4,8})">')
+_TAGS_ALONE = re.compile(r'(?:[•&]\s{0,4}|\d{1,2}\.\s{1,3})?(?:</?[a-z]{1,10}(?: id="[a-z0-9]{4,8}")?>\s{0,3}){1,300}+')
+
+
+def _markup(lines: list[Line], text: str) -> dict[int, Found]:
+    """Lines of nothing but tags that all have one id: hijacked pages sow them (`<ins id="aazt7"><big id="aazt7">…`).
+
+    An id stands once on a page, so no example of HTML gives the same one to three kinds of elements.
+    """
+    if ' id="' not in text:
+        return {}
+    names: dict[str, set[str]] = {}
+    for tag, name in _TAG_WITH_ID.findall(text):
+        names.setdefault(name, set()).add(tag)
+    sown = {name for name, tags in names.items() if len(tags) >= 3}
+    return {
+        i: Found("markup", 0.97)
+        for i, line in enumerate(lines)
+        if sown
+        and _TAGS_ALONE.fullmatch(line.text)
+        and sown.intersection(m[1] for m in _TAG_WITH_ID.findall(line.text))
+    }
+
+
 def _is_unmistakable(text: str) -> bool:
     return text[-1] not in "。，、；" and _places().get(key(text)) == "anywhere"
 
@@ -471,9 +545,19 @@ def _around_title(lines: list[Line], found: dict[int, Found], first: int, title:
     return above | below
 
 
+_FORM = re.compile(r"\W{0,3}[\u4e00-\u9fff]{2,6}\s?:\s?\S")
+
+
+def _is_in_form(lines: list[Line], found: dict[int, Found], i: int) -> bool:
+    """Whether a line and one beside it are each a word with its value, as in the description of a job or a recipe."""
+    beside = [lines[n].text for n in (i - 1, i, i + 1) if 0 <= n < len(lines) and n not in found]
+    return bool(_FORM.match(fold(lines[i].text))) and sum(bool(_FORM.match(fold(t[:40]))) for t in beside) >= 2
+
+
 def _find_title(lines: list[Line], found: dict[int, Found], first: int) -> int | None:
     """Place of the title: it stands above the line with the date, if any line does."""
     rest = [i for i in range(first) if i not in found]
+    rest = [i for i in rest if i == rest[0] or not _is_in_form(lines, found, i)]
     dated = [i for i in found if i < first and any(token.kind in _DATES for token in found[i].tokens)]
     above = [i for i in rest if i < min(dated, default=first) and could_be_title(lines[i].text)]
     places = [i for i in above if not is_item(fold(lines[i].text))] or above or rest

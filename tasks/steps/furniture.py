@@ -284,8 +284,14 @@ def _staff(line: str, at: int) -> Token | None:
     return Token("editor" if match["editor"] else "staff", match["names"], True, *match.span("names"))
 
 
+_JOINED = re.compile(r"(?:网站)?首页(?:(?![的了是在有吗呢])[\u4e00-\u9fff]){2,20}")
+"""A breadcrumb that lost its arrows (`本页位置：首页新闻中心体育新闻`): nobody knows where one level ends."""
+
+
 def _crumb(line: str, start: int) -> Token | None:
     crumbs = line[start:]
+    if _JOINED.fullmatch(crumbs):
+        return Token("crumb", "", True, len(line), len(line))
     from_home = _STROKES.split(crumbs) if _FROM_HOME.match(crumbs) else []
     if crumbs and not _is_trail(_ARROWS.split(crumbs)) and not _is_trail(from_home):
         return None

@@ -14,6 +14,9 @@ LONGEST = 200
 """Characters of the longest line that is looked at: menus of more are read item by item elsewhere, or left."""
 
 _SEPARATOR = re.compile(r"\s{0,3}[|/·•>]\s{0,3}|\s{1,5}|\t")
+_BARS = re.compile(r"\s{0,3}\|\s{0,3}")
+_MANY_BARS = 4
+"""With so many bars, gaps are inside the items: old sites set them wide (`時 尚 | 汽 車 | 房 產`)."""
 _LONGEST_ITEM = 8
 """Ideographs of the longest item of a menu that is no known word (`中国共产党新闻`); in Latin script twice as many."""
 _SPOKEN = re.compile(r"[,。;!?、“”《》]")
@@ -66,7 +69,8 @@ def is_menu(line: str) -> bool:
     """Whether a folded line is a menu: three items or more, short, no sentence, and half of them known words."""
     if len(line) > LONGEST or _SPOKEN.search(line):
         return False
-    items = [item for item in _SEPARATOR.split(line) if key(item)]
+    split = _BARS.split(line) if line.count("|") >= _MANY_BARS and is_chinese(line) else _SEPARATOR.split(line)
+    items = [re.sub(r"\s", "", item) if is_chinese(item) else item for item in split if key(item)]
     if len(items) < 3 or any(len(item) > _longest(item) for item in items):
         return False
     n_known = sum(is_item(item) for item in items)
