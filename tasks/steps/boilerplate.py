@@ -279,9 +279,15 @@ _CREDITED = frozenset({"文", "图", "文图", "图文", "摄", "摄影"})
 _STOP_OR_COMMA = re.compile("[，。；、？]")
 
 
+_WITHIN_LABEL = re.compile("时间|日期")
+"""What goes on so is a label that no table knows, and its first half no name (`成文日期`)."""
+_ORIGINAL = re.compile(r"\(?原标题:[^。]{2,100}$")
+"""Below an article: what it was called where it came from. Above it, this is the title."""
+
+
 def _named(token: Token, line: str) -> Token:
     """An unknown word as the author or the outlet whose name it looks like."""
-    if token.kind != "unknown":
+    if token.kind != "unknown" or _WITHIN_LABEL.match(fold(line), token.end):
         return token
     if token.value in _CREDITED:
         return token._replace(kind="part")
@@ -313,6 +319,8 @@ def _judge_tail(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
         found = _judge_tokens(lines, i, tokens, has_body=has_body) or _judge_words(lines[i], has_body=has_body)
         if found or (tokens and all(token.kind == "date" for token in tokens)):  # the date under a document is its own
             return found
+    if has_body and len(line) <= LONGEST_META and _ORIGINAL.match(fold(line)):
+        return Found("label", 0.97)
     return (
         _judge_copyright(line)
         or _judge_call(line)

@@ -37,7 +37,11 @@ _NO_TITLE = re.compile(
 """Speakers of an interview, numbered headings, greetings, labels, tags, numbers of pages."""
 
 
-_CHAPTER = re.compile(r"第[\d〇零一二三四五六七八九十百千两]{1,7}[章回节節卷集话話]")
+_CHAPTER = re.compile(r"第[\d〇零一二三四五六七八九十百千两]{1,7}(?P<unit>[章回节節卷集话話])")
+_DOCUMENT = re.compile(
+    r".{0,60}关于.{2,100}的?(?:通知|公告|通报|意见|函|批复|决定|请示|报告|公示|复函|说明|答复|规定|办法)(?:\(.{1,20}\))?$"
+)
+"""Titles of documents of offices, whose form is laid down (GB/T 9704)."""
 
 
 def choose_title(head: Sequence[Line], body: Iterable[str], beside: Sequence[float]) -> int | None:
@@ -48,12 +52,20 @@ def choose_title(head: Sequence[Line], body: Iterable[str], beside: Sequence[flo
     """
     pairs = _pairs("".join(text[:SAMPLE] for text in body)[:SAMPLE])
     keys = [key(line.text) for line in head]
+    chapters = [match["unit"] + match[0] for line in head if (match := _CHAPTER.match(line.text))]
+    contents = {unit for unit in (told[0] for told in chapters) if len({t for t in chapters if t[0] == unit}) > 1}
     points = {
         i: _points(line.text, keys, pairs) + beside[i] - 0.05 * i
         for i, line in enumerate(head)
-        if could_be_title(line.text)
+        if could_be_title(line.text) and not _is_of_contents(line.text, contents)
     }
     return max(points, key=lambda i: points[i], default=None)
+
+
+def _is_of_contents(text: str, units: set[str]) -> bool:
+    """Whether a line is a chapter in a table of contents: one of several of its kind above the first paragraph."""
+    chapter = _CHAPTER.match(text)
+    return chapter is not None and chapter["unit"] in units
 
 
 _GREETING = re.compile(r"(?:您好|你好)?[,!]?\s?(?:欢迎您?(?:来到|光临|访问|进入)|今天是)|(?:welcome to|today is)\b")
@@ -62,6 +74,11 @@ _GREETING = re.compile(r"(?:您好|你好)?[,!]?\s?(?:欢迎您?(?:来到|光临
 def is_chapter(text: str) -> bool:
     """Whether a line is the title of a chapter."""
     return _CHAPTER.match(text) is not None
+
+
+def is_titled(text: str) -> bool:
+    """Whether a line has the form of a title: of a chapter, or of a document of an office."""
+    return is_chapter(text) or _DOCUMENT.match(fold(text)) is not None
 
 
 def is_greeting(text: str) -> bool:
@@ -88,7 +105,7 @@ def _points(text: str, keys: list[str], pairs: frozenset[str]) -> float:
     letters = len(key(text)) * (1 if is_chinese(text) else 0.5)
     is_menu_word = (is_item(fold(text)) and letters <= 6) or is_outlet(fold(text))
     again = keys.count(key(text)) > 1
-    return min(1.0, 2 * shared) + min(1.0, letters / _LONG_ENOUGH) + again + is_chapter(text) - 2 * is_menu_word
+    return min(1.0, 2 * shared) + min(1.0, letters / _LONG_ENOUGH) + again + is_titled(text) - 2 * is_menu_word
 
 
 def _pairs(text: str) -> frozenset[str]:
