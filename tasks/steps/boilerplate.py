@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from schemas.document import Context, Edit, Fact, Finding
 from tasks.rules import load
+from tasks.steps.boards import board_header, is_below_post
 from tasks.steps.dates import DATETIME
 from tasks.steps.furniture import Token, levels, parse, parse_loosely, parse_start
 from tasks.steps.lines import Line, fold, is_chinese, is_heading, is_prose, key, lines_of, removal
@@ -97,7 +98,10 @@ def find(text: str, context: Context) -> Iterator[Finding]:  # noqa: ARG001 (a s
     """Propose to remove the furniture of a page, and note what it says."""
     lines = lines_of(text)
     has_body = any(is_prose(line.text) for line in lines)
+    board = {i: Found("board", 0.97, tokens) for i, tokens in board_header(lines).items()}
+    has_body |= bool(board)  # posts are often short, without a full stop
     head, first = _walk(lines, range(len(lines)), HEAD_LINES, partial(_judge_head, has_body=has_body))
+    head |= board
     tail, last = _walk(lines, range(len(lines) - 1, -1, -1), TAIL_LINES, partial(_judge_tail, has_body=has_body))
     # A page of nothing but notices is about them, and one that goes on with a sentence of its own quotes them.
     end = len(lines) if last is None else _last_sentence(lines, tail)
@@ -319,6 +323,9 @@ def _judge_tail(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
         found = _judge_tokens(lines, i, tokens, has_body=has_body) or _judge_words(lines[i], has_body=has_body)
         if found or (tokens and all(token.kind == "date" for token in tokens)):  # the date under a document is its own
             return found
+    is_signature = line == "--" and i + 1 < len(lines) and lines[i + 1].text.startswith("※")
+    if has_body and (is_signature or is_below_post(line)):
+        return Found("board", 0.97)
     if has_body and len(line) <= LONGEST_META and _ORIGINAL.match(fold(line)):
         return Found("label", 0.97)
     return (
@@ -812,7 +819,9 @@ def _value(line: str, token: Token, headings: frozenset[str]) -> str:
     """What a token says, in the characters of the page; of a breadcrumb no title that stands on a line of its own."""
     if _FIELDS[token.kind] == "published_at":
         return token.value
-    said = " ".join(line[token.start : token.end].split()).strip(" -·,，、[(（【|:：/《》")
+    said = " ".join(line[token.start : token.end].split()).strip(
+        " -·,，、|:：/《》" + ("" if token.kind == "title" else "[(（【")
+    )
     if token.kind in {"site", "author", "editor", "outlet"}:
         said = _ROLE.sub("", _COUNT_BEHIND.sub("", said))
         if key(said) in _places():
