@@ -143,13 +143,24 @@ def _walk(lines: list[Line], order: Iterable[int], patience: int, judge: _Judge)
         beside = verdict is not None
         if verdict:
             found[i] = verdict
-        elif is_prose(lines[i].text) and not is_menu(fold(lines[i].text)):
+        elif is_prose(lines[i].text) and not is_menu(fold(lines[i].text)) and not _is_slogan(lines, i):
             return found, i
         else:
             patience -= 1
             if not patience:
                 break
     return found, None
+
+
+_LONGEST_SLOGAN = 40
+
+
+def _is_slogan(lines: list[Line], i: int) -> bool:
+    """Whether a sentence is among the first lines of a page, above its breadcrumb: the site's, not the article's."""
+    if i >= 3 or len(lines[i].text) > _LONGEST_SLOGAN:
+        return False
+    below = (line.text for line in lines[i + 1 : i + 1 + HEAD_LINES] if "位置" in line.text[:40])
+    return any(token.kind == "crumb" for text in below for token in parse(fold(text[:LONGEST_META])))
 
 
 def _judge_beside(lines: list[Line], i: int) -> Found | None:
@@ -384,10 +395,14 @@ def _judge_tokens(lines: list[Line], i: int, tokens: tuple[Token, ...], *, has_b
         return Found("data-line", 0.98, tokens)
     if has_body and kinds == {"office"} and len(tokens) >= 2 and _HOST.match(fold(lines[i].text)):
         return Found("registration", 0.97)
+    if has_body and _PLACED.search(fold(lines[i].text)) and kinds <= {"outlet", "byline"}:
+        return Found("data-line", 0.95, tokens)
     is_button = kinds and kinds <= _BUTTONS and (kinds != {"part"} or len(tokens) >= 3)
     return Found("buttons", 0.98) if has_body and is_button else None
 
 
+_PLACED = re.compile(r"记者[\u4e00-\u9fff]{2,4}[/、][\u4e00-\u9fff]{2,6}报[导道][)\]]?$")
+"""Newspapers of Taiwan give the reporter a line, with or without the paper (`經濟日報／記者任珮云／台北即時報導`)."""
 _PEOPLE = frozenset({"author", "editor", "staff"})
 _DATES = frozenset({"date", "published", "updated"})
 _BUTTONS = frozenset({"count", "counted", "edge", "part"})
@@ -819,9 +834,7 @@ def _value(line: str, token: Token, headings: frozenset[str]) -> str:
     """What a token says, in the characters of the page; of a breadcrumb no title that stands on a line of its own."""
     if _FIELDS[token.kind] == "published_at":
         return token.value
-    said = " ".join(line[token.start : token.end].split()).strip(
-        " -·,，、|:：/《》" + ("" if token.kind == "title" else "[(（【")
-    )
+    said = _bare(line, token)
     if token.kind in {"site", "author", "editor", "outlet"}:
         said = _ROLE.sub("", _COUNT_BEHIND.sub("", said))
         if key(said) in _places():
@@ -836,3 +849,22 @@ def _value(line: str, token: Token, headings: frozenset[str]) -> str:
         is_title = (len(key(last)) > _LONGEST_SECTION and key(last) in headings) or is_chapter(last)
         said = " > ".join(sections[:-1] if is_title else sections)
     return "" if _SAYS_NOTHING.fullmatch(fold(said)) else said
+
+
+_PAIRS = ("《》", "()", "（）", "[]", "【】")
+
+
+def _bare(line: str, token: Token) -> str:
+    """What a token says, without the signs around it; a pair of brackets is left whole."""
+    said = " ".join(line[token.start : token.end].split())
+    closing = line[token.end : token.end + 1]
+    if any(closing == pair[1] and said.count(pair[0]) > said.count(pair[1]) for pair in _PAIRS):
+        said += closing
+    signs = " -·,，、|:：/《》" + ("" if token.kind == "title" else "[(（【")
+    bare = said.strip(signs)
+    return bare if _is_whole(bare) or not _is_whole(said) else said.strip(" -·,，、|:：/")
+
+
+def _is_whole(said: str) -> bool:
+    """Whether each bracket has its other half."""
+    return all(said.count(pair[0]) == said.count(pair[1]) for pair in _PAIRS)

@@ -31,10 +31,11 @@ _SECTION_BEFORE = re.compile(r"\[[\u4e00-\u9fff]{2,6}\]\s{1,3}(?=\S)")
 _NO_TITLE = re.compile(
     r"\W{0,2}(?:(?:问|答|记者|主持人|嘉宾|网友|观众|[qa])\s?\d{0,2}\s?:|(?:[一二三四五六七八九十]{1,3}|\d{1,2})\s?[、.]\s?\D"
     r"|原创\s|</?[a-z]{1,10}[\s>]|\d{1,3}\W{0,2}$|(?:第\s?\d{1,3}\s?页\W{0,3}){1,9}$"
+    r"|[^,。:]{2,20}\s(?:19|20)\d\d年第?\s?\d{1,2}期$"
     r"|(?:公众号|微信号|[^:]{0,6}(?:时间|日期|地点|地址|电话))\s?:"
     r"|(?:来源|作者|编辑|时间|日期|摘要|关键词|source|author|date|by)\s?:)"
 )
-"""Speakers of an interview, numbered headings, greetings, labels, tags, numbers of pages."""
+"""Speakers of an interview, numbered headings, greetings, labels, tags, numbers of pages, issues of journals."""
 
 
 _CHAPTER = re.compile(r"第[\d〇零一二三四五六七八九十百千两]{1,7}(?P<unit>[章回节節卷集话話])")
