@@ -30,7 +30,10 @@ comes every ten characters or so; the longest run of the seeds has 11."""
 
 MOST_TOKENS = 1500
 """Characters searched in one document, the bound on work for hostile input: 5 ms each on real damage (150 runs), up to
-30 ms on noise that keeps all hypotheses alive (45 s). What lies behind is left as it is."""
+30 ms on noise that keeps all hypotheses alive. What lies behind is left as it is."""
+
+MOST_BARREN = 300
+"""Of these, searched one after the other without a repair, after which nothing more is searched."""
 
 SURROUNDINGS = 48
 """Characters on both sides of a run that take part: the context before it, what is ahead of its end."""
@@ -86,14 +89,14 @@ def find(text: str, context: Context) -> Iterator[Edit | Damage]:  # noqa: ARG00
     if ")" in text or "）" in text:
         site = read_site(text) or Site({}, frozenset(), tuple(read_swallowed(text)))
     strays = {gloss.start for gloss in site.misfits if gloss.char not in site.table} if site else set()
-    end = 0
+    end = used = barren = 0
     page = _Page.of(text, site)
-    work = iter(range(MOST_TOKENS))
     for position, starts in _suspects(text, site):
         if position < end:
             continue
-        found = _repair(text, [s for s in starts if s.position >= end], page, work)
-        if next(work, None) is None:
+        found, tokens = _repair(text, [s for s in starts if s.position >= end], page)
+        used, barren = used + tokens, 0 if found else barren + tokens
+        if used > MOST_TOKENS or barren > MOST_BARREN:
             return
         if found:
             end = found.start + len(found.before)
@@ -128,20 +131,18 @@ class _Repair(NamedTuple):
 _NONE = _Repair(None, 0.0)
 
 
-def _repair(text: str, starts: list[Start], page: "_Page", work: Iterator[int]) -> Edit | None:
-    """The most convincing of the searches from these starts."""
-    found = (_search(text, start, page, work) for start in starts)
-    return max(found, key=lambda r: r.gain, default=_NONE).edit
+def _repair(text: str, starts: list[Start], page: "_Page") -> tuple[Edit | None, int]:
+    """The most convincing of the searches from these starts, and how many tokens they took."""
+    found = [_search(text, start, page) for start in starts]
+    return max((repair for repair, _ in found), key=lambda r: r.gain, default=_NONE).edit, sum(n for _, n in found)
 
 
-def _search(text: str, start: Start, page: "_Page", work: Iterator[int]) -> _Repair:
+def _search(text: str, start: Start, page: "_Page") -> tuple[_Repair, int]:
     """What stands behind a run, found in its surroundings alone: what was found once is not searched again."""
     left = max(0, start.position - SURROUNDINGS)
     around = text[left : start.position + LONGEST_RUN + SURROUNDINGS]
     repair, used = _solve(around, start.moved(-left), page, lossy=page.shown.may_lose)
-    for _ in zip(range(used), work, strict=False):
-        pass
-    return repair._replace(edit=repair.edit and repair.edit._replace(start=repair.edit.start + left))
+    return repair._replace(edit=repair.edit and repair.edit._replace(start=repair.edit.start + left)), used
 
 
 class _Shown(NamedTuple):
