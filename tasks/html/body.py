@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from tasks.html.lines import HEADINGS, Element, Line, Lines
 from tasks.rules import load
+from tasks.steps.boilerplate import dates_something_else
 
 SHARE_OF_BODY = 0.8
 """An element that holds this share of the prose of the one around it is entered in search of the body."""
@@ -83,6 +84,10 @@ _BELOW = re.compile(
     re.IGNORECASE,
 )
 """What lines below an article begin with that are none of it."""
+
+_BELOW_LABEL = re.compile(r".{0,16}[:：]|\W{0,4}(?:版权|声明|免责|转载|扫一扫|微信扫|长按|点击|更多\w{0,8}请)")
+"""What a sentence below an article has to begin with: one of its own may begin with `更多`, or hold a date. The line
+engine, which comes after, knows notices better."""
 
 _NEXT_PART = re.compile(
     r"\W{0,4}(?:(?:热门|最新|网友|精彩|全部|精选)?(?:评论|留言|跟帖|回帖|回应)(?:列表|区)?"
@@ -291,10 +296,15 @@ _DATE_OF_DOCUMENT = re.compile(r"[(（]?\s?(?:19|20)\d\d\s?年\s?\d{1,2}\s?月\s
 def _is_above(page: Lines, line: Line) -> bool:
     if line.text[0] in "(（" and _DATE_OF_DOCUMENT.fullmatch(line.text):
         return False
-    return _is_heading(page, line) or line.linked > 0 or bool(_DATA.search(line.text[:LONGEST_DATA]))
+    is_data = bool(_DATA.search(line.text[:LONGEST_DATA])) and not dates_something_else(line.text)
+    return _is_heading(page, line) or line.linked > 0 or is_data
 
 
 def _is_below(line: Line) -> bool:
     if line.linked > LINKED * len(line.text) or _ABOUT_SITE.search(line.text[:SAID_FIRST]):
         return True
-    return not _DATE_OF_DOCUMENT.fullmatch(line.text) and bool(_BELOW.match(line.text) or _DATA.search(line.text[:40]))
+    if _DATE_OF_DOCUMENT.fullmatch(line.text) or dates_something_else(line.text):
+        return False
+    if prose_of(line) and line.text[-1] in _END and _CLAUSE.search(line.text):
+        return bool(_BELOW.match(line.text) and _BELOW_LABEL.match(line.text))
+    return bool(_BELOW.match(line.text) or _DATA.search(line.text[:40]))

@@ -273,6 +273,12 @@ def _dates_something_else(tokens: tuple[Token, ...], folded: str) -> bool:
     return any(_OTHER_LABEL.fullmatch(label) and not _OF_PAGE.search(label) for label in labels)
 
 
+def dates_something_else(line: str) -> bool:
+    """Whether a short line is an unknown label with a date: that of what a text is about, not of the text."""
+    folded = fold(line) if len(line) <= _LONGEST_LOOSE else ""
+    return _dates_something_else(tuple(parse_loosely(folded)), folded)
+
+
 _POSTED = re.compile(r"\s{1,3}发[表布]于\s?:?\s?")
 
 

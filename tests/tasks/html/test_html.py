@@ -111,8 +111,12 @@ def test_a_body_with_a_name_of_furniture_stays() -> None:
         "经过三个月的审查，市里给四十家企业颁发了许可证，并提供技术支持。",
         "市教育局\n2023年8月18日",
         "（2023年8月18日）",
+        "又有人发现，播放和收藏等按钮都直接写明了属性。",
+        "该院成立于1994年6月3日，三十年来取得了一系列成果。",
+        "更多的居民开始明白，买菜的地方也可以是干净的。",
+        "报名截止时间：2024年5月10日 17:30",
     ],
-    ids=["about rights", "about permits", "a signature", "a date in brackets"],
+    ids=["about rights", "about permits", "a signature", "a date in brackets", "buttons", "a date", "more", "an event"],
 )
 def test_lines_at_the_end_that_look_like_furniture_stay(line: str) -> None:
     html = "".join(f"<p>{part}</p>" for part in line.split("\n"))
@@ -131,6 +135,14 @@ def test_lines_at_the_end_that_look_like_furniture_stay(line: str) -> None:
 )
 def test_furniture_at_the_end_goes(line: str) -> None:
     assert read_page(page(f"<div>{BODY}<p>{line}</p></div>")).text == TEXT
+
+
+def test_dates_of_what_a_text_is_about_are_text() -> None:
+    event = "开标时间：2024年3月25日 09:30"
+    outcome = clean(page(f"<h1>早市改造工程招标公告</h1><p>发布时间：2024-03-01</p><div><p>{event}</p>{BODY}</div>"))
+    assert outcome.cleaned is not None
+    assert outcome.cleaned.text == f"{event}\n{TEXT}"
+    assert outcome.cleaned.facts["published_at"] == "2024-03-01"
 
 
 def test_a_page_without_prose_keeps_its_lines() -> None:
