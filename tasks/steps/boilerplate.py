@@ -193,7 +193,19 @@ def _judge_head(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
         and any(t.kind == "segment" for t in tokens)
     ):
         return Found("data-line", 0.95, tuple(t._replace(kind="outlet") if t.kind == "segment" else t for t in tokens))
-    return found or (_judge_loosely(line.text, tokens) if has_body else None)
+    is_asked = not found and has_body and not _is_entry(lines, i)
+    return _judge_loosely(line.text, tokens) if is_asked else found
+
+
+_ENTRY = re.compile(rf"(?:{DATETIME.pattern})\s{{0,3}}:?\s{{0,3}}[\u4e00-\u9fff]{{2}}")
+
+
+def _is_entry(lines: list[Line], i: int) -> bool:
+    """Whether a line and one beside it are entries of a timeline or a programme: a date and what happens then."""
+    beside = lines[max(0, i - 1) : i + 2]
+    return _ENTRY.match(fold(lines[i].text[:60])) is not None and (
+        sum(_ENTRY.match(fold(line.text[:60])) is not None for line in beside) >= 2
+    )
 
 
 _CARD = re.compile(
