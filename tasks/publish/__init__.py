@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -62,6 +63,10 @@ KEEP_SNAPSHOTS = 2
 """The current one, and the one before for those who are still reading it."""
 
 _STORE_NAMES = {"objects", "manifests", "tmp", "lock"}
+
+GRACE = 0.2
+"""Seconds for which folders that were exchanged keep their files. A reader that had begun to list one would find it
+half empty, or empty, and take that for the table; a listing takes milliseconds."""
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -374,16 +379,19 @@ def _commit(out: Path, snapshot: Snapshot, folder: Path) -> None:
 
 def _show(out: Path, snapshot: Snapshot) -> None:
     """Make the view show a snapshot, table by table, each in one step."""
+    views = store(out) / "tmp" / f"view-{uuid4().hex}"
     for table, parts in snapshot.tables.items():
         if not _shows(out / table, out, parts):
-            beside = store(out) / "tmp" / f"view-{uuid4().hex}" / table
+            beside = views / table
             beside.mkdir(parents=True)
             for part in parts:
                 (beside / part.name).hardlink_to(object_path(out, part))
             sync(beside)
             _exchange(beside, out / table)
-            _clear(beside.parent)
     sync(out)
+    if views.exists():
+        time.sleep(GRACE)
+        _clear(views)
 
 
 def _shows(folder: Path, out: Path, parts: Sequence[StoredPart]) -> bool:

@@ -225,6 +225,7 @@ class TestTheStage:
     ) -> None:
         pages = make_pages(1, 20, 9)
         bad = pages[3].article[0]
+
         def fail(cleaned: Cleaned, edits: tuple[Edit, ...], config: CleanConfig) -> Cleaned:
             if bad in cleaned.text:
                 raise ValueError("a bug")
