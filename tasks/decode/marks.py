@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 
 from tasks import language
-from tasks.language import fold_width, pair_score
+from tasks.language import fold_text, fold_width, pair_score
 from tasks.scripts import simplify
 
 CHINESE = ("gb18030", "cp950", "big5hkscs")
@@ -202,7 +202,7 @@ def _is_letter(char: str | bytes) -> bool:
 def _path_score(marked: str) -> float:
     total, before = 0.0, "\n"
     for char in marked:
-        folded = fold_width(simplify(char))
+        folded = fold_text(char)
         total += _step_score(before, char, folded)
         before = before if MARK.match(char) else folded
     return total
@@ -268,4 +268,4 @@ def _pairs(codec: str) -> dict[bytes, tuple[str, str]]:
     """Two bytes to their character, as read and as folded for the language model."""
     pairs = (bytes([a, b]) for a in range(0x81, 0xFF) for b in range(0x40, 0xFF))
     texts = ((pair, read(pair, codec)) for pair in pairs)
-    return {pair: (t, fold_width(simplify(t))) for pair, t in texts if len(t) == 1}
+    return {pair: (t, fold_text(t)) for pair, t in texts if len(t) == 1}

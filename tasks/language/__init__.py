@@ -78,6 +78,11 @@ def _triples() -> _Triples:
         )
 
 
+def fold_text(text: str) -> str:
+    """A text as the model knows it, Simplified and with the width of `fold_width`, keeping the length."""
+    return fold_width(simplify(text))
+
+
 @cache
 def _words() -> dict[str, float]:
     with np.load(MODEL_PATH) as file:
@@ -111,7 +116,7 @@ def word_score(text: str) -> float:
 
     It knows longer units than `next_score` does, and nothing of what goes between words: the two are good together.
     """
-    folded = fold_width(simplify(text))
+    folded = fold_text(text)
     words = _words()
     best = [0.0]
     for end in range(1, len(folded) + 1):
@@ -125,7 +130,7 @@ def word_score(text: str) -> float:
 
 def score(text: str, before: str = "\n") -> float:
     """Sum of the scores of all characters, each after the one before it, of a text that follows `before`."""
-    folded = fold_width(simplify(before + text))
+    folded = fold_text(before + text)
     unigram, backoff, bigram = _model()
     total = 0.0
     for a, b in pairwise(folded):

@@ -12,8 +12,8 @@ from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from tasks.language import fold_width, next_score, pair_score
-from tasks.scripts import simplified_only, simplify, traditional_only
+from tasks.language import fold_text, next_score, pair_score
+from tasks.scripts import simplified_only, traditional_only
 from tasks.steps.latin import gloss_at
 from tasks.steps.pinyin import fits
 
@@ -137,14 +137,14 @@ def _longer(paths: Iterable[_Path], place: int, options: Sequence[str], evidence
 
 @cache
 def _fold(char: str) -> str:
-    return " " if char == "\xa0" else fold_width(simplify(char))
+    return " " if char == "\xa0" else fold_text(char)
 
 
 class _Evidence:
     """What speaks for a character: the model, what the document says elsewhere, its script, brackets of its line."""
 
     def __init__(self, text: str, options: Mapping[int, Sequence[str]]) -> None:
-        chars = list(fold_width(simplify(text)))
+        chars = list(fold_text(text))
         for place in options:
             chars[place] = OPEN
         self.text = "".join(chars)

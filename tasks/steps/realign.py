@@ -14,8 +14,8 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from tasks.damage.mangler import decode_pair, encode
-from tasks.language import fold_width, next_score
-from tasks.scripts import simplified_only, simplify
+from tasks.language import fold_text, next_score
+from tasks.scripts import simplified_only
 from tasks.steps.pinyin import reads
 
 BEAM = 64
@@ -268,7 +268,7 @@ class _Choice(NamedTuple):
 @cache
 def _choice(char: str) -> _Choice:
     wrong = char in simplified_only() and not _in_big5(char)
-    return _Choice(char, fold_width(simplify(char)), WRONG_SCRIPT if wrong else 0.0)
+    return _Choice(char, fold_text(char), WRONG_SCRIPT if wrong else 0.0)
 
 
 def _in_big5(char: str) -> bool:

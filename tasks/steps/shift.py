@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 from schemas.document import Context, Damage, Edit
 from tasks.damage.mangler import Broken, Decoder, Undefined, decode, decode_pair, encode, insert_glosses, mangle
-from tasks.language import fold_width, next_score, word_score
-from tasks.scripts import simplify
+from tasks.language import fold_text, fold_width, next_score, word_score
 from tasks.steps import trimmed
 from tasks.steps.glosses import Gloss, Site, read_glosses, read_site, read_swallowed
 from tasks.steps.pinyin import reads
@@ -93,9 +92,12 @@ def find(text: str, context: Context) -> Iterator[Edit | Damage]:  # noqa: ARG00
     if ")" in text or "）" in text:
         site = read_site(text) or Site({}, frozenset(), tuple(read_swallowed(text)))
     strays = {gloss.start for gloss in site.misfits if gloss.char not in site.table} if site else set()
+    suspects = _suspects(text, site)
+    if not suspects:
+        return
     end = used = barren = 0
     page = _Page.of(text, site)
-    for position, starts in _suspects(text, site):
+    for position, starts in suspects:
         if position < end:
             continue
         found, tokens = _repair(text, [s for s in starts if s.position >= end], page)
@@ -176,7 +178,7 @@ class _Page(NamedTuple):
         marked = [g.text[0] in "(（" for g in site.misfits if text[g.start - 1 : g.start] == "?"]
         swallows = not marked or not all(marked)
         shown = shown._replace(glosses=tuple(sorted(site.table.items())), certain=site.certain, swallows=swallows)
-        return cls(shown, frozenset(_triples(_fold(_without_glosses(text[:MOST_RECALLED])))))
+        return cls(shown, frozenset(_triples(fold_text(_without_glosses(text[:MOST_RECALLED])))))
 
 
 @lru_cache(maxsize=1024)
@@ -264,16 +266,12 @@ def _without_glosses(text: str) -> str:
 
 def _context(text: str) -> str:
     """The last two characters before a run, glosses left out, as the language model knows them."""
-    return _fold(f"\n\n{_without_glosses(text[-40:])}")[-2:]
+    return fold_text(f"\n\n{_without_glosses(text[-40:])}")[-2:]
 
 
 def _score(context: str, text: str) -> float:
-    folded = context + _fold(text)
+    folded = context + fold_text(text)
     return sum(next_score(folded[i - 2 : i], folded[i]) for i in range(2, len(folded)))
-
-
-def _fold(text: str) -> str:
-    return fold_width(simplify(text))
 
 
 def _triples(folded: str) -> Iterator[str]:
@@ -322,7 +320,7 @@ def _rank(line: str, states: list[State], ahead: str, triples: frozenset[str]) -
         text = state.text[1:]
         plain = state.score + _score(state.context, ahead)
         around = line + text + ahead
-        recurring = sum(triple in triples for triple in _triples(_fold(line[-2:] + text + ahead)))
+        recurring = sum(triple in triples for triple in _triples(fold_text(line[-2:] + text + ahead)))
         total = plain + WORDS * word_score(around.replace(OPEN, "0")) + RECURS * recurring + LENGTH * len(text)
         ranked[text] = max(_Ranked(total, plain, text), ranked.get(text, _Ranked(-math.inf, 0.0, "")))
     return sorted(ranked.values(), reverse=True)

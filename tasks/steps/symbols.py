@@ -14,7 +14,7 @@ from itertools import chain, pairwise
 
 from schemas.document import Context, Damage, Edit, Finding
 from tasks.damage.misreadings import GARBLED
-from tasks.language import fold_width, next_score, pair_score
+from tasks.language import fold_text, next_score, pair_score
 from tasks.scripts import simplify
 from tasks.steps.invisible import HAN, symbol_class
 
@@ -181,7 +181,7 @@ def _run_on(text: str, places: list[re.Match[str]]) -> Iterator[float]:
     Two characters on both sides, as one stretch, against the same with a sign between them.
     """
     edges = [0, *(edge for m in places for edge in m.span()), len(text)]
-    pieces = [fold_width(simplify(text[a:b])) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    pieces = [fold_text(text[a:b]) for a, b in zip(edges[::2], edges[1::2], strict=True)]
     for before, after in pairwise(pieces):
         left, right = before[-2:].rjust(2, "\n"), after[:2]
         gain = _chain(left, right) - max(_chain(left, sign + right) for sign in "，。")

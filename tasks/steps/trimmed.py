@@ -13,7 +13,7 @@ from itertools import accumulate, chain, islice, pairwise
 from typing import NamedTuple
 
 from tasks.damage.mangler import decode_pair, encode
-from tasks.language import fold_width, pair_score
+from tasks.language import fold_text, fold_width, pair_score
 from tasks.scripts import simplify
 
 LEAST_GAIN = 8.0
@@ -179,14 +179,14 @@ def _run(text: str, start: int, data: list[bytes]) -> Iterator[_Run]:
     elif b"@" <= closing <= b"~" and (char := _pair(wide[-1][1], closing[0])):
         realigned.append(char)
         end += 1
-    behind = fold_width(simplify(text[end : end + 1] or "\n")) if len(realigned) == len(wide) else ""
-    observed = fold_width(simplify((text[start - 1] if start else "\n") + text[start:end])) + behind
+    behind = fold_text(text[end : end + 1] or "\n") if len(realigned) == len(wide) else ""
+    observed = fold_text((text[start - 1] if start else "\n") + text[start:end]) + behind
     yield _Run(start, end, bytes(pair[0] for pair in wide), observed, [*realigned, *behind])
 
 
 @cache
 def _pair(lead: int, trail: int) -> str:
-    return fold_width(simplify(decode_pair(bytes((lead, trail))) or ""))
+    return fold_text(decode_pair(bytes((lead, trail))) or "")
 
 
 def _pair_score(previous: str, char: str) -> float:

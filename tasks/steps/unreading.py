@@ -15,8 +15,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from tasks.damage.misreadings import Misreading, bytes_read, read
-from tasks.language import UNSEEN, fold_width, pair_score
-from tasks.scripts import simplify
+from tasks.language import UNSEEN, fold_text, pair_score
 
 BEAM = 12
 """States kept after each character. Undamaged and whole text needs two or three; lost bytes fan out to `CHOICES`."""
@@ -379,7 +378,7 @@ def _decode(data: bytes, written: str) -> str:
 @cache
 def fold(char: str) -> str:
     """A character as the model knows it."""
-    return fold_width(simplify(char))
+    return fold_text(char)
 
 
 def _score(last: str, char: str) -> float:
