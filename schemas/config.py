@@ -9,6 +9,8 @@ Script = Literal["hans", "hant", "tw", "hk", "keep"]
 
 Dedup = Literal["mark", "drop", "off"]
 
+Reclean = Literal["auto", "never", "all"]
+
 
 class CleanConfig(BaseModel):
     """How one document is cleaned."""
@@ -39,16 +41,11 @@ class CleanConfig(BaseModel):
     )
 
 
-class RunConfig(BaseModel):
-    """One run of `clean_corpus`: what is read, where the dataset goes, and how it is cleaned."""
+class DatasetConfig(BaseModel):
+    """What all runs have in common that write a dataset."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sources: tuple[str, ...] = Field(
-        min_length=1,
-        description="Files, folders (with all that is in them), patterns such as crawl/**/*.txt, file:// URIs, "
-        "or - for standard input.",
-    )
     out: Path = Field(description="Folder of the dataset. It is made if missing, and never read as a source.")
     workers: int | None = Field(
         default=None,
@@ -62,9 +59,55 @@ class RunConfig(BaseModel):
         le=86_400,
         description="A document that takes more processor time is rejected as crashed.",
     )
+    wait: float = Field(
+        default=0,
+        ge=0,
+        description="Seconds to wait for another run that is writing the dataset, before giving up.",
+    )
+    keep_snapshots: int = Field(
+        default=10,
+        ge=1,
+        description="Snapshots that stay, the current one included; besides those of the last hour, which somebody "
+        "may still be reading.",
+    )
+
+
+class RunConfig(DatasetConfig):
+    """One run of `clean_corpus`: what is read, where the dataset goes, and how it is cleaned."""
+
+    sources: tuple[str, ...] = Field(
+        min_length=1,
+        description="Files, folders (with all that is in them), patterns such as crawl/**/*.txt, file:// URIs, "
+        "or - for standard input.",
+    )
     dedup: Dedup = Field(
         default="mark",
         description="Documents that tell the same: mark them in columns, drop all but the best of them into "
         "`rejected`, or off: don't look for them.",
     )
+    keep_missing: bool = Field(
+        default=False,
+        description="Keep documents of the dataset that are not among the sources (any more). Otherwise they go.",
+    )
+    checksum: bool = Field(
+        default=False,
+        description="Read every file to see whether it has changed, and not only those whose size or time has.",
+    )
+    reclean: Reclean = Field(
+        default="auto",
+        description="Documents that have not changed are cleaned again if rules or settings have (auto), never, or all "
+        "of them in any case (all).",
+    )
     clean: CleanConfig = Field(default=CleanConfig(), description="How each document is cleaned.")
+
+
+class ReplayConfig(DatasetConfig):
+    """One run of `replay_rejected`: the rejected documents of a dataset are cleaned again."""
+
+    reasons: tuple[str, ...] = Field(
+        default=(), description="Only documents rejected for one of these reasons. Default: all but duplicates."
+    )
+    dedup: Dedup | None = Field(default=None, description="As in RunConfig. Default: as in the last run.")
+    clean: CleanConfig | None = Field(
+        default=None, description="How each document is cleaned. Default: as in the last run."
+    )

@@ -20,7 +20,7 @@ from tasks import identify, quality
 from tasks.steps.edits import EditError, apply
 from tasks.steps.log import pack, revert_all
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 """Goes up when a column changes its name, type or meaning. Columns may be added without."""
 
 LIBRARIES = (
@@ -170,7 +170,8 @@ def _provenance(*, optional: bool) -> list[pa.Field]:
             "(pieces put together by a machine, with phrases that sell something). Sorted.",
         ),
         _field("damage", _DAMAGE, "What is damaged and could not be repaired."),
-        _field("run_id", pa.string(), "The run that wrote this row; see the table `runs`."),
+        _field("run_id", pa.string(), "The run that cleaned this document as it is here; see the table `runs`."),
+        _field("first_run_id", pa.string(), "The run in which it came first, if it has been there ever since."),
         _field("pipeline_version", pa.string(), "Version of qingyuan."),
         _field("rules_digest", pa.string(), "Names the rules: with the same digest the same bytes give the same text."),
         _field("ingested_at", _MOMENT, "When that run started, in UTC. A time without a zone."),
@@ -363,6 +364,12 @@ RUNS = pa.schema(
     [
         _field("run_id", pa.string(), "Name of the run."),
         _field("snapshot", pa.int64(), "Number of the snapshot that it published."),
+        _field(
+            "kind",
+            pa.string(),
+            "`clean`; `replay` (only rejected documents were cleaned again) or `rollback` (nothing was cleaned: the "
+            "snapshot is a copy of an older one, named in `sources`).",
+        ),
         _field("started_at", _MOMENT, "In UTC.", optional=True),
         _field("finished_at", _MOMENT, "When its documents were ready to be published, in UTC.", optional=True),
         _field("schema_version", pa.string(), "Version of these tables.", optional=True),
@@ -378,7 +385,17 @@ RUNS = pa.schema(
         ),
         _field("config", pa.string(), "How documents were cleaned, as JSON.", optional=True),
         _field("sources", _STRINGS, "What was given to be cleaned.", optional=True),
-        _field("n_documents", pa.int64(), "Documents that came in: `n_clean` + `n_rejected`."),
+        _field("n_added", pa.int64(), "Documents that were not there before."),
+        _field("n_changed", pa.int64(), "Documents whose raw bytes had changed."),
+        _field("n_unchanged", pa.int64(), "Documents carried over from the snapshot before, as they were."),
+        _field("n_removed", pa.int64(), "Documents of the snapshot before that are gone."),
+        _field("n_recleaned", pa.int64(), "Unchanged documents cleaned again: other rules or settings, or a replay."),
+        _field(
+            "n_relearned",
+            pa.int64(),
+            "Unchanged documents cleaned again since other pages of their site now say something else of their lines.",
+        ),
+        _field("n_documents", pa.int64(), "Documents of the dataset: `n_clean` + `n_rejected`. So are the rest."),
         _field("n_clean", pa.int64(), "Documents kept: rows of `clean`."),
         _field("n_rejected", pa.int64(), "Documents not kept: rows of `rejected`."),
         _field("rejected_by_reason", _tally("reason", "As in `rejected`."), "Documents not kept, by reason."),
@@ -395,8 +412,8 @@ RUNS = pa.schema(
         _field("flags", _tally("flag", "As in `clean`."), "Documents by flag."),
     ],
     metadata={
-        "description": "One row per run that published into this dataset, oldest first. The last one made the other "
-        "tables."
+        "description": "One row per run that published into this dataset, oldest first; counts are of the dataset as "
+        "it was then."
     },
 )
 
@@ -432,7 +449,7 @@ KEYS = {
 """Columns that people look rows up by: these have statistics. For texts they would be large and of no use."""
 
 _ENUMERATIONS = (
-    *("encoding", "encoding_method", "run_id", "pipeline_version", "rules_digest", "ingested_at"),
+    *("encoding", "encoding_method", "run_id", "first_run_id", "pipeline_version", "rules_digest", "ingested_at"),
     *("flags.list.element", "edits_by_step.list.element.step", "damage.list.element.kind"),
 )
 
@@ -467,8 +484,15 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def clean_row(outcome: Outcome, run: Run) -> dict[str, Any]:
-    """Row of `CLEAN` for a document that was kept.
+def cleaned_with(run: Run) -> str:
+    """16 hex digits that name rules, settings and columns: a document cleaned with the same ones has the same row."""
+    schemas = [TABLES[table].to_string(show_field_metadata=False, show_schema_metadata=False) for table in ("clean", "edits", "rejected")]
+    told = "\0".join([run.rules_digest, run.config.model_dump_json(), SCHEMA_VERSION, *schemas])
+    return sha256(told)[:16]
+
+
+def clean_row(outcome: Outcome, run: Run, first_run_id: str | None = None) -> dict[str, Any]:
+    """Row of `CLEAN` for a document that was kept; `first_run_id` if an earlier run had it, too.
 
     Raises:
         ValueError: if it was not.
@@ -490,7 +514,7 @@ def clean_row(outcome: Outcome, run: Run) -> dict[str, Any]:
         **_figures(outcome),
         "mt_score": english.mt_score if english else None,
         "spun_score": english.spun_score if english else None,
-        **_provenance_of(outcome, run),
+        **_provenance_of(outcome, run, first_run_id),
         "flags": sorted({*_flags(outcome), *(english.flags if english else ())}),
     }
 
@@ -516,8 +540,8 @@ def edits_row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def rejected_row(outcome: Outcome, run: Run) -> dict[str, Any]:
-    """Row of `REJECTED` for a document that was not kept.
+def rejected_row(outcome: Outcome, run: Run, first_run_id: str | None = None) -> dict[str, Any]:
+    """Row of `REJECTED` for a document that was not kept; `first_run_id` if an earlier run had it, too.
 
     Raises:
         ValueError: if it was.
@@ -532,7 +556,7 @@ def rejected_row(outcome: Outcome, run: Run) -> dict[str, Any]:
         "detail": outcome.rejection.detail.encode("utf-8", "backslashreplace").decode(),
         "text": _text(outcome),
         **_figures(outcome),
-        **_provenance_of(outcome, run),
+        **_provenance_of(outcome, run, first_run_id),
     }
 
 
@@ -605,8 +629,9 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _provenance_of(outcome: Outcome, run: Run) -> dict[str, Any]:
-    return {**_origin(outcome), **_decoding(outcome), **_work(outcome), **_run(run)}
+def _provenance_of(outcome: Outcome, run: Run, first_run_id: str | None) -> dict[str, Any]:
+    first = {"first_run_id": first_run_id or run.run_id}
+    return {**_origin(outcome), **_decoding(outcome), **_work(outcome), **_run(run), **first}
 
 
 def _origin(outcome: Outcome) -> dict[str, Any]:

@@ -1,20 +1,27 @@
-"""What a dataset folder holds, for those who write it and those who read it back.
+"""What a snapshot consists of, and its manifest.
 
-    <out>/clean/ edits/ rejected/ runs/   the view: Parquet files and nothing else, hard links to objects
-    <out>/_store/objects/<sha256>         the parts of the last snapshots
+    <out>/clean/ edits/ rejected/ lines/ runs/   the view: Parquet files and nothing else, hard links to objects
+    <out>/_store/objects/<sha256>         the parts of the last snapshots, those of the index and the file states too
     <out>/_store/manifests/000001.json    what a snapshot consists of; the highest number is the current one
-    <out>/_store/tmp/<run>/               parts that are being written
+    <out>/_store/work/<key>/              journals of runs that have not published: finished documents
+    <out>/_store/tmp/                     parts that are being written, and folders that were exchanged
     <out>/_store/lock                     held by the process that is writing
 
-Nothing in the store is called .parquet: the `**` of DuckDB and Polars looks into every folder.
+Nothing in the store is called .parquet: the `**` of DuckDB and Polars looks into every folder. On an object store there
+are objects and manifests alone.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from pathlib import Path
+from itertools import chain
 from typing import Any
+
+from schemas.dataset import TABLES
+from tasks.publish.counts import Counts
+
+BATCH_TABLES = ("clean", "edits", "rejected", "index")
 
 
 class DatasetError(Exception):
@@ -25,15 +32,31 @@ class NoDatasetError(DatasetError):
     """What was named as the folder of a dataset is something else: nothing was done to it."""
 
 
+class DatasetBusyError(DatasetError):
+    """Another process is writing the dataset."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredPart:
     """A part of a snapshot."""
 
     name: str
-    """File name in the view: number and start of the hash, so that it is never used for another content."""
+    """File name in the view: number of the batch and start of the hash, so that it is never used for another content.
+    Parts of the index and file states are in no view: their names are empty."""
     sha256: str
     rows: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Documents that came in together: those of a shard, or of several small ones."""
+
+    number: int
+    """In the order of ingest. It stays when documents leave the batch."""
+    parts: Mapping[str, StoredPart]
+    """By table, one of `BATCH_TABLES` each: those that have rows."""
+    counts: Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,69 +68,40 @@ class Snapshot:
     published_at: datetime
     """UTC."""
     schema_version: str
-    tables: Mapping[str, tuple[StoredPart, ...]]
-    """Parts by table, in the order of the sources."""
+    batches: tuple[Batch, ...]
+    """In order of their numbers."""
+    singles: Mapping[str, tuple[StoredPart, ...]] = field(default_factory=dict)
+    """Parts of no batch, by table: `lines`, `runs`, and a part without rows for a table that has none."""
+    files: StoredPart | None = None
+    """What the sources looked like (`schemas.index.FILES`)."""
+    dedup: str = "off"
+    """What was done with documents that tell the same, as in `schemas.config.RunConfig`."""
+    restores: int | None = None
+    """Number of the snapshot that this one is a copy of."""
+
+    @property
+    def tables(self) -> dict[str, tuple[StoredPart, ...]]:
+        """Parts by table of the dataset, in the order of ingest."""
+        return {
+            table: (*(b.parts[table] for b in self.batches if table in b.parts), *self.singles.get(table, ()))
+            for table in TABLES
+        }
+
+    @property
+    def counts(self) -> Counts:
+        """Of all documents."""
+        return sum((batch.counts for batch in self.batches), Counts())
 
     def rows(self, table: str) -> int:
         """Number of rows of a table."""
         return sum(part.rows for part in self.tables[table])
 
-
-def store(out: Path) -> Path:
-    """The folder of everything that isn't for readers."""
-    return out / "_store"
-
-
-def object_path(out: Path, part: StoredPart) -> Path:
-    """Where a part is kept."""
-    return store(out) / "objects" / part.sha256
-
-
-def manifest_path(out: Path, number: int) -> Path:
-    """Where the manifest of a snapshot is."""
-    return store(out) / "manifests" / f"{number:06}.json"
-
-
-def numbers(out: Path) -> list[int]:
-    """The snapshots there are, oldest first."""
-    return sorted(int(path.stem) for path in (store(out) / "manifests").glob("*.json") if path.stem.isdigit())
-
-
-def newest(out: Path) -> Snapshot | None:
-    """The current snapshot; None if nothing was published yet.
-
-    Raises:
-        DatasetError: if its manifest can't be read.
-    """
-    published = numbers(out)
-    return read_snapshot(out, published[-1]) if published else None
-
-
-def current(out: Path) -> Snapshot:
-    """The current snapshot.
-
-    Raises:
-        DatasetError: if the folder holds none, or its manifest can't be read.
-    """
-    snapshot = newest(out)
-    if snapshot is None:
-        raise DatasetError(f"{out} holds no dataset of qingyuan. Make one with: qingyuan clean SOURCE --out {out}")
-    return snapshot
-
-
-def read_snapshot(out: Path, number: int) -> Snapshot:
-    """One of the snapshots.
-
-    Raises:
-        DatasetError: if its manifest can't be read.
-    """
-    path = manifest_path(out, number)
-    try:
-        return _parse(json.loads(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(
-            f"the manifest {path} can't be read: {error!r}. Restore it, or clean into a new folder"
-        ) from error
+    def objects(self) -> Iterator[StoredPart]:
+        """All parts, those that no reader sees as well."""
+        yield from chain.from_iterable(batch.parts.values() for batch in self.batches)
+        yield from chain.from_iterable(self.singles.values())
+        if self.files:
+            yield self.files
 
 
 def to_json(snapshot: Snapshot) -> str:
@@ -115,7 +109,31 @@ def to_json(snapshot: Snapshot) -> str:
     return json.dumps(asdict(snapshot), default=datetime.isoformat, indent=1) + "\n"
 
 
-def _parse(manifest: dict[str, Any]) -> Snapshot:
-    tables = {table: tuple(StoredPart(**part) for part in parts) for table, parts in manifest["tables"].items()}
-    moment = datetime.fromisoformat(manifest["published_at"])
-    return Snapshot(**{**manifest, "published_at": moment, "tables": tables})
+def from_json(content: bytes) -> Snapshot:
+    """A snapshot from its manifest.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: if it is none.
+    """
+    stored = json.loads(content)
+    common = {name: stored[name] for name in ("number", "run_id", "schema_version")}
+    common["published_at"] = datetime.fromisoformat(stored["published_at"])
+    if "batches" not in stored:  # before version 3 of the schema: nothing of it can be carried over
+        return Snapshot(**common, batches=(), singles=_parts_by_table(stored["tables"]))
+    return Snapshot(
+        **common,
+        batches=tuple(map(_batch, stored["batches"])),
+        singles=_parts_by_table(stored["singles"]),
+        files=StoredPart(**stored["files"]) if stored["files"] else None,
+        dedup=stored["dedup"],
+        restores=stored["restores"],
+    )
+
+
+def _parts_by_table(stored: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, tuple[StoredPart, ...]]:
+    return {table: tuple(StoredPart(**part) for part in parts) for table, parts in stored.items()}
+
+
+def _batch(stored: Mapping[str, Any]) -> Batch:
+    parts = {table: StoredPart(**part) for table, part in stored["parts"].items()}
+    return Batch(stored["number"], parts, Counts.from_json(stored["counts"]))

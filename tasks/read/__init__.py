@@ -29,6 +29,8 @@ class Source(NamedTuple):
     path: Path
     n_bytes: int
     """Size when it was found; 0 where that could not be found out."""
+    mtime_ns: int = 0
+    """When its content was last changed, by its file system's clock, in nanoseconds since 1970; 0 likewise."""
 
 
 class _Found(NamedTuple):
@@ -38,6 +40,7 @@ class _Found(NamedTuple):
     real: str
     """The same without symbolic links: what tells whether two names are one file."""
     n_bytes: int
+    mtime_ns: int
 
 
 def find_sources(given: Iterable[str], out: Path, spool: Path) -> list[Source]:
@@ -58,12 +61,22 @@ def find_sources(given: Iterable[str], out: Path, spool: Path) -> list[Source]:
             for found in expand(name, out):
                 known = kept.get(found.real)
                 kept[found.real] = found if known is None else min(known, found, key=_preference)
-    sources = [Source(f.path.as_uri(), f.path, f.n_bytes) for f in kept.values()]
+    sources = [Source(f.path.as_uri(), f.path, f.n_bytes, f.mtime_ns) for f in kept.values()]
     if STDIN in names:
         sources.append(_spool_stdin(spool))
     if not sources:
         raise SourceError(nothing_found(names))
     return sorted(sources)
+
+
+def source_at(uri: str) -> Source | None:
+    """The file that an earlier run knew by this URI; None if it is gone, or was standard input."""
+    path = Path(_local(uri))
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return Source(uri, path, state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else None
 
 
 def nothing_found(names: Iterable[str]) -> str:
@@ -145,7 +158,7 @@ def _files_at(path: Path, real_out: str, *, matched: bool = False) -> Iterator[_
     if stat.S_ISDIR(state.st_mode):
         yield from _walk(path, real_out)
     elif stat.S_ISREG(state.st_mode) or matched:
-        yield _Found(path, os.path.realpath(path), state.st_size)
+        yield _Found(path, os.path.realpath(path), state.st_size, state.st_mtime_ns)
     else:
         raise SourceError(f"{path} is neither a file nor a folder. To read a pipe or a device: < {path} and source -")
 
@@ -196,8 +209,8 @@ def _as_file(entry: os.DirEntry[str], real_folder: str) -> _Found:
     try:
         state = entry.stat()
     except OSError:
-        return _Found(path, real, 0)
-    return _Found(path, real, state.st_size if stat.S_ISREG(state.st_mode) else 0)
+        return _Found(path, real, 0, 0)
+    return _Found(path, real, state.st_size if stat.S_ISREG(state.st_mode) else 0, state.st_mtime_ns)
 
 
 def _spool_stdin(spool: Path) -> Source:

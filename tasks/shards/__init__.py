@@ -3,38 +3,31 @@
 The plan follows from the sources alone, never from the number of workers, so that the same input gives the same parts.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import errno
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schemas.config import CleanConfig, Dedup
-from schemas.document import Outcome, Reason, Rejection, Run
-from tasks.corpus import (
-    Learned,
-    Revision,
-    Survey,
-    concerned,
-    duplicates,
-    read_outcomes,
-    revise,
-    survey,
-    write_lines,
-)
-from tasks.corpus.learned import Noted
-from tasks.document import clean_document
-from tasks.publish.parts import Part, write_parts
+from schemas.config import CleanConfig
+from schemas.document import Outcome, RawDocument, Reason, Rejection, Run
+from tasks.corpus import Counted, Learned, Revision, revise, survey
+from tasks.document import clean_raw
+from tasks.ingest.batches import FULL_BYTES, FULL_DOCUMENTS, write_batch
+from tasks.publish.parts import Draft
 from tasks.read import Source
 from tasks.read.text import read_text
+from tasks.shards.journal import Entries, Entry, Journal, key_of, read, scan
 from tasks.shards.processes import ProcessDiedError, Report, cpu_limit, run_isolated, stop_processes
 from tasks.shards.progress import tell
 
-SHARD_BYTES = 4 * 1000 * 1000
+SHARD_BYTES = FULL_BYTES
 """At least: several seconds of work, next to which Prefect's 4 ms a task and the start of a process don't count."""
 
-SHARD_DOCUMENTS = 1000
+SHARD_DOCUMENTS = FULL_DOCUMENTS
 """At least: one row group of the dataset."""
 
 MAX_SHARDS = 1000
@@ -47,6 +40,32 @@ class Shard:
 
     number: int
     sources: tuple[Source, ...]
+    first_runs: Mapping[str, str] = field(default_factory=dict)
+    """The runs in which documents came first, by id, where that was before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What all shards of a run have in common."""
+
+    run: Run
+    folder: Path
+    """For parts and for what passes hand on; cleared by the next run."""
+    journals: Path
+    """For finished documents (`tasks.shards.journal`)."""
+    max_seconds: float
+    """Of processor time, for a document in a pass."""
+    n_workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the first pass left of a shard."""
+
+    number: int
+    entries: tuple[Entry, ...]
+    """Where its outcomes are, in their order."""
+    counted: Counted
 
 
 class Limits(NamedTuple):
@@ -56,8 +75,8 @@ class Limits(NamedTuple):
     n_documents: int
 
 
-def plan_shards(sources: Iterable[Source]) -> list[Shard]:
-    """Pack sorted sources into shards, by bytes and by number, in order."""
+def plan_shards(sources: Iterable[Source], begin: int = 0) -> list[Shard]:
+    """Pack sorted sources into shards, by bytes and by number, in order; numbered from `begin`."""
     sources = list(sources)
     limits = _limits(sources)
     batches: list[list[Source]] = []
@@ -68,7 +87,7 @@ def plan_shards(sources: Iterable[Source]) -> list[Shard]:
             n_bytes = 0
         batches[-1].append(source)
         n_bytes += source.n_bytes
-    return [Shard(number, tuple(batch)) for number, batch in enumerate(batches)]
+    return [Shard(number, tuple(batch)) for number, batch in enumerate(batches, begin)]
 
 
 def _limits(sources: list[Source]) -> Limits:
@@ -77,74 +96,80 @@ def _limits(sources: list[Source]) -> Limits:
     return Limits(max(SHARD_BYTES, n_bytes), max(SHARD_DOCUMENTS, 2 * len(sources) // MAX_SHARDS))
 
 
-def survey_shard(shard: Shard, run: Run, folder: Path, max_seconds: float) -> Survey:
+def survey_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
     """First pass: clean the documents of a shard in a worker process, put the outcomes by, and count what recurs.
 
-    A document on which the process dies costs its shard a second try, in which every document has a process of
-    its own; it ends as `crashed`, and the others don't notice.
+    If the process dies, the document it was at is tried in a process of its own, and the rest goes on in a new one: what
+    was finished is in the journal. A document on which its process dies, too, ends as `crashed`.
+
+    Args:
+        shard: Which documents.
+        taken: Outcomes that a run before this one, or a try before this one, has put by.
+        work: What all shards have in common.
 
     Raises:
         OSError: if something can't be written.
+        ProcessDiedError: if processes die, and not on a document.
         StoppedError: if the run was stopped meanwhile.
     """
     tally = _Tally()
-    try:
-        made: Survey = run_isolated(_survey_shard, shard, run, folder, max_seconds, report=tally.add)
-    except ProcessDiedError:
-        outcomes = (_isolated(source, run.config, max_seconds) for source in shard.sources)
-        made = survey(tally.again(outcomes), shard.number, run.config, folder)
-    return made
+    keys = {key_of(source.uri) for source in shard.sources}
+    taken = {key: entry for key, entry in taken.items() if key in keys}
+    while True:
+        tally.begin()
+        try:
+            made: Survey = run_isolated(_survey_shard, shard, taken, work, report=tally.add)
+        except ProcessDiedError:
+            if tally.at == len(shard.sources):
+                raise
+            taken |= {key: entry for key, entry in scan(work.journals).items() if key in keys}
+            suspect = shard.sources[tally.at]
+            taken[key_of(suspect.uri)] = _clean_alone(suspect, taken, work)
+        else:
+            return made
 
 
-def write_shard(made: Survey, learned: Learned, run: Run, folder: Path, max_seconds: float) -> list[Part]:
+def finish_shard(made: Survey, learned: Learned, shard: Shard, work: Work, *, sign: bool) -> Draft:
     """Second pass: revise the outcomes of a shard in a worker process and write its parts.
 
-    Processes that die are dealt with as in the first pass.
+    If the process dies, every outcome is revised in a process of its own.
 
     Raises:
         OSError: if a part can't be written.
         StoppedError: if the run was stopped meanwhile.
     """
     try:
-        parts: list[Part] = run_isolated(_write_shard, made, learned, run, folder, max_seconds, report=_nobody)
+        draft: Draft = run_isolated(_finish_shard, made, learned, shard, work, sign, report=_nobody)
     except ProcessDiedError:
-        parts = _write(made, learned, run, folder, partial(_revised_alone, max_seconds=max_seconds))
-    return parts
+        alone = partial(_revised_alone, max_seconds=work.max_seconds)
+        draft = _finish(made, learned, shard, work, sign=sign, revise=alone)
+    return draft
 
 
-def _nobody(_: int) -> None:
-    """Report to nobody."""
+def in_processes(work: Work, calls: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """Call functions in worker processes, as many at a time as there are workers; results in order.
 
-
-def mark_parts(parts: Sequence[Part], dedup: Dedup, run: Run, folder: Path, n_workers: int) -> list[Part]:
-    """Third pass: find documents that tell the same, and write that into the parts (`tasks.corpus.duplicates`).
+    Args:
+        work: What all shards have in common.
+        calls: A function and its arguments, each.
 
     Raises:
-        OSError: if something can't be read or written.
-        ProcessDiedError: if a worker process died.
+        ProcessDiedError: if a process died.
         StoppedError: if the run was stopped meanwhile.
+        Exception: what a function raised.
     """
-
-    def in_process(function: Callable[..., Any], *args: Any) -> Any:
-        return run_isolated(_without_report, function, *args, report=_nobody)
-
-    clean = [part for part in parts if part.table == "clean"]
-    with ThreadPoolExecutor(n_workers) as pool:
+    with ThreadPoolExecutor(work.n_workers) as pool:
+        futures = [pool.submit(run_isolated, _without_report, *call, report=_nobody) for call in calls]
         try:
-            to = folder / "signatures"
-            signing = [pool.submit(in_process, duplicates.sign, part.path, i, to) for i, part in enumerate(clean)]
-            found = in_process(duplicates.find, [future.result() for future in signing])
-            marking = {
-                part.path: pool.submit(in_process, duplicates.mark, part, verdicts, dedup, run, folder)
-                for part, verdicts in zip(clean, found, strict=True)
-            }
-            return [
-                made for part in parts for made in (marking[part.path].result() if part.path in marking else [part])
-            ]
+            return [future.result() for future in futures]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             stop_processes()
             raise
+
+
+def _nobody(_: int) -> None:
+    """Report to nobody."""
 
 
 def _without_report(function: Callable[..., Any], *args: Any) -> Any:
@@ -153,45 +178,73 @@ def _without_report(function: Callable[..., Any], *args: Any) -> Any:
 
 
 class _Tally:
-    """Reports documents as done once, though a shard may be begun twice."""
+    """Reports documents as done once, though a shard may be begun several times."""
 
     def __init__(self) -> None:
-        self._n = 0
+        self._told = 0
+        self.at = 0
+        """Documents done in this try."""
+
+    def begin(self) -> None:
+        self.at = 0
 
     def add(self, n: int) -> None:
-        self._n += n
-        tell("cleaned", n)
-
-    def again(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-        for number, outcome in enumerate(outcomes, 1):
-            yield outcome
-            if number > self._n:
-                self.add(1)
+        self.at += n
+        if self.at > self._told:
+            tell("cleaned", self.at - self._told)
+            self._told = self.at
 
 
-def _survey_shard(shard: Shard, run: Run, folder: Path, max_seconds: float, report: Report) -> Survey:
+def _survey_shard(shard: Shard, taken: Entries, work: Work, report: Report) -> Survey:
     """In the worker process: all documents of a shard."""
-    return survey(_limited(shard.sources, run.config, max_seconds, report), shard.number, run.config, folder)
+    entries: list[Entry] = []
+
+    def outcomes() -> Iterator[Outcome]:
+        for source in shard.sources:
+            entry, outcome = _clean(source, taken, work, journal)
+            entries.append(entry)
+            yield outcome
+            report(1)
+
+    with Journal(work.journals) as journal:
+        counted = survey(outcomes(), shard.number, work.run.config, work.folder)
+    return Survey(shard.number, tuple(entries), counted)
 
 
-def _limited(sources: Iterable[Source], config: CleanConfig, max_seconds: float, report: Report) -> Iterator[Outcome]:
-    for source in sources:
-        with cpu_limit(max_seconds):
-            outcome = clean_document(source, config)
-        yield outcome
-        report(1)
+def _clean(source: Source, taken: Entries, work: Work, journal: Journal) -> tuple[Entry, Outcome]:
+    """The outcome of a document, as it was put by if its bytes are the same, and where it is put by."""
+    with cpu_limit(work.max_seconds):
+        origin, raw = read_text(source, work.run.config.max_bytes)
+        known = taken.get(key_of(source.uri))
+        if known and origin.sha256 == known.sha256.hex() and (outcome := next(read([known]))):
+            return known, outcome
+        is_read = isinstance(raw, RawDocument)
+        outcome = clean_raw(origin, raw, work.run.config) if is_read else Outcome(origin, rejection=raw)
+    return journal.add(outcome), outcome
 
 
-def _isolated(source: Source, config: CleanConfig, max_seconds: float) -> Outcome:
-    """One document in a process of its own."""
-    try:
-        outcome: Outcome = run_isolated(_clean_one, source, config, max_seconds, report=_nobody)
-    except ProcessDiedError as death:
-        origin, raw = read_text(source, config.max_bytes)
-        if isinstance(raw, Rejection):
-            return Outcome(origin, rejection=raw)
-        return Outcome(origin, rejection=_crash(death, max_seconds))
-    return outcome
+def _clean_alone(source: Source, taken: Entries, work: Work) -> Entry:
+    """One document in a process of its own.
+
+    Killed processes get a second chance: a document that takes too much memory will do so again, and whoever went about
+    killing processes may have gone.
+    """
+    for is_last in (False, True):
+        try:
+            entry: Entry = run_isolated(_clean_one, source, taken, work, report=_nobody)
+        except ProcessDiedError as death:
+            if is_last or death.exitcode != -signal.SIGKILL:
+                return _put_by_crash(source, death, work)
+        else:
+            return entry
+    raise AssertionError("unreachable")
+
+
+def _put_by_crash(source: Source, death: ProcessDiedError, work: Work) -> Entry:
+    origin, raw = read_text(source, work.run.config.max_bytes)
+    rejection = raw if isinstance(raw, Rejection) else _crash(death, work.max_seconds)
+    with Journal(work.journals) as journal:
+        return journal.add(Outcome(origin, rejection=rejection))
 
 
 def _crash(death: ProcessDiedError, max_seconds: float) -> Rejection:
@@ -199,30 +252,37 @@ def _crash(death: ProcessDiedError, max_seconds: float) -> Rejection:
     return Rejection(Reason.CRASHED, f"On this document: {why}.")
 
 
-def _clean_one(source: Source, config: CleanConfig, max_seconds: float, _: Report) -> Outcome:
+def _clean_one(source: Source, taken: Entries, work: Work, _: Report) -> Entry:
     """In a worker process: a single document."""
-    return next(_limited([source], config, max_seconds, _nobody))
+    with Journal(work.journals) as journal:
+        return _clean(source, taken, work, journal)[0]
 
 
-def _write_shard(made: Survey, learned: Learned, run: Run, folder: Path, max_seconds: float, _: Report) -> list[Part]:
+def _finish_shard(made: Survey, learned: Learned, shard: Shard, work: Work, sign: bool, _: Report) -> Draft:  # noqa: PLR0913
     """In the worker process: all outcomes of a shard."""
-    return _write(made, learned, run, folder, partial(_revised, max_seconds=max_seconds))
+    limited = partial(_revised, max_seconds=work.max_seconds)
+    return _finish(made, learned, shard, work, sign=sign, revise=limited)
 
 
-def _write(
-    made: Survey, learned: Learned, run: Run, folder: Path, revise: Callable[[Outcome, Learned, CleanConfig], Revision]
-) -> list[Part]:
-    """Parts of a shard, its outcomes revised where there is something to say about them."""
-    numbers = concerned(made, learned)
-    noted: list[Noted] = []
+def _finish(  # noqa: PLR0913
+    made: Survey,
+    learned: Learned,
+    shard: Shard,
+    work: Work,
+    *,
+    sign: bool,
+    revise: Callable[[Outcome, Learned, CleanConfig], Revision],
+) -> Draft:
+    """Parts of a shard, its outcomes revised."""
+    outcomes = zip(read(made.entries), shard.sources, strict=True)
+    revised = (revise(_intact(outcome, source), learned, work.run.config) for outcome, source in outcomes)
+    return write_batch(revised, work.run, shard.first_runs, work.folder, sign=sign)
 
-    def revised() -> Iterator[Outcome]:
-        for number, outcome in enumerate(read_outcomes(made)):
-            revision = revise(outcome, learned, run.config) if number in numbers else Revision(outcome)
-            noted.extend(revision.noted)
-            yield revision.outcome
 
-    return [*write_parts(revised(), run, folder), *write_lines(noted, run, folder)]
+def _intact(outcome: Outcome | None, source: Source) -> Outcome:
+    if outcome is None:
+        raise OSError(errno.EIO, f"the journal entry of {source.uri} was damaged since it was written. Run it again")
+    return outcome
 
 
 def _revised(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float) -> Revision:

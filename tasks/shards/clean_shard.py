@@ -1,10 +1,9 @@
-"""The Prefect tasks `clean_shard` and `finish_shard`, one each per shard: they are given paths and return paths."""
+"""The Prefect tasks of a run: they are given paths and return paths; the work is in `tasks.shards`."""
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import wait
-from pathlib import Path
 from typing import Any
 
 from prefect import Task, get_run_logger, task
@@ -13,17 +12,19 @@ from prefect.futures import PrefectConcurrentFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
-from schemas.config import RunConfig
-from schemas.document import Reason, Run
-from tasks.corpus import Learned, Survey, join_lines, learn
-from tasks.publish.parts import Counts, Part
-from tasks.shards import Shard, mark_parts, survey_shard, write_shard
+from schemas.config import DatasetConfig, Dedup
+from tasks.corpus import Learned
+from tasks.ingest.batches import Stored, marked
+from tasks.publish.parts import Draft
+from tasks.publish.snapshots import Batch
+from tasks.read import Source
+from tasks.shards import Shard, Survey, Work, finish_shard, plan_shards, settle, survey_shard
+from tasks.shards.journal import Entries
 from tasks.shards.processes import stop_processes
 from tasks.shards.progress import tell
 
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """Errors that a second try would meet again."""
-
 
 def _is_passing(_task: Any, _run: Any, state: Any) -> bool:
     """Whether trying again may help: an error of reading or writing (a network drive), and not a full disk."""
@@ -39,75 +40,69 @@ HOW: dict[str, Any] = {
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": _is_passing,
 }
-"""What both tasks have in common."""
+"""What all tasks have in common."""
 
 
 @task(name="clean_shard", task_run_name="clean-{shard.number:04}", **HOW)
-def clean_shard(shard: Shard, run: Run, folder: Path, max_seconds: float) -> Survey:
+def clean_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
     """Clean one shard in a worker process.
 
     Raises:
         OSError: if what it gives can't be written, after three more tries where that may help.
     """
-    return survey_shard(shard, run, folder, max_seconds)
+    return survey_shard(shard, taken, work)
 
 
-@task(name="finish_shard", task_run_name="finish-{survey.number:04}", **HOW)
-def finish_shard(survey: Survey, learned: Learned, run: Run, folder: Path, max_seconds: float) -> list[Part]:
+@task(name="finish_shard", task_run_name="finish-{shard.number:04}", **HOW)
+def finish_shard(survey: Survey, learned: Learned, shard: Shard, work: Work, *, sign: bool) -> Draft:
     """Revise one shard in the light of all, and write its parts, in a worker process.
 
     Raises:
         OSError: if its parts can't be written, after three more tries where that may help.
     """
-    parts = write_shard(survey, learned, run, folder, max_seconds)
-    counts = sum((part.counts for part in parts), Counts())
+    draft = write_shard(survey, learned, shard, work, sign=sign)
+    counts = draft.counts
     get_run_logger().info(
         "%d documents: %d clean, %d rejected", counts.documents, counts.clean, counts.rejected.total()
     )
-    return parts
+    return draft
 
 
-def clean_shards(shards: Sequence[Shard], run: Run, folder: Path, config: RunConfig) -> list[Part]:
-    """Run both passes over all shards (`tasks.corpus`); parts in the order of the shards.
+@task(name="settle_dataset", **HOW)
+def settle_dataset(plan: Plan, carried: Sequence[Stored], drafts: Sequence[Draft], learned: Learned, work: Work, dedup: Dedup) -> Contents:
+    """Compare all documents with each other, and write anew what changes by that or loses documents.
+
+    Raises:
+        OSError: if something can't be read or written, after three more tries where that may help.
+    """
+    try:
+        return settle(plan, carried, drafts, learned, work, dedup)
+    except BaseException:
+        tell("stopped")
+        raise
+
+
+def clean_sources(plan: Plan, last: Snapshot | None, store: Store, work: Work, dedup: Dedup) -> tuple[Contents, Tally]:
+    """Run both passes over what a plan says is to be cleaned, and carry the rest over.
 
     Raises:
         OSError: as the first shard that failed; the others are stopped then.
     """
-    given = {"run": run, "folder": folder, "max_seconds": config.max_seconds}
-    surveys = _each(clean_shard, [{"shard": shard, **given} for shard in shards], config)
+    shards = plan_shards(plan.to_clean, plan.first_runs)
+    surveys = _survey(shards, work)
     tell("writing")
-    learned = learn(surveys, run.config, folder)
-    parts = _each(finish_shard, [{"survey": survey, "learned": learned, **given} for survey in surveys], config)
-    finished = join_lines((part for of_shard in parts for part in of_shard), run, folder)
-    return finished if config.dedup == "off" else mark_duplicates(finished, run, folder, config)
+    learned = learn_from(surveys, carried_batches(last, store, plan), work)
+    ...
 
 
-@task(name="mark_duplicates", **HOW)
-def mark_duplicates(parts: list[Part], run: Run, folder: Path, config: RunConfig) -> list[Part]:
-    """Find documents that tell the same, over all parts, and mark or drop them.
-
-    Raises:
-        OSError: if a part can't be read or written, after three more tries where that may help.
-    """
-    tell("comparing")
-    try:
-        marked = mark_parts(parts, config.dedup, run, folder, _n_workers(config))
-    except BaseException:
-        tell("stopped")
-        raise
-    counts = sum((part.counts for part in marked), Counts())
-    n_dropped = counts.rejected[Reason.DUPLICATE]
-    get_run_logger().info("%d duplicates marked, %d dropped", counts.duplicates, n_dropped)
-    return marked
-
-
-def _n_workers(config: RunConfig) -> int:
+def n_workers(config: DatasetConfig) -> int:
+    """Shards that are cleaned at a time."""
     return config.workers or len(os.sched_getaffinity(0))
 
 
-def _each(work: Task[..., Any], given: Sequence[dict[str, Any]], config: RunConfig) -> list[Any]:
+def _each(work: Task[..., Any], given: Sequence[dict[str, Any]], n: int) -> list[Any]:
     """Run a task for each of the parameters, as many at a time as there are workers; results in their order."""
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=_n_workers(config))
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=n)
     with runner:
         futures: list[PrefectConcurrentFuture[Any]] = []
         try:

@@ -1,0 +1,242 @@
+"""Batches: the parts that documents which came in together make up, and what becomes of them later.
+
+Documents leave a batch, and get other marks as duplicates: then its parts are written anew, from columns, without a look
+into the texts. Small neighbours are joined on that occasion, so that many small runs don't leave many small files.
+"""
+
+import json
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.config import Dedup
+from schemas.dataset import TABLES, clean_row, cleaned_with, edits_row, rejected_row
+from schemas.document import Outcome, Reason, Rejection, Run
+from schemas.index import INTERNAL
+from tasks.corpus import Revision
+from tasks.corpus.duplicates import Mark, mark_tables, needs_marking, signatures
+from tasks.publish.counts import Counts, count_rows
+from tasks.publish.parts import ROWS_PER_GROUP, Draft, Part, PartWriter, write_part
+from tasks.publish.snapshots import BATCH_TABLES, Batch
+from tasks.publish.store import Store
+
+_GROUP_BYTES = 64 * 1024 * 1024
+"""A row group of large documents is closed earlier, by a rough measure of what its rows take in memory."""
+
+_EDIT_BYTES = 500
+"""Memory of one edit as a dict of seven entries."""
+
+FULL_DOCUMENTS = 1000
+FULL_BYTES = 4 * 1000 * 1000
+"""As much as a shard has at least (`tasks.shards`): neighbours are joined that don't have more together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A batch as files of this machine, and what is to become of it."""
+
+    batch: Batch | None
+    """As it is in the last snapshot; None if this run has made it."""
+    draft: Draft | None
+    """As this run has made it."""
+    paths: Mapping[str, Path]
+    """By table."""
+    counts: Counts
+    gone: frozenset[str] = frozenset()
+    """Ids of documents that leave it."""
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    """What was found about its documents, by id, where that is something new."""
+
+    @property
+    def number(self) -> int | None:
+        """Its place in the order of ingest; None if it is the next."""
+        return self.batch.number if self.batch else None
+
+
+def of_snapshot(batch: Batch, store: Store, gone: frozenset[str]) -> Stored:
+    """A batch of a snapshot."""
+    paths = {table: store.path(part) for table, part in batch.parts.items()}
+    return Stored(batch, None, paths, batch.counts, gone)
+
+
+def of_run(draft: Draft) -> Stored:
+    """A batch that this run has made."""
+    return Stored(None, draft, {table: part.path for table, part in draft.parts.items()}, draft.counts)
+
+
+def write_batch(
+    revisions: Iterable[Revision], run: Run, first_runs: Mapping[str, str], folder: Path, *, sign: bool
+) -> Draft:
+    """Write the rows of some outcomes, in their order.
+
+    A document that can't be stored (a lone surrogate, edits that don't lead back) ends as rejected, reason `failed`.
+
+    Args:
+        revisions: Outcomes, as the whole corpus leaves them.
+        run: This run.
+        first_runs: The runs in which documents came first, by id, where it wasn't this one.
+        folder: Where parts are written.
+        sign: Whether documents are to be compared.
+
+    Raises:
+        OSError: if a part can't be written; nothing is left of any then.
+    """
+    writers = {table: PartWriter(table, run, folder) for table in BATCH_TABLES}
+    counts = Counts()
+    with ExitStack() as stack:
+        for writer in writers.values():
+            stack.callback(writer.discard)
+        for group in _groups(_rows(revision, run, first_runs) for revision in revisions):
+            if sign:
+                _sign(group)
+            written = {table: writers[table].write_rows(rows) for table, rows in group.items()}
+            counts += count_rows(written["clean"], written["rejected"])
+        made = {table: writer.finish() for table, writer in writers.items()}
+        return Draft({table: part for table, part in made.items() if part}, counts)
+
+
+_Rows = dict[str, list[dict[str, Any]]]
+"""By table."""
+
+
+def _groups(documents: Iterable[_Rows]) -> Iterator[_Rows]:
+    """Rows of as many documents as make a row group."""
+    group: _Rows = {table: [] for table in BATCH_TABLES}
+    n_bytes = 0
+    for rows in documents:
+        for table, of_table in rows.items():
+            group[table] += of_table
+        text = next(chain(rows["clean"], rows["rejected"])).get("text") or ""
+        n_bytes += 3 * len(text) + _EDIT_BYTES * sum(len(row["edits"]) for row in rows["edits"])
+        if len(group["index"]) >= ROWS_PER_GROUP or n_bytes >= _GROUP_BYTES:
+            yield group
+            group, n_bytes = {table: [] for table in BATCH_TABLES}, 0
+    if group["index"]:
+        yield group
+
+
+def _rows(revision: Revision, run: Run, first_runs: Mapping[str, str]) -> _Rows:
+    try:
+        rows = _rows_as_is(revision, run, first_runs)
+        json.dumps(rows, default=repr, ensure_ascii=False).encode()  # finds lone surrogates
+    except Exception:  # noqa: BLE001  # whatever it is, the other documents are unaffected
+        rejection = Rejection(Reason.FAILED, f"It can't be stored. {traceback.format_exc()}")
+        failed = Revision(Outcome(revision.outcome.origin, rejection=rejection))
+        return _rows_as_is(failed, run, first_runs)
+    return rows
+
+
+def _rows_as_is(revision: Revision, run: Run, first_runs: Mapping[str, str]) -> _Rows:
+    outcome, features = revision.outcome, revision.features
+    first = first_runs.get(outcome.origin.doc_id, run.run_id)
+    is_kept = outcome.rejection is None
+    index = {
+        "doc_id": outcome.origin.doc_id,
+        "source_uri": outcome.origin.source_uri,
+        "record": outcome.origin.record,
+        "raw_sha256": outcome.origin.sha256,
+        "cleaned_with": cleaned_with(run),
+        "first_run_id": first,
+        "run_id": run.run_id,
+        "reason": None if outcome.rejection is None else str(outcome.rejection.reason),
+        "sites": features.sites if features else (),
+        "lines": features.lines if features else (),
+        "body": features.body if features else (),
+        "headed": bool(features and features.headed),
+        "learned": revision.learned,
+        "removed_lines": revision.removed_lines,
+    }
+    return {
+        "clean": [clean_row(outcome, run, first)] if is_kept else [],
+        "rejected": [] if is_kept else [rejected_row(outcome, run, first)],
+        "edits": [edits_row(outcome)],
+        "index": [index],
+    }
+
+
+def _sign(group: _Rows) -> None:
+    """Add the signatures of clean documents to their rows of the index."""
+    kept = {row["doc_id"] for row in group["clean"]}
+    signed = (row for row in group["index"] if row["doc_id"] in kept)
+    for row, signature in zip(signed, signatures(group["clean"]), strict=True):
+        row.update(signature)
+
+
+def groups_to_write(batches: Sequence[Stored]) -> Iterator[list[Stored]]:
+    """Neighbours that become one batch, in order; most are groups of one."""
+    group: list[Stored] = []
+    for batch in batches:
+        if group and _fill([*group, batch]) > 1:
+            yield group
+            group = []
+        group.append(batch)
+    if group:
+        yield group
+
+
+def _fill(group: Iterable[Stored]) -> float:
+    """How full a batch of all these would be."""
+    rest = [(stored.counts, 1 - len(stored.gone) / max(stored.counts.documents, 1)) for stored in group]
+    n_documents = sum(counts.documents * share for counts, share in rest)
+    n_bytes = sum(counts.raw_bytes * share for counts, share in rest)
+    return max(n_documents / FULL_DOCUMENTS, n_bytes / FULL_BYTES)
+
+
+def stays(group: Sequence[Stored], dedup: Dedup) -> bool:
+    """Whether a group needs not be written: it is one batch that nothing happens to.
+
+    Raises:
+        OSError: if its index can't be read.
+    """
+    (first, *others) = group
+    if others or first.gone:
+        return False
+    return not needs_marking(pq.read_table(first.paths["index"]), first.marks, dedup)
+
+
+def rewrite(group: Sequence[Stored], dedup: Dedup, run: Run, folder: Path) -> Draft:
+    """Write neighbouring batches as one: without the documents that leave, and with what was found about duplicates.
+
+    Raises:
+        OSError: if something can't be read or written.
+    """
+    tables = {table: pa.concat_tables(_rest(stored, table) for stored in group) for table in BATCH_TABLES}
+    marks = {doc_id: mark for stored in group for doc_id, mark in stored.marks.items()}
+    clean, rejected, index = mark_tables(tables["clean"], tables["rejected"], tables["index"], marks, dedup)
+    tables |= {"clean": clean, "rejected": rejected, "index": index}
+    parts = {table: write_part(table, rows, run, folder) for table, rows in tables.items() if rows.num_rows}
+    return Draft(parts, count_rows(clean, rejected))
+
+
+def _rest(stored: Stored, table: str) -> pa.Table:
+    """Rows of a batch that stay."""
+    schema = (TABLES | INTERNAL)[table]
+    if table not in stored.paths:
+        return schema.empty_table()
+    rows = pq.read_table(stored.paths[table], page_checksum_verification=True).cast(schema)
+    if not stored.gone:
+        return rows
+    return rows.filter(pc.invert(pc.is_in(rows["doc_id"], pa.array(stored.gone, pa.string()))))
+
+
+def index_rows(drafts: Iterable[Draft], columns: list[str]) -> pa.Table:
+    """Columns of the index of batches that this run has made.
+
+    Raises:
+        OSError: if a part can't be read.
+    """
+    tables = [pq.read_table(draft.parts["index"].path, columns=columns) for draft in drafts]
+    return pa.concat_tables([pa.schema([INTERNAL["index"].field(c) for c in columns]).empty_table(), *tables])
+
+
+def parts_of(drafts: Iterable[Draft]) -> list[Part]:
+    """All parts of some batches."""
+    return [part for draft in drafts for part in draft.parts.values()]
