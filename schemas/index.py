@@ -48,3 +48,17 @@ INDEX = pa.schema(
         pa.field("dropped", pa.binary()),
     ]
 )
+
+FILES = pa.schema(
+    [
+        pa.field("source_uri", pa.string(), nullable=False),
+        pa.field("n_bytes", pa.int64(), nullable=False),  # as the folder said when the file was found
+        pa.field("mtime_ns", pa.int64(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),  # of what was read; empty where it could not be
+        pa.field("settled", pa.bool_(), nullable=False),  # last changed well before: another change would show
+    ]
+)
+"""What the files of a snapshot's sources looked like: the next run opens none of which that says the same."""
+
+INTERNAL = {"index": INDEX, "files": FILES}
+"""Tables of the store that readers don't see."""
