@@ -9,6 +9,8 @@ Script = Literal["hans", "hant", "tw", "hk", "keep"]
 
 Dedup = Literal["mark", "drop", "off"]
 
+Reclean = Literal["auto", "never", "all"]
+
 
 class CleanConfig(BaseModel):
     """How one document is cleaned."""
@@ -66,5 +68,29 @@ class RunConfig(BaseModel):
         default="mark",
         description="Documents that tell the same: mark them in columns, drop all but the best of them into "
         "`rejected`, or off: don't look for them.",
+    )
+    keep_missing: bool = Field(
+        default=False,
+        description="Keep documents of the dataset that are not among the sources (any more). Otherwise they go.",
+    )
+    checksum: bool = Field(
+        default=False,
+        description="Read every file to see whether it has changed, and not only those whose size or time has.",
+    )
+    reclean: Reclean = Field(
+        default="auto",
+        description="Documents that have not changed are cleaned again if rules or settings have (auto), never, or all "
+        "of them in any case (all).",
+    )
+    wait: float = Field(
+        default=0,
+        ge=0,
+        description="Seconds to wait for another run that is writing the dataset, before giving up.",
+    )
+    keep_snapshots: int = Field(
+        default=10,
+        ge=1,
+        description="Snapshots that stay, the current one included; besides those of the last hour, which somebody "
+        "may still be reading.",
     )
     clean: CleanConfig = Field(default=CleanConfig(), description="How each document is cleaned.")
