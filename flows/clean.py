@@ -8,9 +8,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from prefect import State, flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
+from flows.artifacts import report, run_name
+from flows.retries import RETRIES, fail
 from schemas.config import RunConfig
 from schemas.dataset import run_row
 from schemas.document import Run
@@ -18,14 +19,14 @@ from tasks import rules
 from tasks.document import check_steps
 from tasks.publish import DatasetError, DatasetLock, prepare, publish, refuse_to_empty, run_folder
 from tasks.publish.parts import Counts
-from tasks.publish.summary import Summary, as_markdown
+from tasks.publish.summary import Summary
 from tasks.read import SourceError, find_sources
 from tasks.shards import plan_shards
 from tasks.shards.clean_shard import clean_shards
 from tasks.shards.progress import tell
 
 
-@flow(name="clean_corpus", flow_run_name="clean-{config.out.name}")
+@flow(name="clean_corpus", flow_run_name=run_name, retries=RETRIES)
 def clean_corpus(config: RunConfig) -> State[Summary]:
     """Clean sources into a dataset, published as one snapshot, or not at all.
 
@@ -49,11 +50,11 @@ def clean_corpus(config: RunConfig) -> State[Summary]:
                 tell("publishing")
                 snapshot = publish(config.out, parts, run_row(run, list(config.sources)))
     except (SourceError, DatasetError, OSError, ValueError) as error:
-        return Failed(message=str(error), data=error)
+        return fail(error)
     counts = sum((part.counts for part in parts), Counts())
     summary = Summary(config.out.absolute(), snapshot.number, counts, time.monotonic() - started)
     logger.info("%s, in %s", summary.sentence, summary.out)
-    create_markdown_artifact(as_markdown(summary), key="clean-corpus", description=f"What run {run.run_id} did")
+    report(summary, run, config)
     if summary.n_failures:
         return Completed(name="CompletedWithRejects", message=summary.sentence, data=summary)
     return Completed(message=summary.sentence, data=summary)

@@ -63,7 +63,8 @@ def run_locally(config: RunConfig, console: Console, level: int) -> State[Any]:
     try:
         _start_server()
         with tags("qingyuan"):
-            return clean_corpus(config, return_state=True)
+            once = clean_corpus.with_options(retries=0)  # who sits before a terminal decides whether to try again
+            return once(config, return_state=True)
     except (httpx.HTTPError, RuntimeError) as error:
         url = get_current_settings().api.url
         advice = "Start it, or unset PREFECT_API_URL for a temporary one" if url else "Is 127.0.0.1 open to this user?"

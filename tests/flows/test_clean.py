@@ -1,5 +1,6 @@
 import asyncio
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +165,8 @@ class TestFlow:
                 return await client.read_flow_run(run_id), await client.read_artifacts(artifact_filter=about_run)
 
         flow_run, artifacts = asyncio.run(ask())
-        assert flow_run.name == "clean-out"
-        (artifact,) = (a for a in artifacts if a.key == "clean-corpus")
+        assert re.fullmatch(r"out \d{4}-\d\d-\d\d \d\d:\d\dZ", flow_run.name)
+        (artifact,) = (a for a in artifacts if a.key == "out-summary")
         assert "| rejected: empty | 1 |" in artifact.data
 
 

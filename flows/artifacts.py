@@ -1,0 +1,199 @@
+"""What Prefect shows of a run: its name, tables of what it did, and the dataset as an asset.
+
+Texts of documents come from anywhere: they are shown short, with nothing in them that a page or a terminal acts on.
+"""
+
+import heapq
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow.parquet as pq
+from prefect import get_run_logger
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+from prefect.types.names import MAX_ASSET_KEY_LENGTH, RESTRICTED_ASSET_CHARACTERS
+
+from flows.terminal import visible
+from schemas.config import RunConfig
+from schemas.document import Run
+from tasks.publish.snapshots import Snapshot, StoredPart, manifest_path, object_path, read_snapshot
+from tasks.publish.summary import Summary, as_markdown
+
+CHANGES = 20
+"""Documents in the table of the largest changes."""
+
+LONGEST = 80
+"""Characters shown of a text."""
+
+UPSTREAM = 50
+"""Sources in the lineage: an event of Prefect has at most 100 related resources."""
+
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>#|!~$&:@-]")
+"""Signs that markdown, HTML or a link begins with, in ASCII."""
+
+Row = dict[str, Any]
+
+
+def run_name() -> str:
+    """Name of the run that is going on: its dataset, and when it was to start, in UTC."""
+    config = flow_run.parameters["config"]
+    out = config.out if isinstance(config, RunConfig) else Path(config["out"])
+    return f"{out.absolute().name} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M}Z"
+
+
+def report(summary: Summary, run: Run, config: RunConfig) -> None:
+    """Leave what a run did in its page at the server.
+
+    It is done when this is called: so nothing that goes wrong here makes the run fail.
+    """
+    try:
+        snapshot = read_snapshot(summary.out, summary.snapshot)
+        _leave_artifacts(summary, run, snapshot)
+        _materialize(summary, config, snapshot)
+    except Exception as error:  # noqa: BLE001  the server, or the dataset's disk: the dataset is published
+        get_run_logger().warning("The snapshot is published, but not all about it can be shown here: %r", error)
+
+
+def _leave_artifacts(summary: Summary, run: Run, snapshot: Snapshot) -> None:
+    out = summary.out
+    about = f"{escaped(str(out))}, snapshot {summary.snapshot}"
+    create_markdown_artifact(as_markdown(summary), key=artifact_key(out, "summary"), description=f"Summary: {about}")
+    if rejects := rejects_by_reason(out, snapshot, run.run_id):
+        create_table_artifact(rejects, artifact_key(out, "rejects"), f"Rejects by reason: {about}")
+    if changes := largest_changes(out, snapshot, run.run_id):
+        create_table_artifact(changes, artifact_key(out, "changes"), f"Largest changes of this run: {about}")
+    create_link_artifact(
+        out.as_uri(), f"{out.name}, snapshot {summary.snapshot}", artifact_key(out, "dataset"), f"Folder: {about}"
+    )
+
+
+def artifact_key(out: Path, what: str) -> str:
+    """Name under which the server keeps an artifact of a dataset, run after run. It takes no other characters."""
+    return "-".join([*re.findall("[a-z0-9]+", out.name.lower()), what])
+
+
+def rejects_by_reason(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
+    """Rows of the table: how many documents are rejected, how many of them by this run, and one of each kind."""
+    total, new = Counter[str](), Counter[str]()
+    examples: dict[str, Row] = {}
+    for part in snapshot.tables["rejected"]:
+        for row in _rows(out, part, ["reason", "detail", "source_uri", "run_id"]):
+            reason = row["reason"]
+            total[reason] += 1
+            new[reason] += row["run_id"] == run_id
+            if row["run_id"] == run_id or reason not in examples:
+                examples[reason] = row
+    return [
+        {
+            "reason": reason,
+            "documents": n,
+            "by this run": new[reason],
+            "for example": shown_uri(examples[reason]["source_uri"]),
+            "why": escaped(examples[reason]["detail"].strip().rpartition("\n")[2]),
+        }
+        for reason, n in total.most_common()
+    ]
+
+
+def largest_changes(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
+    """Rows of the table: the documents that this run cleaned of which it edited the largest share."""
+    rows = (row for part in _new_parts(out, snapshot, "clean") for row in _rows(out, part, _CHANGE_COLUMNS))
+    changed = (row for row in rows if row["run_id"] == run_id and row["n_edits"])
+    largest = heapq.nlargest(CHANGES, changed, key=lambda row: (row["edited_share"], row["chars_removed"]))
+    return [
+        {
+            "document": shown_uri(row["source_uri"]),
+            "title": escaped(row["title"] or ""),
+            "edited": f"{row['edited_share']:.0%}",
+            "removed": f"{row['removed_share']:.0%}",
+            "characters left": row["n_chars"],
+            "what was done": ", ".join(map(_shown_step, row["edits_by_step"])),
+            "flags": ", ".join(row["flags"]),
+        }
+        for row in largest
+    ]
+
+
+_CHANGE_COLUMNS = [
+    *("run_id", "source_uri", "title", "edited_share", "removed_share"),
+    *("chars_removed", "n_chars", "n_edits", "edits_by_step", "flags"),
+]
+
+
+def _shown_step(step: Row) -> str:
+    """`glosses 54 (−340)`: edits, and the characters by which they made the text shorter."""
+    shorter = f" (−{step['chars_removed']:,})" if step["chars_removed"] else ""
+    return f"{step['step']} {step['edits']:,}{shorter}"
+
+
+def _new_parts(out: Path, snapshot: Snapshot, table: str) -> Iterator[StoredPart]:
+    """Parts that the snapshot before hadn't."""
+    number = snapshot.number - 1
+    last = read_snapshot(out, number).tables[table] if manifest_path(out, number).exists() else ()
+    known = {part.sha256 for part in last}
+    return (part for part in snapshot.tables[table] if part.sha256 not in known)
+
+
+def _rows(out: Path, part: StoredPart, columns: list[str]) -> Iterator[Row]:
+    with pq.ParquetFile(object_path(out, part)) as file:
+        for batch in file.iter_batches(columns=columns):
+            yield from batch.to_pylist()
+
+
+def shown_uri(uri: str) -> str:
+    """A URI for people: names as they read, and nothing hidden in them."""
+    return escaped(unquote(uri, errors="replace"), longest=2 * LONGEST)
+
+
+def escaped(text: str, longest: int = LONGEST) -> str:
+    """A text in one line, its middle left out if it is long, safe in a table, in markdown and in HTML."""
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} … {text[-longest // 2 :]}"
+    return _MARKDOWN.sub(lambda match: f"\\{match[0]}", visible(text))
+
+
+def _materialize(summary: Summary, config: RunConfig, snapshot: Snapshot) -> None:
+    """Tell Prefect that the dataset, an asset, was made of the sources, other assets."""
+    dataset = Asset(
+        key=asset_key(str(summary.out)),
+        properties=AssetProperties(
+            name=summary.out.name, description="Clean Chinese text as Parquet; `runs` has its history."
+        ),
+    )
+    upstream: list[Asset | str] = [asset_key(source) for source in _lineage(config.sources)]
+    metadata = {
+        "snapshot": snapshot.number,
+        "run_id": snapshot.run_id,
+        "folder": summary.out.as_uri(),
+        "sources": len(config.sources),
+        **{f"rows in {table}": snapshot.rows(table) for table in snapshot.tables},
+    }
+
+    @materialize(dataset, by="qingyuan", asset_deps=upstream, cache_policy=NO_CACHE, persist_result=False)
+    def dataset_asset() -> None:
+        add_asset_metadata(dataset, metadata)
+
+    dataset_asset()
+
+
+def _lineage(sources: Iterable[str]) -> list[str]:
+    """What to name as sources: their folders where there are many."""
+    names = list(dict.fromkeys(sources))
+    if len(names) > UPSTREAM:
+        names = list(dict.fromkeys(str(Path(name).parent) for name in names))
+    return names[:UPSTREAM]
+
+
+def asset_key(name: str) -> str:
+    """Key of a file or folder: Prefect takes no percent sign in it, which rules out a proper URI."""
+    if name == "-":
+        return "stdin://"
+    path = name if name.startswith("file://") else f"file://{Path(name).absolute()}"
+    allowed = (char if char not in RESTRICTED_ASSET_CHARACTERS else "_" for char in visible(unquote(path)))
+    return "".join(allowed)[:MAX_ASSET_KEY_LENGTH]
