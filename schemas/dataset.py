@@ -486,7 +486,10 @@ def sha256(text: str) -> str:
 
 def cleaned_with(run: Run) -> str:
     """16 hex digits that name rules, settings and columns: a document cleaned with the same ones has the same row."""
-    schemas = [TABLES[table].to_string(show_field_metadata=False, show_schema_metadata=False) for table in ("clean", "edits", "rejected")]
+    schemas = [
+        TABLES[table].to_string(show_field_metadata=False, show_schema_metadata=False)
+        for table in ("clean", "edits", "rejected")
+    ]
     told = "\0".join([run.rules_digest, run.config.model_dump_json(), SCHEMA_VERSION, *schemas])
     return sha256(told)[:16]
 

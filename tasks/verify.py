@@ -1,9 +1,8 @@
 """Reading a dataset back: one document, the decoded input that it was made of, and a proof of the whole.
 
-All of this reads the objects that the newest manifest names, so that a run that publishes meanwhile doesn't disturb it.
+All of this reads the objects that one manifest names, so that a run that publishes meanwhile doesn't disturb it.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.dataset import SCHEMA_VERSION, TABLES, edits_by_step, sha256
-from tasks.publish.snapshots import DatasetError, Snapshot, StoredPart, current, object_path
+from schemas.index import INTERNAL
+from tasks.publish.parts import hash_file
+from tasks.publish.snapshots import DatasetError, Snapshot, StoredPart
+from tasks.publish.store import Store, current, open_store
 from tasks.steps.edits import EditError
 from tasks.steps.log import revert_all, take_back
 
@@ -72,21 +74,22 @@ class Report:
             self.problems.append(problem)
 
 
-def read_document(out: Path, doc_id: str) -> StoredDocument:
+def read_document(out: str | Path, doc_id: str) -> StoredDocument:
     """Find a document by its id, or by the start of it.
 
     Raises:
         DocumentNotFoundError: if there is none or more than one; the message lists them.
         DatasetError: if the folder holds no dataset.
     """
-    snapshot = current(out)
-    table, found = _find(out, snapshot, doc_id)
-    row = _row(out, snapshot, table, found)
-    log = _row(out, snapshot, "edits", found)
+    store = open_store(out)
+    snapshot = current(store)
+    table, found = _find(store, snapshot, doc_id)
+    row = _row(store, snapshot, table, found)
+    log = _row(store, snapshot, "edits", found)
     return StoredDocument(table, row, log)
 
 
-def revert_document(out: Path, doc_id: str) -> str:
+def revert_document(out: str | Path, doc_id: str) -> str:
     """The decoded input of a document, by its id or the start of it.
 
     Raises:
@@ -107,7 +110,7 @@ def revert_document(out: Path, doc_id: str) -> str:
     return text
 
 
-def verify(out: Path, progress: Progress | None = None) -> Report:
+def verify(out: str | Path, progress: Progress | None = None) -> Report:
     """Check a dataset as a whole, in bounded memory but for some 32 bytes a document.
 
     Objects have the content that their names say, the view shows the snapshot, schemas and counts are right, every
@@ -116,13 +119,15 @@ def verify(out: Path, progress: Progress | None = None) -> Report:
     Raises:
         DatasetError: if the folder holds no dataset, or its manifest can't be read.
     """
-    snapshot = current(out)
+    store = open_store(out)
+    snapshot = current(store)
     report = Report(snapshot.number, snapshot.rows("clean") + snapshot.rows("rejected"))
-    damaged = _check_objects(out, snapshot, report)
-    _check_view(out, snapshot, report)
+    damaged = _check_objects(store, snapshot, report)
+    for problem in store.problems(snapshot):
+        report.add(problem)
     if not damaged:
-        _check_run(out, snapshot, report)
-        _check_documents(out, snapshot, report, progress or _nobody)
+        _check_run(store, snapshot, report)
+        _check_documents(store, snapshot, report, progress or _nobody)
     return report
 
 
@@ -130,51 +135,58 @@ def _nobody(_done: int, _all: int) -> None:
     """Report to nobody."""
 
 
-def _find(out: Path, snapshot: Snapshot, prefix: str) -> tuple[str, str]:
+def _find(store: Store, snapshot: Snapshot, prefix: str) -> tuple[str, str]:
     """Table and whole id of the only document whose id starts so."""
     found = [
         (table, doc_id)
         for table in ("clean", "rejected")
-        for batch in _batches(out, snapshot, table, ["doc_id"])
+        for batch in _batches(store, snapshot, table, ["doc_id"])
         for doc_id in pc.filter(batch["doc_id"], pc.starts_with(batch["doc_id"], prefix)).to_pylist()
     ]
     if not found:
-        raise DocumentNotFoundError(f"no document of {out} has an id that starts with {prefix!r}")
+        raise DocumentNotFoundError(f"no document of {store.name} has an id that starts with {prefix!r}")
     if len(found) > 1:
         some = ", ".join(doc_id for _, doc_id in found[:3])
-        raise DocumentNotFoundError(f"{len(found)} documents of {out} have ids that start with {prefix!r}: {some}, …")
+        raise DocumentNotFoundError(
+            f"{len(found)} documents of {store.name} have ids that start with {prefix!r}: {some}, …"
+        )
     return found[0]
 
 
-def _row(out: Path, snapshot: Snapshot, table: str, doc_id: str) -> dict[str, Any]:
+def _row(store: Store, snapshot: Snapshot, table: str, doc_id: str) -> dict[str, Any]:
     for part in snapshot.tables[table]:
-        rows = pq.read_table(object_path(out, part), filters=pc.field("doc_id") == doc_id).to_pylist()
+        rows = pq.read_table(store.path(part), filters=pc.field("doc_id") == doc_id).to_pylist()
         if rows:
             return dict(rows[0])
-    raise DatasetError(f"document {doc_id} has no row in {table!r}. See: qingyuan verify {out}")
+    raise DatasetError(f"document {doc_id} has no row in {table!r}. See: qingyuan verify {store.name}")
 
 
-def _batches(out: Path, snapshot: Snapshot, table: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+def _batches(
+    store: Store, snapshot: Snapshot, table: str, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
     for part in snapshot.tables[table]:
-        with pq.ParquetFile(object_path(out, part), page_checksum_verification=True) as file:
+        with pq.ParquetFile(store.path(part), page_checksum_verification=True) as file:
             yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
 
 
-def _check_objects(out: Path, snapshot: Snapshot, report: Report) -> bool:
+def _check_objects(store: Store, snapshot: Snapshot, report: Report) -> bool:
     """Whether some part can't be relied upon."""
     before = report.n_problems
-    for table, parts in snapshot.tables.items():
-        for part in parts:
-            for problem in _problems_of(object_path(out, part), table, part):
-                report.add(f"{table}/{part.name}: {problem}")
+    tables = [(table, part) for table, parts in snapshot.tables.items() for part in parts]
+    indexes = [("index", batch.parts["index"]) for batch in snapshot.batches]
+    files = [("files", snapshot.files)] if snapshot.files else []
+    for table, part in [*tables, *indexes, *files]:
+        for problem in _problems_of(store, table, part):
+            report.add(f"{table}/{part.name or part.sha256[:16]}: {problem}")
     if snapshot.schema_version != SCHEMA_VERSION:
         report.add(f"the dataset has schema version {snapshot.schema_version}, this program {SCHEMA_VERSION}")
     return report.n_problems > before
 
 
-def _problems_of(path: Path, table: str, part: StoredPart) -> Iterator[str]:
+def _problems_of(store: Store, table: str, part: StoredPart) -> Iterator[str]:
+    path = store.path(part)
     try:
-        if (found := _hash(path)) != part.sha256:
+        if (found := hash_file(path)) != part.sha256:
             yield f"the content of {path} has the hash {found[:16]}… and not its own: it was changed or damaged"
             return
         with pq.ParquetFile(path) as file:
@@ -182,42 +194,15 @@ def _problems_of(path: Path, table: str, part: StoredPart) -> Iterator[str]:
     except (OSError, pa.ArrowException) as error:
         yield f"{path} can't be read: {error}"
         return
-    if not schema.equals(TABLES[table]):
+    if not schema.equals((TABLES | INTERNAL)[table]):
         yield f"its columns are not those of {table!r} in schema version {SCHEMA_VERSION}"
     if rows != part.rows:
         yield f"it has {rows} rows, the manifest says {part.rows}"
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_view(out: Path, snapshot: Snapshot, report: Report) -> None:
-    for table, parts in snapshot.tables.items():
-        folder = out / table
-        there = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
-        for name in sorted(there.keys() - {part.name for part in parts}):
-            report.add(f"{folder / name} is no part of snapshot {snapshot.number}, but readers see it")
-        for part in parts:
-            if problem := _view_problem(there.get(part.name), out, part):
-                report.add(f"{folder / part.name} {problem}")
-
-
-def _view_problem(path: Path | None, out: Path, part: StoredPart) -> str:
-    try:
-        if path is None:
-            return "is missing: readers don't see it. The next run restores it"
-        if not path.samefile(object_path(out, part)) and _hash(path) != part.sha256:
-            return "has another content than the part of that name. The next run restores it"
-    except OSError as error:
-        return f"can't be read: {error}"
-    return ""
-
-
-def _check_run(out: Path, snapshot: Snapshot, report: Report) -> None:
+def _check_run(store: Store, snapshot: Snapshot, report: Report) -> None:
     """The counts that the run gave are those of the tables."""
-    rows = [row for batch in _batches(out, snapshot, "runs") for row in batch.to_pylist()]
+    rows = [row for batch in _batches(store, snapshot, "runs") for row in batch.to_pylist()]
     own = [row for row in rows if row["snapshot"] == snapshot.number]
     if len(own) != 1:
         report.add(f"runs has {len(own)} rows for snapshot {snapshot.number} instead of one")
@@ -232,9 +217,11 @@ def _check_run(out: Path, snapshot: Snapshot, report: Report) -> None:
         report.add(f"run {own[0]['run_id']} counts {by_reason} documents by reason, rejected has {rejected}")
 
 
-def _check_documents(out: Path, snapshot: Snapshot, report: Report, progress: Progress) -> None:
-    clean, rejected, logs = (_ids(out, snapshot, table) for table in ("clean", "rejected", "edits"))
+def _check_documents(store: Store, snapshot: Snapshot, report: Report, progress: Progress) -> None:
+    clean, rejected, logs = (_ids(store, snapshot, table) for table in ("clean", "rejected", "edits"))
     documents = np.concatenate([clean, rejected])
+    for doc_id in np.setxor1d(documents, _indexed(store, snapshot)):
+        report.add(f"document {doc_id.decode()} is not both in the index and in one of clean and rejected")
     for doc_id in _repeated(documents):
         report.add(f"document {doc_id} is there more than once in clean and rejected")
     for doc_id in _repeated(logs):
@@ -244,7 +231,7 @@ def _check_documents(out: Path, snapshot: Snapshot, report: Report, progress: Pr
     for doc_id in np.setdiff1d(logs, documents):
         report.add(f"edits has a row for {doc_id.decode()}, which is neither in clean nor in rejected")
     lone = {doc_id.decode() for doc_id in np.setxor1d(documents, logs)}
-    pairs = _joined(out, snapshot, np.sort(rejected), lone)
+    pairs = _joined(store, snapshot, np.sort(rejected), lone)
     for done, (row, log) in enumerate(pairs, 1):
         for problem in _document_problems(row, log):
             report.add(f"document {row['doc_id']} {problem}")
@@ -253,10 +240,17 @@ def _check_documents(out: Path, snapshot: Snapshot, report: Report, progress: Pr
     progress(report.documents, report.documents)
 
 
-def _ids(out: Path, snapshot: Snapshot, table: str) -> np.ndarray[Any, Any]:
+def _ids(store: Store, snapshot: Snapshot, table: str) -> np.ndarray[Any, Any]:
     """Ids of a table as one array: 32 bytes each."""
-    batches = _batches(out, snapshot, table, ["doc_id"])
+    batches = _batches(store, snapshot, table, ["doc_id"])
     arrays = [np.array(batch["doc_id"].to_pylist(), dtype="S32") for batch in batches]
+    return np.concatenate([np.array([], dtype="S32"), *arrays])
+
+
+def _indexed(store: Store, snapshot: Snapshot) -> np.ndarray[Any, Any]:
+    """Ids in the index: what the next run takes the dataset for."""
+    parts = (store.path(batch.parts["index"]) for batch in snapshot.batches)
+    arrays = [np.array(pq.read_table(path, columns=["doc_id"])["doc_id"].to_pylist(), dtype="S32") for path in parts]
     return np.concatenate([np.array([], dtype="S32"), *arrays])
 
 
@@ -266,16 +260,16 @@ def _repeated(ids: np.ndarray[Any, Any]) -> list[str]:
 
 
 def _joined(
-    out: Path, snapshot: Snapshot, rejected: np.ndarray[Any, Any], lone: set[str]
+    store: Store, snapshot: Snapshot, rejected: np.ndarray[Any, Any], lone: set[str]
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Rows of clean and rejected with their rows of edits, but for those that have no partner.
 
     All three are in the order of the sources, so that nothing waits for its partner; in another order every pair would
     be found all the same, with more in memory.
     """
-    rows = (_rows(out, snapshot, "clean"), _rows(out, snapshot, "rejected"))
+    rows = (_rows(store, snapshot, "clean"), _rows(store, snapshot, "rejected"))
     waiting: dict[str, dict[str, Any]] = {}
-    for log in _rows(out, snapshot, "edits"):
+    for log in _rows(store, snapshot, "edits"):
         doc_id = log["doc_id"]
         if doc_id in lone:
             continue
@@ -323,6 +317,6 @@ def _log_problems(row: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> I
         yield "has other edits than edits_by_step and n_edits say"
 
 
-def _rows(out: Path, snapshot: Snapshot, table: str) -> Iterator[dict[str, Any]]:
-    for batch in _batches(out, snapshot, table):
+def _rows(store: Store, snapshot: Snapshot, table: str) -> Iterator[dict[str, Any]]:
+    for batch in _batches(store, snapshot, table):
         yield from batch.to_pylist()

@@ -9,6 +9,7 @@ The protocol, and why it is this one: docs/adr/0001-publishing.md. A run does
         publish(store, contents, run, row)
 """
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -162,6 +163,7 @@ def _finish(store: Store, snapshot: Snapshot, keep: int) -> Snapshot:
     try:
         store.show(snapshot)
         store.forget(expired(store, keep))
+        shutil.rmtree(run_folder(store, snapshot.run_id))
     except OSError as error:
         error.add_note(f"Snapshot {snapshot.number} is published; {store.name} will show it after the next run.")
         raise
@@ -176,9 +178,7 @@ def _runs(store: Store, last: Snapshot | None) -> list[dict[str, Any]]:
     return [{**added, "n_added": row["n_documents"], **row} for row in rows]
 
 
-def _numbered(
-    batches: Iterable[tuple[int | None, Draft] | Batch], last: Snapshot | None
-) -> Iterable[Batch]:
+def _numbered(batches: Iterable[tuple[int | None, Draft] | Batch], last: Snapshot | None) -> Iterable[Batch]:
     """Batches with their numbers, new ones after those that were there ever before."""
     upcoming = max((batch.number for batch in last.batches), default=-1) + 1 if last else 0
     for batch in batches:

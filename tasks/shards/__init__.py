@@ -7,12 +7,11 @@ import errno
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schemas.config import CleanConfig
 from schemas.document import Outcome, RawDocument, Reason, Rejection, Run
 from tasks.corpus import Counted, Learned, Revision, revise, survey
 from tasks.document import clean_raw
@@ -20,7 +19,7 @@ from tasks.ingest.batches import FULL_BYTES, FULL_DOCUMENTS, write_batch
 from tasks.publish.parts import Draft
 from tasks.read import Source
 from tasks.read.text import read_text
-from tasks.shards.journal import Entries, Entry, Journal, key_of, read, scan
+from tasks.shards.journal import Entries, Entry, Journal, key_of, read, restricted, scan
 from tasks.shards.processes import ProcessDiedError, Report, cpu_limit, run_isolated, stop_processes
 from tasks.shards.progress import tell
 
@@ -40,8 +39,11 @@ class Shard:
 
     number: int
     sources: tuple[Source, ...]
-    first_runs: Mapping[str, str] = field(default_factory=dict)
-    """The runs in which documents came first, by id, where that was before."""
+
+    @property
+    def uris(self) -> list[str]:
+        """Of its sources."""
+        return [source.uri for source in self.sources]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,9 @@ class Survey:
     entries: tuple[Entry, ...]
     """Where its outcomes are, in their order."""
     counted: Counted
+
+
+Revise = Callable[[Outcome], Revision]
 
 
 class Limits(NamedTuple):
@@ -113,8 +118,6 @@ def survey_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
         StoppedError: if the run was stopped meanwhile.
     """
     tally = _Tally()
-    keys = {key_of(source.uri) for source in shard.sources}
-    taken = {key: entry for key, entry in taken.items() if key in keys}
     while True:
         tally.begin()
         try:
@@ -122,27 +125,38 @@ def survey_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
         except ProcessDiedError:
             if tally.at == len(shard.sources):
                 raise
-            taken |= {key: entry for key, entry in scan(work.journals).items() if key in keys}
+            taken = taken | restricted(scan(work.journals), shard.uris)
             suspect = shard.sources[tally.at]
             taken[key_of(suspect.uri)] = _clean_alone(suspect, taken, work)
         else:
             return made
 
 
-def finish_shard(made: Survey, learned: Learned, shard: Shard, work: Work, *, sign: bool) -> Draft:
+def write_shard(  # noqa: PLR0913
+    shard: Shard, made: Survey, learned: Learned, work: Work, first_runs: Mapping[str, str], *, sign: bool
+) -> Draft:
     """Second pass: revise the outcomes of a shard in a worker process and write its parts.
 
     If the process dies, every outcome is revised in a process of its own.
+
+    Args:
+        shard: Which documents.
+        made: What the first pass left of them.
+        learned: What the corpus tells about them.
+        work: What all shards have in common.
+        first_runs: The runs in which documents came first, by id, where that was before.
+        sign: Whether documents are to be compared.
 
     Raises:
         OSError: if a part can't be written.
         StoppedError: if the run was stopped meanwhile.
     """
     try:
-        draft: Draft = run_isolated(_finish_shard, made, learned, shard, work, sign, report=_nobody)
+        given = (made, work, first_runs, sign)
+        limited = partial(_revised, learned=learned, work=work)
+        draft: Draft = run_isolated(_without_report, _write, limited, *given, report=_nobody)
     except ProcessDiedError:
-        alone = partial(_revised_alone, max_seconds=work.max_seconds)
-        draft = _finish(made, learned, shard, work, sign=sign, revise=alone)
+        draft = _write(partial(_revised_alone, learned=learned, work=work), *given)
     return draft
 
 
@@ -231,7 +245,7 @@ def _clean_alone(source: Source, taken: Entries, work: Work) -> Entry:
     """
     for is_last in (False, True):
         try:
-            entry: Entry = run_isolated(_clean_one, source, taken, work, report=_nobody)
+            entry: Entry = run_isolated(_without_report, _clean_one, source, taken, work, report=_nobody)
         except ProcessDiedError as death:
             if is_last or death.exitcode != -signal.SIGKILL:
                 return _put_by_crash(source, death, work)
@@ -252,53 +266,33 @@ def _crash(death: ProcessDiedError, max_seconds: float) -> Rejection:
     return Rejection(Reason.CRASHED, f"On this document: {why}.")
 
 
-def _clean_one(source: Source, taken: Entries, work: Work, _: Report) -> Entry:
+def _clean_one(source: Source, taken: Entries, work: Work) -> Entry:
     """In a worker process: a single document."""
     with Journal(work.journals) as journal:
         return _clean(source, taken, work, journal)[0]
 
 
-def _finish_shard(made: Survey, learned: Learned, shard: Shard, work: Work, sign: bool, _: Report) -> Draft:  # noqa: PLR0913
-    """In the worker process: all outcomes of a shard."""
-    limited = partial(_revised, max_seconds=work.max_seconds)
-    return _finish(made, learned, shard, work, sign=sign, revise=limited)
-
-
-def _finish(  # noqa: PLR0913
-    made: Survey,
-    learned: Learned,
-    shard: Shard,
-    work: Work,
-    *,
-    sign: bool,
-    revise: Callable[[Outcome, Learned, CleanConfig], Revision],
-) -> Draft:
+def _write(revise: Revise, made: Survey, work: Work, first_runs: Mapping[str, str], sign: bool) -> Draft:
     """Parts of a shard, its outcomes revised."""
-    outcomes = zip(read(made.entries), shard.sources, strict=True)
-    revised = (revise(_intact(outcome, source), learned, work.run.config) for outcome, source in outcomes)
-    return write_batch(revised, work.run, shard.first_runs, work.folder, sign=sign)
+    revised = (revise(_intact(outcome)) for outcome in read(made.entries))
+    return write_batch(revised, work.run, first_runs, work.folder, sign=sign)
 
 
-def _intact(outcome: Outcome | None, source: Source) -> Outcome:
+def _intact(outcome: Outcome | None) -> Outcome:
     if outcome is None:
-        raise OSError(errno.EIO, f"the journal entry of {source.uri} was damaged since it was written. Run it again")
+        raise OSError(errno.EIO, "a journal was damaged since it was written. Run it again")
     return outcome
 
 
-def _revised(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float) -> Revision:
-    with cpu_limit(max_seconds):
-        return revise(outcome, learned, config)
+def _revised(outcome: Outcome, learned: Learned, work: Work) -> Revision:
+    with cpu_limit(work.max_seconds):
+        return revise(outcome, learned, work.run.config)
 
 
-def _revised_alone(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float) -> Revision:
+def _revised_alone(outcome: Outcome, learned: Learned, work: Work) -> Revision:
     """One outcome in a process of its own."""
     try:
-        revision: Revision = run_isolated(_revise_one, outcome, learned, config, max_seconds, report=_nobody)
+        revision: Revision = run_isolated(_without_report, _revised, outcome, learned, work, report=_nobody)
     except ProcessDiedError as death:
-        return Revision(replace(outcome, cleaned=None, rejection=_crash(death, max_seconds)))
+        return Revision(replace(outcome, cleaned=None, rejection=_crash(death, work.max_seconds)))
     return revision
-
-
-def _revise_one(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float, _: Report) -> Revision:
-    """In a worker process: a single outcome."""
-    return _revised(outcome, learned, config, max_seconds)

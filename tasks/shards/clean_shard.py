@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
 from typing import Any
 
@@ -13,18 +13,23 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from schemas.config import DatasetConfig, Dedup
-from tasks.corpus import Learned
-from tasks.ingest.batches import Stored, marked
-from tasks.publish.parts import Draft
-from tasks.publish.snapshots import Batch
+from tasks.corpus import Learned, learn
+from tasks.ingest import Plan, Tally
+from tasks.ingest.batches import Stored, index_rows, of_run
+from tasks.publish import Contents
+from tasks.publish.parts import Draft, write_part
+from tasks.publish.snapshots import Snapshot
+from tasks.publish.store import Store
 from tasks.read import Source
-from tasks.shards import Shard, Survey, Work, finish_shard, plan_shards, settle, survey_shard
-from tasks.shards.journal import Entries
+from tasks.shards import Shard, Survey, Work, plan_shards, survey_shard, write_shard
+from tasks.shards.carried import Settled, carried, count_carried, relearned, settle
+from tasks.shards.journal import Entries, restricted, scan
 from tasks.shards.processes import stop_processes
 from tasks.shards.progress import tell
 
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """Errors that a second try would meet again."""
+
 
 def _is_passing(_task: Any, _run: Any, state: Any) -> bool:
     """Whether trying again may help: an error of reading or writing (a network drive), and not a full disk."""
@@ -60,7 +65,7 @@ def finish_shard(survey: Survey, learned: Learned, shard: Shard, work: Work, *, 
     Raises:
         OSError: if its parts can't be written, after three more tries where that may help.
     """
-    draft = write_shard(survey, learned, shard, work, sign=sign)
+    draft = write_shard(shard, survey, learned, work, first_runs, sign=sign)
     counts = draft.counts
     get_run_logger().info(
         "%d documents: %d clean, %d rejected", counts.documents, counts.clean, counts.rejected.total()
@@ -69,30 +74,54 @@ def finish_shard(survey: Survey, learned: Learned, shard: Shard, work: Work, *, 
 
 
 @task(name="settle_dataset", **HOW)
-def settle_dataset(plan: Plan, carried: Sequence[Stored], drafts: Sequence[Draft], learned: Learned, work: Work, dedup: Dedup) -> Contents:
-    """Compare all documents with each other, and write anew what changes by that or loses documents.
+def settle_dataset(batches: Sequence[Stored], learned: Learned, work: Work, dedup: Dedup) -> Settled:
+    """Compare all documents with each other, and write anew the batches that change by that, or lose documents.
 
     Raises:
         OSError: if something can't be read or written, after three more tries where that may help.
     """
     try:
-        return settle(plan, carried, drafts, learned, work, dedup)
+        return settle(batches, learned, work, dedup)
     except BaseException:
         tell("stopped")
         raise
 
 
 def clean_sources(plan: Plan, last: Snapshot | None, store: Store, work: Work, dedup: Dedup) -> tuple[Contents, Tally]:
-    """Run both passes over what a plan says is to be cleaned, and carry the rest over.
+    """Run both passes over the documents that a plan wants cleaned, and put the result together with the rest.
 
     Raises:
         OSError: as the first shard that failed; the others are stopped then.
     """
-    shards = plan_shards(plan.to_clean, plan.first_runs)
-    surveys = _survey(shards, work)
+    first = _survey(plan.to_clean, 0, work)
     tell("writing")
-    learned = learn_from(surveys, carried_batches(last, store, plan), work)
-    ...
+    counted = count_carried(carried(last, store, plan), work)
+    learned = learn([*(made.counted for _, made in first), *counted], work.run.config, work.folder)
+    again = plan.relearn(relearned(carried(last, store, plan), counted, learned, work))
+    tell("found", len(again))
+    surveyed = [*first, *_survey(again, len(first), work)]
+    given = [{"survey": made, "learned": learned, "shard": shard, "work": work} for shard, made in surveyed]
+    sign = dedup != "off"
+    drafts: list[Draft] = _each(
+        finish_shard,
+        [{**each, "first_runs": plan.first_runs(each["shard"].sources), "sign": sign} for each in given],
+        work,
+    )
+    new = index_rows(drafts, ["doc_id", "source_uri", "raw_sha256"]).to_pandas()
+    files = write_part("files", plan.file_states(new, work.run), work.run, work.folder)
+    batches = [*carried(last, store, plan), *map(of_run, drafts)]
+    if last and last.dedup == dedup and not drafts and not any(stored.gone for stored in batches):
+        return Contents(last.batches, last.singles["lines"][0], files, dedup), plan.tally(new)
+    settled = settle_dataset(batches, learned, work, dedup)
+    return Contents(settled.batches, settled.lines, files, dedup), plan.tally(new)
+
+
+def _survey(sources: Sequence[Source], begin: int, work: Work) -> list[tuple[Shard, Survey]]:
+    """The first pass over some sources, in shards."""
+    taken = scan(work.journals)
+    shards = plan_shards(sources, begin)
+    given = [{"shard": shard, "taken": restricted(taken, shard.uris), "work": work} for shard in shards]
+    return list(zip(shards, _each(clean_shard, given, work), strict=True))
 
 
 def n_workers(config: DatasetConfig) -> int:
@@ -100,13 +129,13 @@ def n_workers(config: DatasetConfig) -> int:
     return config.workers or len(os.sched_getaffinity(0))
 
 
-def _each(work: Task[..., Any], given: Sequence[dict[str, Any]], n: int) -> list[Any]:
+def _each(what: Task[..., Any], given: Sequence[dict[str, Any]], work: Work) -> list[Any]:
     """Run a task for each of the parameters, as many at a time as there are workers; results in their order."""
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=n)
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=work.n_workers)
     with runner:
         futures: list[PrefectConcurrentFuture[Any]] = []
         try:
-            futures.extend(runner.submit(work, parameters) for parameters in given)
+            futures.extend(runner.submit(what, parameters) for parameters in given)
             return [future.result() for future in futures]
         except BaseException:
             _stop(futures)

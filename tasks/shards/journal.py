@@ -96,6 +96,11 @@ def scan(folder: Path) -> Entries:
     return found
 
 
+def restricted(entries: Entries, uris: Iterable[str]) -> Entries:
+    """Those of some sources."""
+    return {key: entries[key] for uri in uris if (key := key_of(uri)) in entries}
+
+
 def _entries(path: Path) -> Iterator[tuple[bytes, Entry]]:
     """Entries of a journal, to the last one that is whole."""
     size = path.stat().st_size
