@@ -10,20 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from schemas.config import CleanConfig, Dedup
 from schemas.document import Outcome, Reason, Rejection, Run
-from tasks.corpus import (
-    Learned,
-    Revision,
-    Survey,
-    concerned,
-    duplicates,
-    read_outcomes,
-    revise,
-    survey,
-    write_lines,
-)
-from tasks.corpus.learned import Noted
+from schemas.index import INDEX
+from tasks.corpus import Learned, Revise, Revision, Survey, duplicates, revise, revisions, survey
 from tasks.document import clean_document
 from tasks.publish.parts import Part, write_parts
 from tasks.read import Source
@@ -209,20 +202,44 @@ def _write_shard(made: Survey, learned: Learned, run: Run, folder: Path, max_sec
     return _write(made, learned, run, folder, partial(_revised, max_seconds=max_seconds))
 
 
-def _write(
-    made: Survey, learned: Learned, run: Run, folder: Path, revise: Callable[[Outcome, Learned, CleanConfig], Revision]
-) -> list[Part]:
+def _write(made: Survey, learned: Learned, run: Run, folder: Path, revise: Revise) -> list[Part]:
     """Parts of a shard, its outcomes revised where there is something to say about them."""
-    numbers = concerned(made, learned)
-    noted: list[Noted] = []
+    index: list[dict[str, Any]] = []
 
     def revised() -> Iterator[Outcome]:
-        for number, outcome in enumerate(read_outcomes(made)):
-            revision = revise(outcome, learned, run.config) if number in numbers else Revision(outcome)
-            noted.extend(revision.noted)
+        for revision in revisions(made, learned, run.config, revise):
+            index.append(_index_row(revision))
             yield revision.outcome
 
-    return [*write_parts(revised(), run, folder), *write_lines(noted, run, folder)]
+    parts = write_parts(revised(), run, folder)
+    path = folder / f"index-{made.number:06}"
+    pq.write_table(pa.Table.from_pylist(index, INDEXED), path)
+    return [*parts, Part("index", path, "", len(index), path.stat().st_size)]
+
+
+INDEXED = pa.schema(
+    [
+        INDEX.field(name)
+        for name in (
+            *("doc_id", "source_uri", "record", "reason"),
+            *("sites", "lines", "body", "headed", "learned", "removed_lines"),
+        )
+    ]
+)
+"""What `tasks.corpus` reads of the index."""
+
+
+def _index_row(revision: Revision) -> dict[str, Any]:
+    origin, rejection = revision.outcome.origin, revision.outcome.rejection
+    return {
+        "doc_id": origin.doc_id,
+        "source_uri": origin.source_uri,
+        "record": origin.record,
+        "reason": rejection and str(rejection.reason),
+        **revision.features._asdict(),
+        "learned": revision.learned,
+        "removed_lines": revision.removed_lines,
+    }
 
 
 def _revised(outcome: Outcome, learned: Learned, config: CleanConfig, max_seconds: float) -> Revision:

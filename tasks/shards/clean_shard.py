@@ -15,7 +15,8 @@ from prefect.tasks import exponential_backoff
 
 from schemas.config import RunConfig
 from schemas.document import Reason, Run
-from tasks.corpus import Learned, Survey, join_lines, learn
+from tasks.corpus import Learned, Survey, learn, write_lines
+from tasks.corpus.table import Batch
 from tasks.publish.parts import Counts, Part
 from tasks.shards import Shard, mark_parts, survey_shard, write_shard
 from tasks.shards.processes import stop_processes
@@ -76,10 +77,16 @@ def clean_shards(shards: Sequence[Shard], run: Run, folder: Path, config: RunCon
     given = {"run": run, "folder": folder, "max_seconds": config.max_seconds}
     surveys = _each(clean_shard, [{"shard": shard, **given} for shard in shards], config)
     tell("writing")
-    learned = learn(surveys, run.config, folder)
+    learned = learn([survey.counted for survey in surveys], run.config, folder)
     parts = _each(finish_shard, [{"survey": survey, "learned": learned, **given} for survey in surveys], config)
-    finished = join_lines((part for of_shard in parts for part in of_shard), run, folder)
+    finished = [part for of_shard in parts for part in of_shard if part.table != "index"]
+    finished += write_lines([_batch(of_shard) for of_shard in parts], learned, run, folder)
     return finished if config.dedup == "off" else mark_duplicates(finished, run, folder, config)
+
+
+def _batch(parts: Sequence[Part]) -> Batch:
+    paths = {part.table: part.path for part in parts}
+    return Batch(paths["index"], paths.get("clean"), paths.get("rejected"), paths.get("edits"))
 
 
 @task(name="mark_duplicates", **HOW)
