@@ -1,19 +1,23 @@
 """What Prefect shows of a run: its name, tables of what it did, and the dataset as an asset.
 
 Texts of documents come from anywhere: they are shown short, with nothing in them that a page or a terminal acts on.
+Tables are written as markdown: in Prefect's own kind one of its two user interfaces takes cells for markdown, the other
+one doesn't, so that no escape would do for both; and they don't wrap.
 """
 
 import heapq
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from prefect import get_run_logger
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
@@ -44,7 +48,7 @@ def run_name() -> str:
     """Name of the run that is going on: its dataset, and when it was to start, in UTC."""
     config = flow_run.parameters["config"]
     out = config.out if isinstance(config, RunConfig) else Path(config["out"])
-    return f"{out.absolute().name} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M}Z"
+    return f"{visible(out.absolute().name)} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M}Z"
 
 
 def report(summary: Summary, run: Run, config: RunConfig) -> None:
@@ -62,15 +66,24 @@ def report(summary: Summary, run: Run, config: RunConfig) -> None:
 
 def _leave_artifacts(summary: Summary, run: Run, snapshot: Snapshot) -> None:
     out = summary.out
-    about = f"{escaped(str(out))}, snapshot {summary.snapshot}"
-    create_markdown_artifact(as_markdown(summary), key=artifact_key(out, "summary"), description=f"Summary: {about}")
-    if rejects := rejects_by_reason(out, snapshot, run.run_id):
-        create_table_artifact(rejects, artifact_key(out, "rejects"), f"Rejects by reason: {about}")
-    if changes := largest_changes(out, snapshot, run.run_id):
-        create_table_artifact(changes, artifact_key(out, "changes"), f"Largest changes of this run: {about}")
-    create_link_artifact(
-        out.as_uri(), f"{out.name}, snapshot {summary.snapshot}", artifact_key(out, "dataset"), f"Folder: {about}"
-    )
+    about = f"{visible(str(out))}, snapshot {snapshot.number}"
+    pages = {
+        "summary": ("What the run did", as_markdown(summary)),
+        "rejects": ("Rejected documents, by reason", as_table(rejects_by_reason(out, snapshot, run.run_id))),
+        "changes": ("The largest changes of the run", as_table(largest_changes(out, snapshot, run.run_id))),
+    }
+    for what, (title, page) in pages.items():
+        if page:
+            create_markdown_artifact(page, artifact_key(out, what), f"{title}: {about}")
+    create_link_artifact(out.as_uri(), escaped(str(out)), artifact_key(out, "dataset"), f"The dataset: {about}")
+
+
+def as_table(rows: Sequence[Row]) -> str:
+    """Rows, all with the same names, as a table in markdown; nothing if there are none."""
+    if not rows:
+        return ""
+    lines = [rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
 
 
 def artifact_key(out: Path, what: str) -> str:
@@ -83,7 +96,8 @@ def rejects_by_reason(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
     total, new = Counter[str](), Counter[str]()
     examples: dict[str, Row] = {}
     for part in snapshot.tables["rejected"]:
-        for row in _rows(out, part, ["reason", "detail", "source_uri", "run_id"]):
+        columns = ["reason", "detail", "source_uri", "run_id"]
+        for row in pq.read_table(object_path(out, part), columns=columns).to_pylist():
             reason = row["reason"]
             total[reason] += 1
             new[reason] += row["run_id"] == run_id
@@ -92,10 +106,10 @@ def rejects_by_reason(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
     return [
         {
             "reason": reason,
-            "documents": n,
-            "by this run": new[reason],
-            "for example": shown_uri(examples[reason]["source_uri"]),
-            "why": escaped(examples[reason]["detail"].strip().rpartition("\n")[2]),
+            "documents": f"{n:,}",
+            "by this run": f"{new[reason]:,}",
+            "why one of them": escaped(examples[reason]["detail"].strip().rpartition("\n")[2]),
+            "that one": shown_uri(examples[reason]["source_uri"]),
         }
         for reason, n in total.most_common()
     ]
@@ -103,27 +117,28 @@ def rejects_by_reason(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
 
 def largest_changes(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
     """Rows of the table: the documents that this run cleaned of which it edited the largest share."""
-    rows = (row for part in _new_parts(out, snapshot, "clean") for row in _rows(out, part, _CHANGE_COLUMNS))
-    changed = (row for row in rows if row["run_id"] == run_id and row["n_edits"])
-    largest = heapq.nlargest(CHANGES, changed, key=lambda row: (row["edited_share"], row["chars_removed"]))
+    rows = (row for part in _new_parts(out, snapshot, "clean") for row in _largest(out, part, run_id))
+    largest = heapq.nlargest(CHANGES, rows, key=itemgetter("edited_share", "chars_removed"))
     return [
         {
-            "document": shown_uri(row["source_uri"]),
-            "title": escaped(row["title"] or ""),
             "edited": f"{row['edited_share']:.0%}",
             "removed": f"{row['removed_share']:.0%}",
-            "characters left": row["n_chars"],
+            "characters left": f"{row['n_chars']:,}",
             "what was done": ", ".join(map(_shown_step, row["edits_by_step"])),
-            "flags": ", ".join(row["flags"]),
+            "title": escaped(row["title"] or ""),
+            "document": shown_uri(row["source_uri"]),
         }
         for row in largest
     ]
 
 
-_CHANGE_COLUMNS = [
-    *("run_id", "source_uri", "title", "edited_share", "removed_share"),
-    *("chars_removed", "n_chars", "n_edits", "edits_by_step", "flags"),
-]
+def _largest(out: Path, part: StoredPart, run_id: str) -> list[Row]:
+    """The same of one part."""
+    of_run = (pc.field("run_id") == run_id) & (pc.field("edited_share") > 0)
+    columns = ["source_uri", "title", "edited_share", "removed_share", "chars_removed", "n_chars", "edits_by_step"]
+    table = pq.read_table(object_path(out, part), columns=columns, filters=of_run)
+    largest = pc.select_k_unstable(table, CHANGES, [("edited_share", "descending"), ("chars_removed", "descending")])
+    return list(table.take(largest).to_pylist())
 
 
 def _shown_step(step: Row) -> str:
@@ -138,12 +153,6 @@ def _new_parts(out: Path, snapshot: Snapshot, table: str) -> Iterator[StoredPart
     last = read_snapshot(out, number).tables[table] if manifest_path(out, number).exists() else ()
     known = {part.sha256 for part in last}
     return (part for part in snapshot.tables[table] if part.sha256 not in known)
-
-
-def _rows(out: Path, part: StoredPart, columns: list[str]) -> Iterator[Row]:
-    with pq.ParquetFile(object_path(out, part)) as file:
-        for batch in file.iter_batches(columns=columns):
-            yield from batch.to_pylist()
 
 
 def shown_uri(uri: str) -> str:
@@ -163,7 +172,7 @@ def _materialize(summary: Summary, config: RunConfig, snapshot: Snapshot) -> Non
     dataset = Asset(
         key=asset_key(str(summary.out)),
         properties=AssetProperties(
-            name=summary.out.name, description="Clean Chinese text as Parquet; `runs` has its history."
+            name=visible(summary.out.name), description="Clean Chinese text as Parquet; `runs` has its history."
         ),
     )
     upstream: list[Asset | str] = [asset_key(source) for source in _lineage(config.sources)]
@@ -175,11 +184,11 @@ def _materialize(summary: Summary, config: RunConfig, snapshot: Snapshot) -> Non
         **{f"rows in {table}": snapshot.rows(table) for table in snapshot.tables},
     }
 
-    @materialize(dataset, by="qingyuan", asset_deps=upstream, cache_policy=NO_CACHE, persist_result=False)
-    def dataset_asset() -> None:
+    @materialize(dataset, by="qingyuan", asset_deps=upstream, task_run_name="dataset", cache_policy=NO_CACHE)
+    def tell_of_dataset() -> None:
         add_asset_metadata(dataset, metadata)
 
-    dataset_asset()
+    tell_of_dataset()
 
 
 def _lineage(sources: Iterable[str]) -> list[str]:

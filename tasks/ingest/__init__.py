@@ -70,10 +70,9 @@ class Plan:
         rows = self.known[(self.known["batch"] == batch) & self.known["leaves"]]
         return frozenset(rows["doc_id"])
 
-    def first_runs(self, sources: Iterable[Source]) -> dict[str, str]:
+    def first_runs(self, uris: Iterable[str]) -> dict[str, str]:
         """The runs in which documents of some sources came first, by id, as far as they are known."""
-        uris = {source.uri for source in sources}
-        rows = self.known[self.known["leaves"] & self.known["source_uri"].isin(uris)]
+        rows = self.known[self.known["leaves"] & self.known["source_uri"].isin(list(uris))]
         return dict(zip(rows["doc_id"], rows["first_run_id"], strict=True))
 
     def relearn(self, doc_ids: Iterable[str]) -> list[Source]:
@@ -180,8 +179,8 @@ def read_known(last: Snapshot | None, store: Store) -> pd.DataFrame:
 
 
 def _read_files(last: Snapshot | None, store: Store) -> pd.DataFrame:
-    table = pq.read_table(store.path(last.files)) if last and last.files else FILES.empty_table()
-    return table.to_pandas()
+    part = last.state.get("files") if last else None
+    return (pq.read_table(store.path(part)) if part else FILES.empty_table()).to_pandas()
 
 
 def _is_stale(known: pd.DataFrame, by_now: str, config: RunConfig) -> pd.Series:
