@@ -1,14 +1,14 @@
 """What Prefect shows of a run: its name, tables of what it did, and the dataset as an asset.
 
 Texts of documents come from anywhere: they are shown short, with nothing in them that a page or a terminal acts on.
-Tables are written as markdown: in Prefect's own kind one of its two user interfaces takes cells for markdown, the other
-one doesn't, so that no escape would do for both; and they don't wrap.
+Of Prefect's two user interfaces one takes the cells of a table for markdown and the other one doesn't: no backslash
+would do for both, so signs that mean something there are shown full-width.
 """
 
 import heapq
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from prefect import get_run_logger
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
@@ -38,8 +38,14 @@ LONGEST = 80
 UPSTREAM = 50
 """Sources in the lineage: an event of Prefect has at most 100 related resources."""
 
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>#|!~$&:@-]")
-"""Signs that markdown, HTML or a link begins with, in ASCII."""
+_MARKDOWN = re.compile(r"[\\`*_\[\]<>#|~&@]|:(?=//)|(?<=[wW]{3})\.")
+"""What markdown, HTML, an entity or a link that is made by itself can't do without, in ASCII."""
+
+_FULL_WIDTH = 0xFF01 - 0x21
+"""From a sign in ASCII to the same one in full width."""
+
+_ESCAPED_BYTES = re.compile(r"(?:%[89A-F][0-9A-F])++")
+"""What is not ASCII, in a URI."""
 
 Row = dict[str, Any]
 
@@ -67,23 +73,12 @@ def report(summary: Summary, run: Run, config: RunConfig) -> None:
 def _leave_artifacts(summary: Summary, run: Run, snapshot: Snapshot) -> None:
     out = summary.out
     about = f"{visible(str(out))}, snapshot {snapshot.number}"
-    pages = {
-        "summary": ("What the run did", as_markdown(summary)),
-        "rejects": ("Rejected documents, by reason", as_table(rejects_by_reason(out, snapshot, run.run_id))),
-        "changes": ("The largest changes of the run", as_table(largest_changes(out, snapshot, run.run_id))),
-    }
-    for what, (title, page) in pages.items():
-        if page:
-            create_markdown_artifact(page, artifact_key(out, what), f"{title}: {about}")
-    create_link_artifact(out.as_uri(), escaped(str(out)), artifact_key(out, "dataset"), f"The dataset: {about}")
-
-
-def as_table(rows: Sequence[Row]) -> str:
-    """Rows, all with the same names, as a table in markdown; nothing if there are none."""
-    if not rows:
-        return ""
-    lines = [rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+    create_markdown_artifact(as_markdown(summary), artifact_key(out, "summary"), f"What the run did: {about}")
+    if rejects := rejects_by_reason(out, snapshot, run.run_id):
+        create_table_artifact(rejects, artifact_key(out, "rejects"), f"Rejected documents by reason: {about}")
+    if changes := largest_changes(out, snapshot, run.run_id):
+        create_table_artifact(changes, artifact_key(out, "changes"), f"The largest changes of the run: {about}")
+    create_link_artifact(out.as_uri(), shown_uri(out.as_uri()), artifact_key(out, "dataset"), f"The dataset: {about}")
 
 
 def artifact_key(out: Path, what: str) -> str:
@@ -106,8 +101,8 @@ def rejects_by_reason(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
     return [
         {
             "reason": reason,
-            "documents": f"{n:,}",
-            "by this run": f"{new[reason]:,}",
+            "documents": n,
+            "by this run": new[reason],
             "why one of them": escaped(examples[reason]["detail"].strip().rpartition("\n")[2]),
             "that one": shown_uri(examples[reason]["source_uri"]),
         }
@@ -123,7 +118,7 @@ def largest_changes(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
         {
             "edited": f"{row['edited_share']:.0%}",
             "removed": f"{row['removed_share']:.0%}",
-            "characters left": f"{row['n_chars']:,}",
+            "characters left": row["n_chars"],
             "what was done": ", ".join(map(_shown_step, row["edits_by_step"])),
             "title": escaped(row["title"] or ""),
             "document": shown_uri(row["source_uri"]),
@@ -156,15 +151,24 @@ def _new_parts(out: Path, snapshot: Snapshot, table: str) -> Iterator[StoredPart
 
 
 def shown_uri(uri: str) -> str:
-    """A URI for people: names as they read, and nothing hidden in them."""
-    return escaped(unquote(uri, errors="replace"), longest=2 * LONGEST)
+    """A URI with names in Chinese as they read; the same URI to whatever reads it."""
+    return _ESCAPED_BYTES.sub(lambda match: _unescaped(match[0]), uri)
 
 
-def escaped(text: str, longest: int = LONGEST) -> str:
+def _unescaped(part: str) -> str:
+    """Escaped bytes as text, unless they are none, or some of it is hidden."""
+    try:
+        text = unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        return part
+    return text if visible(text) == text else part
+
+
+def escaped(text: str) -> str:
     """A text in one line, its middle left out if it is long, safe in a table, in markdown and in HTML."""
-    if len(text) > longest:
-        text = f"{text[: longest // 2]} … {text[-longest // 2 :]}"
-    return _MARKDOWN.sub(lambda match: f"\\{match[0]}", visible(text))
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+    return _MARKDOWN.sub(lambda match: chr(ord(match[0]) + _FULL_WIDTH), visible(text))
 
 
 def _materialize(summary: Summary, config: RunConfig, snapshot: Snapshot) -> None:

@@ -58,8 +58,9 @@ def find(outcome: Outcome, known: Recurring) -> Findings:
     if outcome.cleaned is None or outcome.rejection is not None:
         return Findings()
     near = places(lines_of(outcome.cleaned.text))
-    sites = np.array([hash_of(name) for name in sites_of(outcome)], dtype="<u8")
-    judged = known.judge(np.array([place.fingerprint for place in near], dtype="<u8"), np.tile(sites, (len(near), 1)))
+    sites = np.array([[hash_of(name) for name in sites_of(outcome)]], dtype="<u8")
+    fingerprints = np.array([place.fingerprint for place in near], dtype="<u8")
+    judged = known.judge(fingerprints, np.zeros(len(near), np.int64), sites)
     going = _choose([Seen(*line) for line in zip(near, *(said.tolist() for said in judged), strict=True)])
     edits = (removal(outcome.cleaned.text, line.place.line, STEP, RULE, CONFIDENCE) for line in going)
     return Findings(tuple(edits), tuple(sorted({line.place.fingerprint for line in going})))

@@ -438,24 +438,26 @@ class Recurring:
         self.columns = {name: _column(folder / name, np.dtype(kind)) for name, kind in COLUMNS.items()}
         self.lines, self.sites, self.learned = (_column(folder / name, np.dtype("<u8")) for name in LISTS)
 
-    def find(self, lines: Rows, sites: Rows) -> Rows:
+    def find(self, lines: Rows, document: Rows, sites: Rows) -> Rows:
         """Rows of lines on the sites of their documents, and in the last column on `WHOLE`; -1 where one isn't there.
 
         Args:
             lines: Fingerprints.
-            sites: A row of fingerprints for each line, with `WHOLE` where there is none.
+            document: Of each line: a row of `sites`.
+            sites: Fingerprints of the sites of each document, with `WHOLE` where there is none.
         """
-        sites = np.append(sites, np.full((len(sites), 1), WHOLE, sites.dtype), axis=1)
-        line, site = look_up(self.lines, lines)[:, None], look_up(self.sites, sites)
-        is_known = (line >= 0) & (site >= 0)
-        is_known[:, :-1] &= sites[:, :-1] != WHOLE
-        found = np.full(sites.shape, -1)
-        found[is_known] = look_up(self.columns["pair"], (line * len(self.sites) + site)[is_known].astype("<u8"))
+        line, site = look_up(self.lines, lines), look_up(self.sites, sites)
+        site[sites == WHOLE] = -1
+        site = np.append(site, np.zeros((len(site), 1), site.dtype), axis=1)[document]  # 0 is the place of `WHOLE`
+        found = np.full(site.shape, -1)
+        is_known = (line >= 0)[:, None] & (site >= 0)
+        pairs = (line[:, None] * len(self.sites) + site)[is_known]
+        found[is_known] = look_up(self.columns["pair"], pairs.astype("<u8"))
         return found
 
-    def judge(self, lines: Rows, sites: Rows) -> Judged:
+    def judge(self, lines: Rows, document: Rows, sites: Rows) -> Judged:
         """What the counts say of lines; arguments as in `find`."""
-        at = self.find(lines, sites)
+        at = self.find(lines, document, sites)
         recurs = at >= 0
         if not recurs.any():
             return Judged(*(np.zeros(len(lines), bool) for _ in Judged._fields))
@@ -501,7 +503,7 @@ def told(counted: Counted, known: Recurring) -> Rows:
     has_learned = np.zeros(len(documents), bool)
     has_learned[lines["document"][look_up(known.learned, lines["line"]) >= 0]] = True
     lines = lines[has_learned[lines["document"]]]
-    judged = known.judge(lines["line"], documents["sites"][lines["document"]])
+    judged = known.judge(lines["line"], lines["document"], documents["sites"])
     said = judged.recurs * np.uint64(1) + judged.learned * np.uint64(2) + judged.headed * np.uint64(4)
     digests = np.zeros(len(documents), "<u8")
     np.add.at(digests, lines["document"], _mixed(_mixed(lines["line"]) + said))

@@ -89,8 +89,9 @@ def lines_table(batches: Sequence[Batch], known: Recurring, threshold: int) -> I
         EditError: if edits do not belong to their text.
     """
     noted: dict[int, Noted] = {}
+    candidates = known.candidates(threshold)
     for number, batch in enumerate(batches):
-        for row, note in _noted(batch, number, known, threshold):
+        for row, note in _noted(batch, number, known, candidates, threshold):
             noted[row] = noted[row] + note if row in noted else note
     told = {row: note for row, note in noted.items() if note.n_told}
     lines = _quotes(batches, told, known)
@@ -113,10 +114,12 @@ def lines_table(batches: Sequence[Batch], known: Recurring, threshold: int) -> I
 _COLUMNS = ["doc_id", "source_uri", "record", "reason", *FEATURES.names, "removed_lines"]
 
 
-def _noted(batch: Batch, number: int, known: Recurring, threshold: int) -> Iterator[tuple[int, Noted]]:
+def _noted(
+    batch: Batch, number: int, known: Recurring, candidates: Rows, threshold: int
+) -> Iterator[tuple[int, Noted]]:
     """What the documents of a batch say of lines that have bodies enough, by rows of `Recurring`."""
     table = pq.read_table(batch.index, columns=_COLUMNS)
-    found = _found(table, batch.gone, known, known.candidates(threshold), threshold)
+    found = _found(table, batch.gone, known, candidates, threshold)
     if not len(found):
         return
     found = found[np.lexsort((_ranks(table)[found["document"]], found["row"]))]
@@ -149,7 +152,7 @@ def _found(table: pa.Table, gone: frozenset[str], known: Recurring, candidates: 
     """Lines that have bodies enough in the documents of a batch, as `FOUND`."""
     lines, documents = lines_and_documents(table, gone)
     lines = lines[look_up(candidates, lines["line"]) >= 0]
-    at = known.find(lines["line"], documents["sites"][lines["document"]])
+    at = known.find(lines["line"], lines["document"], documents["sites"])
     if not at.size:
         return np.empty(0, FOUND)
     at[known.columns["bodies"][at] < threshold] = -1
@@ -175,8 +178,9 @@ def _telling(at: Rows, known: Recurring) -> Rows:
     """Which of the rows of a line to tell: not those of sites around one that say the same as it does."""
     counts = [known.columns[name][at] for name in COUNTS]
     is_told: Rows = at >= 0
-    for later in range(at.shape[1]):
-        for earlier in range(later):
+    slots = np.flatnonzero(is_told.any(0)).tolist()
+    for later in slots:
+        for earlier in slots[: slots.index(later)]:
             is_same = np.logical_and.reduce([count[:, earlier] == count[:, later] for count in counts])
             is_told[:, later] &= (at[:, earlier] < 0) | ~is_same
     return is_told

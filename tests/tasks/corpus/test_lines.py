@@ -135,7 +135,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def counts(known: Recurring, line: int, *sites: str) -> list[tuple[int, ...] | None]:
     """Documents, bodies, documents of the site, and those with headings, by site; the last is the whole corpus."""
     of = np.array([[hash_of(site) for site in sites]], dtype="<u8")
-    (rows,) = known.find(np.array([line], dtype="<u8"), of).tolist()
+    (rows,) = known.find(np.array([line], dtype="<u8"), np.array([0]), of).tolist()
     return [tuple(int(known.columns[name][row]) for name in COUNTS) if row >= 0 else None for row in rows]
 
 
