@@ -24,9 +24,10 @@ from prefect.runtime import flow_run
 from prefect.types.names import MAX_ASSET_KEY_LENGTH, RESTRICTED_ASSET_CHARACTERS
 
 from flows.terminal import visible
-from schemas.config import RunConfig
+from schemas.config import DatasetConfig, ReplayConfig, RunConfig
 from schemas.document import Run
-from tasks.publish.snapshots import Snapshot, StoredPart, manifest_path, object_path, read_snapshot
+from tasks.publish.snapshots import Snapshot, StoredPart
+from tasks.publish.store import Store, open_store
 from tasks.publish.summary import Summary, as_markdown
 
 CHANGES = 20
@@ -53,30 +54,31 @@ Row = dict[str, Any]
 def run_name() -> str:
     """Name of the run that is going on: its dataset, and when it was to start, in UTC."""
     config = flow_run.parameters["config"]
-    out = config.out if isinstance(config, RunConfig) else Path(config["out"])
+    out = config.out if isinstance(config, DatasetConfig) else Path(config["out"])
     return f"{visible(out.absolute().name)} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M}Z"
 
 
-def report(summary: Summary, run: Run, config: RunConfig) -> None:
+def report(summary: Summary, run: Run, config: RunConfig | ReplayConfig) -> None:
     """Leave what a run did in its page at the server.
 
     It is done when this is called: so nothing that goes wrong here makes the run fail.
     """
     try:
-        snapshot = read_snapshot(summary.out, summary.snapshot)
-        _leave_artifacts(summary, run, snapshot)
+        store = open_store(summary.out)
+        snapshot = store.snapshot(summary.snapshot)
+        _leave_artifacts(summary, run, store, snapshot)
         _materialize(summary, config, snapshot)
     except Exception as error:  # noqa: BLE001  the server, or the dataset's disk: the dataset is published
         get_run_logger().warning("The snapshot is published, but not all about it can be shown here: %r", error)
 
 
-def _leave_artifacts(summary: Summary, run: Run, snapshot: Snapshot) -> None:
-    out = summary.out
+def _leave_artifacts(summary: Summary, run: Run, store: Store, snapshot: Snapshot) -> None:
+    out = Path(summary.out)
     about = f"{visible(str(out))}, snapshot {snapshot.number}"
     create_markdown_artifact(as_markdown(summary), artifact_key(out, "summary"), f"What the run did: {about}")
-    if rejects := rejects_by_reason(out, snapshot, run.run_id):
+    if rejects := rejects_by_reason(store, snapshot, run.run_id):
         create_table_artifact(rejects, artifact_key(out, "rejects"), f"Rejected documents by reason: {about}")
-    if changes := largest_changes(out, snapshot, run.run_id):
+    if changes := largest_changes(store, snapshot, run.run_id):
         create_table_artifact(changes, artifact_key(out, "changes"), f"The largest changes of the run: {about}")
     create_link_artifact(out.as_uri(), shown_uri(out.as_uri()), artifact_key(out, "dataset"), f"The dataset: {about}")
 
@@ -86,13 +88,13 @@ def artifact_key(out: Path, what: str) -> str:
     return "-".join([*re.findall("[a-z0-9]+", out.name.lower()), what])
 
 
-def rejects_by_reason(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
+def rejects_by_reason(store: Store, snapshot: Snapshot, run_id: str) -> list[Row]:
     """Rows of the table: how many documents are rejected, how many of them by this run, and one of each kind."""
     total, new = Counter[str](), Counter[str]()
     examples: dict[str, Row] = {}
     for part in snapshot.tables["rejected"]:
         columns = ["reason", "detail", "source_uri", "run_id"]
-        for row in pq.read_table(object_path(out, part), columns=columns).to_pylist():
+        for row in pq.read_table(store.path(part), columns=columns).to_pylist():
             reason = row["reason"]
             total[reason] += 1
             new[reason] += row["run_id"] == run_id
@@ -110,9 +112,9 @@ def rejects_by_reason(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
     ]
 
 
-def largest_changes(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
+def largest_changes(store: Store, snapshot: Snapshot, run_id: str) -> list[Row]:
     """Rows of the table: the documents that this run cleaned of which it edited the largest share."""
-    rows = (row for part in _new_parts(out, snapshot, "clean") for row in _largest(out, part, run_id))
+    rows = (row for part in _new_parts(store, snapshot, "clean") for row in _largest(store, part, run_id))
     largest = heapq.nlargest(CHANGES, rows, key=itemgetter("edited_share", "chars_removed"))
     return [
         {
@@ -127,11 +129,11 @@ def largest_changes(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
     ]
 
 
-def _largest(out: Path, part: StoredPart, run_id: str) -> list[Row]:
+def _largest(store: Store, part: StoredPart, run_id: str) -> list[Row]:
     """The same of one part."""
     of_run = (pc.field("run_id") == run_id) & (pc.field("edited_share") > 0)
     columns = ["source_uri", "title", "edited_share", "removed_share", "chars_removed", "n_chars", "edits_by_step"]
-    table = pq.read_table(object_path(out, part), columns=columns, filters=of_run)
+    table = pq.read_table(store.path(part), columns=columns, filters=of_run)
     largest = pc.select_k_unstable(table, CHANGES, [("edited_share", "descending"), ("chars_removed", "descending")])
     return list(table.take(largest).to_pylist())
 
@@ -142,10 +144,10 @@ def _shown_step(step: Row) -> str:
     return f"{step['step']} {step['edits']:,}{shorter}"
 
 
-def _new_parts(out: Path, snapshot: Snapshot, table: str) -> Iterator[StoredPart]:
+def _new_parts(store: Store, snapshot: Snapshot, table: str) -> Iterator[StoredPart]:
     """Parts that the snapshot before hadn't."""
     number = snapshot.number - 1
-    last = read_snapshot(out, number).tables[table] if manifest_path(out, number).exists() else ()
+    last = store.snapshot(number).tables[table] if number in store.numbers() else ()
     known = {part.sha256 for part in last}
     return (part for part in snapshot.tables[table] if part.sha256 not in known)
 
@@ -171,20 +173,21 @@ def escaped(text: str) -> str:
     return _MARKDOWN.sub(lambda match: chr(ord(match[0]) + _FULL_WIDTH), visible(text))
 
 
-def _materialize(summary: Summary, config: RunConfig, snapshot: Snapshot) -> None:
+def _materialize(summary: Summary, config: RunConfig | ReplayConfig, snapshot: Snapshot) -> None:
     """Tell Prefect that the dataset, an asset, was made of the sources, other assets."""
     dataset = Asset(
-        key=asset_key(str(summary.out)),
+        key=asset_key(summary.out),
         properties=AssetProperties(
-            name=visible(summary.out.name), description="Clean Chinese text as Parquet; `runs` has its history."
+            name=visible(Path(summary.out).name), description="Clean Chinese text as Parquet; `runs` has its history."
         ),
     )
-    upstream: list[Asset | str] = [asset_key(source) for source in _lineage(config.sources)]
+    upstream: list[Asset | str] = [
+        asset_key(source) for source in _lineage(config.sources if isinstance(config, RunConfig) else ())
+    ]
     metadata = {
         "snapshot": snapshot.number,
         "run_id": snapshot.run_id,
-        "folder": summary.out.as_uri(),
-        "sources": len(config.sources),
+        "folder": Path(summary.out).as_uri(),
         **{f"rows in {table}": snapshot.rows(table) for table in snapshot.tables},
     }
 

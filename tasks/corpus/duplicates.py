@@ -17,7 +17,6 @@ nor what was found before. docs/adr/0014-duplicates.md has the figures.
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

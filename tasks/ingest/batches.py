@@ -1,7 +1,7 @@
 """Batches: the parts that documents which came in together make up, and what becomes of them later.
 
-Documents leave a batch, and get other marks as duplicates: then its parts are written anew, from columns, without a look
-into the texts. Small neighbours are joined on that occasion, so that many small runs don't leave many small files.
+Documents leave a batch, and get other marks as duplicates: then its parts are written anew, from columns, without a
+look into the texts. Small neighbours are joined on that occasion, so that many small runs don't leave many small files.
 """
 
 import json
@@ -72,9 +72,7 @@ def of_run(draft: Draft) -> Stored:
     return Stored(None, draft, {table: part.path for table, part in draft.parts.items()}, draft.counts)
 
 
-def write_batch(
-    revisions: Iterable[Revision], run: Run, first_runs: Mapping[str, str], folder: Path
-) -> Draft:
+def write_batch(revisions: Iterable[Revision], run: Run, first_runs: Mapping[str, str], folder: Path) -> Draft:
     """Write the rows of some outcomes, in their order.
 
     A document that can't be stored (a lone surrogate, edits that don't lead back) ends as rejected, reason `failed`.
@@ -211,7 +209,9 @@ def rewrite(group: Sequence[Stored], dedup: Dedup, run: Run, folder: Path) -> Dr
     tables = Tables(rest["clean"], rest["rejected"], rest["index"])
     tables = mark_tables(tables, marks, dedup) or tables
     rest |= {"clean": tables.clean, "rejected": tables.rejected, "index": tables.index}
-    parts = {table: write_part(table, rows, run, folder) for table, rows in rest.items() if rows is not None and len(rows)}
+    parts = {
+        table: write_part(table, rows, run, folder) for table, rows in rest.items() if rows is not None and len(rows)
+    }
     return Draft(parts, count_rows(tables.clean, tables.rejected))
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from schemas.config import CleanConfig
 from schemas.dataset import RUNS, SCHEMA_VERSION, TABLES
 from schemas.document import Run
 from tasks.publish.counts import Counts
@@ -73,6 +74,17 @@ def refuse_to_empty(store: Store, counts: Counts) -> None:
         f"no document was kept ({reasons}), and {store.name} holds {last.rows('clean'):,} clean documents, "
         "which publishing would replace: it is as it was. Check the sources, or give another folder"
     )
+
+
+def last_config(store: Store) -> CleanConfig:
+    """How the documents of the current snapshot were cleaned.
+
+    Raises:
+        DatasetError: if there is none.
+    """
+    snapshot = current(store)
+    rows = [row for row in _runs(store, snapshot) if row["run_id"] == snapshot.run_id]
+    return CleanConfig.model_validate_json(rows[-1]["config"])
 
 
 def run_folder(store: Store, run_id: str) -> Path:

@@ -13,7 +13,7 @@ are objects and manifests alone.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -108,7 +108,16 @@ class Snapshot:
 
 def to_json(snapshot: Snapshot) -> str:
     """The manifest of a snapshot."""
-    return json.dumps(asdict(snapshot), default=datetime.isoformat, indent=1) + "\n"
+    values = {f.name: getattr(snapshot, f.name) for f in fields(snapshot)}
+    return json.dumps(values, default=_plain, indent=1) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Counts):
+        return value.to_json()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
 def from_json(content: bytes) -> Snapshot:

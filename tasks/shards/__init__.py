@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schemas.document import Outcome, RawDocument, Reason, Rejection, Run
+from schemas.document import Outcome, Reason, Rejection, Run
 from tasks import corpus
 from tasks.corpus import Learned, Revise, Revision
 from tasks.document import clean_raw
@@ -102,8 +102,8 @@ def _limits(sources: list[Source]) -> Limits:
 def survey_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
     """First pass: clean the documents of a shard in a worker process, put the outcomes by, and count what recurs.
 
-    If the process dies, the document it was at is tried in a process of its own, and the rest goes on in a new one: what
-    was finished is in the journal. A document on which its process dies, too, ends as `crashed`.
+    If the process dies, the document it was at is tried in a process of its own, and the rest goes on in a new one:
+    what was finished is in the journal. A document on which its process dies, too, ends as `crashed`.
 
     Args:
         shard: Which documents.
@@ -226,8 +226,10 @@ def _clean(source: Source, taken: Entries, work: Work, journal: Journal) -> tupl
         known = taken.get(key_of(source.uri))
         if known and origin.sha256 == known.sha256.hex() and (outcome := next(read([known]))):
             return known, outcome
-        is_read = isinstance(raw, RawDocument)
-        outcome = clean_raw(origin, raw, work.run.config) if is_read else Outcome(origin, rejection=raw)
+        if isinstance(raw, Rejection):
+            outcome = Outcome(origin, rejection=raw)
+        else:
+            outcome = clean_raw(origin, raw, work.run.config)
     return journal.add(outcome), outcome
 
 

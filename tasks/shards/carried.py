@@ -99,9 +99,7 @@ def _settled(group: Sequence[Stored], written: Draft | None) -> tuple[int | None
 
 
 def _compare(batches: Sequence[Stored], work: Work, known_pairs: Path | None) -> duplicates.Found:
-    given = [
-        duplicates.Batch(b.paths["index"], b.paths.get("clean"), b.paths.get("rejected"), b.gone) for b in batches
-    ]
+    given = [duplicates.Batch(b.paths["index"], b.paths.get("clean"), b.paths.get("rejected"), b.gone) for b in batches]
     folder = work.folder / "duplicates"
     (gathered,) = in_processes(work, [(duplicates.gather, given, folder, known_pairs)])
     wanted = ((duplicates.fold_batch, given[i], i, folder) for i, n in enumerate(gathered.wanted) if n)
@@ -112,6 +110,4 @@ def _compare(batches: Sequence[Stored], work: Work, known_pairs: Path | None) ->
 
 def _table_batch(stored: Stored) -> table.Batch:
     paths = stored.paths
-    return table.Batch(
-        paths["index"], paths.get("clean"), paths.get("rejected"), paths.get("edits"), stored.gone
-    )
+    return table.Batch(paths["index"], paths.get("clean"), paths.get("rejected"), paths.get("edits"), stored.gone)

@@ -15,9 +15,10 @@ from prefect.tasks import exponential_backoff
 
 from schemas.config import DatasetConfig, Dedup
 from tasks.corpus import Learned, learn
-from tasks.ingest import Plan, Tally
+from tasks.ingest import Plan
 from tasks.ingest.batches import Stored, index_rows, of_run
 from tasks.publish import Contents
+from tasks.publish.counts import Tally
 from tasks.publish.parts import Draft, write_part
 from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import Store
@@ -59,8 +60,8 @@ def clean_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
     return survey_shard(shard, taken, work)
 
 
-@task(name="finish_shard", task_run_name="finish-{shard.number:04}", **HOW)
-def finish_shard(survey: Survey, learned: Learned, shard: Shard, work: Work, *, sign: bool) -> Draft:
+@task(name="finish_shard", task_run_name="finish-{survey.number:04}", **HOW)
+def finish_shard(survey: Survey, learned: Learned, work: Work, first_runs: Mapping[str, str]) -> Draft:
     """Revise one shard in the light of all, and write its parts, in a worker process.
 
     Raises:
@@ -90,7 +91,7 @@ def settle_dataset(
         raise
 
 
-def clean_sources(
+def clean_sources(  # noqa: PLR0913
     plan: Plan, last: Snapshot | None, store: Store, work: Work, dedup: Dedup, *, relearn: bool
 ) -> tuple[Contents, Tally]:
     """Run both passes over the documents that a plan wants cleaned, and put the result together with the rest.
@@ -106,9 +107,11 @@ def clean_sources(
     Raises:
         OSError: as the first shard that failed; the others are stopped then.
     """
+    before = carried(last, store, plan)
+    if last and last.dedup == dedup and not plan.to_clean and not any(stored.gone for stored in before):
+        return _as_it_is(plan, last, work)
     surveyed = _survey(plan.to_clean, 0, work)
     tell("writing")
-    before = carried(last, store, plan)
     counted = count_carried(before, work)
     learned = learn([*(made.counts.counted for _, made in surveyed), *counted], work.run.config, work.folder)
     if relearn and (again := plan.relearn(relearned(before, counted, learned, work))):
@@ -120,15 +123,23 @@ def clean_sources(
         for shard, made in surveyed
     ]
     drafts: list[Draft] = _each(finish_shard, given, work)
-    new = index_rows(drafts, ["doc_id", "source_uri", "raw_sha256"]).to_pandas()
+    new = index_rows(drafts, _NEW).to_pandas()
     files = write_part("files", plan.file_states(new, work.run), work.run, work.folder)
     batches = [*carried(last, store, plan), *map(of_run, drafts)]
-    if last and last.dedup == dedup and not drafts and not any(stored.gone for stored in batches):
-        return Contents(last.batches, last.singles["lines"][0], {**last.state, "files": files}, dedup), plan.tally(new)
     pairs = last.state.get("pairs") if last and last.rules_digest == work.run.rules_digest else None
     settled = settle_dataset(batches, learned, work, dedup, store.path(pairs) if pairs else None)
     state = {"files": files, **({"pairs": settled.pairs} if settled.pairs else {})}
     return Contents(settled.batches, settled.lines, state, dedup), plan.tally(new)
+
+
+def _as_it_is(plan: Plan, last: Snapshot, work: Work) -> tuple[Contents, Tally]:
+    """No document has come, changed or gone."""
+    new = index_rows((), _NEW).to_pandas()
+    files = write_part("files", plan.file_states(new, work.run), work.run, work.folder)
+    return Contents(last.batches, last.singles["lines"][0], {**last.state, "files": files}, last.dedup), plan.tally(new)
+
+
+_NEW = ["doc_id", "source_uri", "raw_sha256"]
 
 
 def _survey(sources: Sequence[Source], begin: int, work: Work) -> list[tuple[Shard, Survey]]:
