@@ -65,30 +65,34 @@ def cleaning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the sources and options that say what a run does: all settings that are not in a --config file alone."""
+    for option in (
+        click.option(
+            "--learn-from",
+            type=click.IntRange(0),
+            metavar="N",
+            help="Remove lines that stand around N different texts of one site, and on 30 % of its pages; 0: none.  "
+            "[default: 10]",
+        ),
+        click.option(
+            "--workers", type=click.IntRange(1, 256), help="Shards cleaned at a time.  [default: one per core]"
+        ),
+        click.option(
+            "--dedup", type=click.Choice(get_args(Dedup)), help="Documents that tell the same.  [default: mark]"
+        ),
+        cleaning_options,
+        click.option("--out", type=click.Path(path_type=Path), help="Folder of the dataset."),
+        click.argument("sources", nargs=-1, metavar="SOURCE..."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
-@click.argument("sources", nargs=-1, metavar="SOURCE...")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the dataset.")
-@cleaning_options
-@click.option("--dedup", type=click.Choice(get_args(Dedup)), help="Documents that tell the same.  [default: mark]")
-@click.option("--workers", type=click.IntRange(1, 256), help="Shards cleaned at a time.  [default: one per core]")
-@click.option(
-    "--learn-from",
-    type=click.IntRange(0),
-    metavar="N",
-    help="Remove lines that stand around N different texts of one site, and on 30 % of its pages; 0: none.  "
-    "[default: 10]",
-)
+@run_options
 @click.option("-v", "--verbose", is_flag=True, help="Show the log of the Prefect run.")
-def clean(  # noqa: PLR0913 (one for each option)
-    *,
-    sources: tuple[str, ...],
-    out: Path | None,
-    dedup: str | None,
-    workers: int | None,
-    learn_from: int | None,
-    verbose: bool,
-    **how: Any,
-) -> None:
+def clean(*, verbose: bool, **settings: Any) -> None:
     """Clean documents into a dataset, published as one snapshot.
 
     SOURCE is a file, a folder (with all that is in it), a quoted pattern such as 'crawl/**/*.txt', or - for standard
@@ -97,11 +101,30 @@ def clean(  # noqa: PLR0913 (one for each option)
     A run replaces the tables of the dataset in --out with its own (`runs` gets a row more). If it keeps no document,
     and the dataset has some, nothing is published.
     """
-    given = {"sources": [_argument(name) for name in sources], "out": out, "dedup": dedup, "workers": workers}
-    config = run_config(given, learn_from=learn_from, **how)
+    config = settings_of_run(**settings)
     from flows.running import run_in_terminal
 
     sys.exit(run_in_terminal(config, verbose=verbose))
+
+
+@main.command()
+@run_options
+@click.option("--cron", required=True, help="When: minute, hour, day, month, weekday, such as '0 3 * * *'.")
+@click.option("--timezone", default="UTC", show_default=True, help="Time zone of --cron, such as Asia/Shanghai.")
+@click.option("--name", help="Name of the deployment.  [default: that of the folder in --out]")
+def serve(*, cron: str, timezone: str, name: str | None, **settings: Any) -> None:
+    """Clean on a schedule: serve `clean` to a Prefect server until this is stopped.
+
+    SOURCE and the options are those of `clean`. PREFECT_API_URL names the server, which must be one that stays.
+    """
+    config = settings_of_run(**settings)
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reads it when it is imported
+    from flows.serve import serve_on_schedule
+
+    try:
+        serve_on_schedule(config, cron, timezone, name)
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error
 
 
 @main.command()
@@ -191,6 +214,12 @@ def verify(folder: Path) -> None:
     what = f"snapshot {report.snapshot} of {folder}: {terminal.count(report.documents, 'document')}"
     click.echo(f"{what}, {'all well' if report.ok else terminal.count(report.n_problems, 'problem')}")
     sys.exit(0 if report.ok else 1)
+
+
+def settings_of_run(*, sources: tuple[str, ...], learn_from: int | None, **settings: Any) -> RunConfig:
+    """Settings of a run from what `run_options` gave."""
+    how = {name: settings.pop(name) for name in ("config_file", "script", "skip")}
+    return run_config({"sources": [_argument(name) for name in sources], **settings}, learn_from=learn_from, **how)
 
 
 def run_config(
