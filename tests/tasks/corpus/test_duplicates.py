@@ -597,7 +597,7 @@ def read(batch: Batch) -> Tables:
 def in_order(tables: Tables) -> bool:
     """Whether each document stands in the table that the index says, in the order of the index."""
     where = [(row["doc_id"], row["reason"]) for row in tables.index.to_pylist()]
-    clean, rejected = ([] if t is None else t["doc_id"].to_pylist() for t in (tables.clean, tables.rejected))
+    clean, rejected = (list(rows_by_id([tables], name)) for name in ("clean", "rejected"))
     return clean == [i for i, reason in where if not reason] and rejected == [i for i, reason in where if reason]
 
 
