@@ -20,7 +20,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.types.names import MAX_ASSET_KEY_LENGTH, RESTRICTED_ASSET_CHARACTERS
 
 from flows.terminal import visible
@@ -33,8 +33,11 @@ from tasks.publish.summary import Summary, as_markdown
 CHANGES = 20
 """Documents in the table of the largest changes."""
 
-LONGEST = 80
-"""Characters shown of a text."""
+LONGEST, SHORT = 80, 32
+"""Characters shown of a text, and of one in a table that people look through: a page has room for some 100 beside."""
+
+STEPS = 2
+"""Of a document, those that did most."""
 
 UPSTREAM = 50
 """Sources in the lineage: an event of Prefect has at most 100 related resources."""
@@ -52,10 +55,11 @@ Row = dict[str, Any]
 
 
 def run_name() -> str:
-    """Name of the run that is going on: its dataset, and when it was to start, in UTC."""
+    """Name of the run that is going on: its dataset, its deployment if it has one, and when it was to start, in UTC."""
     config = flow_run.parameters["config"]
     out = config.out if isinstance(config, DatasetConfig) else Path(config["out"])
-    return f"{visible(out.absolute().name)} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M}Z"
+    what = " ".join(filter(None, [visible(out.absolute().name), deployment.name]))
+    return f"{what} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M}Z"
 
 
 def report(summary: Summary, run: Run, config: RunConfig | ReplayConfig) -> None:
@@ -106,7 +110,7 @@ def rejects_by_reason(store: Store, snapshot: Snapshot, run_id: str) -> list[Row
             "documents": n,
             "by this run": new[reason],
             "why one of them": escaped(examples[reason]["detail"].strip().rpartition("\n")[2]),
-            "that one": shown_uri(examples[reason]["source_uri"]),
+            "address of that one": shown_uri(examples[reason]["source_uri"]),
         }
         for reason, n in total.most_common()
     ]
@@ -119,11 +123,12 @@ def largest_changes(store: Store, snapshot: Snapshot, run_id: str) -> list[Row]:
     return [
         {
             "edited": f"{row['edited_share']:.0%}",
+            "document": escaped(unquote(row["source_uri"].rpartition("/")[2]), longest=SHORT),
+            "what was done": _shown_steps(row["edits_by_step"]),
+            "title": escaped(row["title"] or ""),
             "removed": f"{row['removed_share']:.0%}",
             "characters left": row["n_chars"],
-            "what was done": ", ".join(map(_shown_step, row["edits_by_step"])),
-            "title": escaped(row["title"] or ""),
-            "document": shown_uri(row["source_uri"]),
+            "address": shown_uri(row["source_uri"]),
         }
         for row in largest
     ]
@@ -138,8 +143,13 @@ def _largest(store: Store, part: StoredPart, run_id: str) -> list[Row]:
     return list(table.take(largest).to_pylist())
 
 
+def _shown_steps(steps: list[Row]) -> str:
+    """`glosses 54 (−340), punctuation 3`: edits, and the characters by which they made the text shorter."""
+    largest = sorted(steps, key=itemgetter("chars_removed", "edits"), reverse=True)[:STEPS]
+    return ", ".join(map(_shown_step, largest)) + ", …" * (len(steps) > STEPS)
+
+
 def _shown_step(step: Row) -> str:
-    """`glosses 54 (−340)`: edits, and the characters by which they made the text shorter."""
     shorter = f" (−{step['chars_removed']:,})" if step["chars_removed"] else ""
     return f"{step['step']} {step['edits']:,}{shorter}"
 
@@ -166,10 +176,10 @@ def _unescaped(part: str) -> str:
     return text if visible(text) == text else part
 
 
-def escaped(text: str) -> str:
+def escaped(text: str, longest: int = LONGEST) -> str:
     """A text in one line, its middle left out if it is long, safe in a table, in markdown and in HTML."""
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} … {text[-longest // 2 :]}"
     return _MARKDOWN.sub(lambda match: chr(ord(match[0]) + _FULL_WIDTH), visible(text))
 
 

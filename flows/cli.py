@@ -73,7 +73,6 @@ def cleaning_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def running_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how a run goes about its work."""
     for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Show the log of the Prefect run."),
         click.option(
             "--keep-snapshots",
             type=click.IntRange(1),
@@ -104,20 +103,32 @@ def running_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return cleaning_options(command)
 
 
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the sources, the dataset, and the options that say what of the sources is cleaned."""
+    for option in (
+        click.option(
+            "--reclean",
+            type=click.Choice(get_args(Reclean)),
+            help="Clean unchanged documents again: if rules or settings have changed, never, or all.  [default: auto]",
+        ),
+        click.option(
+            "--checksum", is_flag=True, default=None, help="Read all files to find changes, not only by size and time."
+        ),
+        click.option(
+            "--keep-missing", is_flag=True, default=None, help="Keep documents that are not among the sources."
+        ),
+        running_options,
+        click.option("--out", type=click.Path(path_type=Path), help="Folder of the dataset."),
+        click.argument("sources", nargs=-1, metavar="SOURCE..."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
-@click.argument("sources", nargs=-1, metavar="SOURCE...")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the dataset.")
-@running_options
-@click.option("--keep-missing", is_flag=True, default=None, help="Keep documents that are not among the sources.")
-@click.option(
-    "--checksum", is_flag=True, default=None, help="Read all files to find changes, not only by size and time."
-)
-@click.option(
-    "--reclean",
-    type=click.Choice(get_args(Reclean)),
-    help="Clean unchanged documents again: if rules or settings have changed, never, or all.  [default: auto]",
-)
-def clean(*, sources: tuple[str, ...], out: Path | None, verbose: bool, **given: Any) -> None:
+@source_options
+@click.option("-v", "--verbose", is_flag=True, help="Show the log of the Prefect run.")
+def clean(*, verbose: bool, **settings: Any) -> None:
     """Bring a dataset up to date with its sources, and publish that as one snapshot.
 
     SOURCE is a file, a folder (with all that is in it), a quoted pattern such as 'crawl/**/*.txt', or - for standard
@@ -127,16 +138,37 @@ def clean(*, sources: tuple[str, ...], out: Path | None, verbose: bool, **given:
     no longer among the sources is removed. After a change of rules or settings, all is cleaned again. If no document
     is kept, and the dataset has some, nothing is published.
     """
-    config = run_config({"sources": [_argument(name) for name in sources], "out": out}, **given)
+    config = settings_of_run(**settings)
     from flows.running import run_in_terminal
 
     sys.exit(run_in_terminal(config, verbose=verbose))
 
 
 @main.command()
+@source_options
+@click.option("--cron", required=True, help="When: minute, hour, day, month, weekday, such as '0 3 * * *'.")
+@click.option("--timezone", default="UTC", show_default=True, help="Time zone of --cron, such as Asia/Shanghai.")
+@click.option("--name", help="Name of the deployment.  [default: that of the folder in --out]")
+def serve(*, cron: str, timezone: str, name: str | None, **settings: Any) -> None:
+    """Clean on a schedule: serve `clean` to a Prefect server until this is stopped.
+
+    SOURCE and the options are those of `clean`. PREFECT_API_URL names the server, which must be one that stays.
+    """
+    config = settings_of_run(**settings)
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reads it when it is imported
+    from flows.serve import serve_on_schedule
+
+    try:
+        serve_on_schedule(config, cron, timezone, name)
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error
+
+
+@main.command()
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--reason", "reasons", multiple=True, type=click.Choice(REPLAYED), help="Only these. Can be repeated.")
 @running_options
+@click.option("-v", "--verbose", is_flag=True, help="Show the log of the Prefect run.")
 def replay(*, folder: Path, reasons: tuple[str, ...], verbose: bool, **given: Any) -> None:
     """Clean the rejected documents of the dataset in DIR again, and move those that pass.
 
@@ -235,6 +267,12 @@ def verify(folder: Path) -> None:
     what = f"snapshot {report.snapshot} of {folder}: {terminal.count(report.documents, 'document')}"
     click.echo(f"{what}, {'all well' if report.ok else terminal.count(report.n_problems, 'problem')}")
     sys.exit(0 if report.ok else 1)
+
+
+def settings_of_run(*, sources: tuple[str, ...], learn_from: int | None, **settings: Any) -> RunConfig:
+    """Settings of a run from what `run_options` gave."""
+    how = {name: settings.pop(name) for name in ("config_file", "script", "skip")}
+    return run_config({"sources": [_argument(name) for name in sources], **settings}, learn_from=learn_from, **how)
 
 
 def run_config(
