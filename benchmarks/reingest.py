@@ -73,7 +73,7 @@ def page(number: int, texts: Sequence[str], seed: int) -> tuple[str, str]:
         return name, ""
     text = texts[(number // 2 if number % COPIES == 1 else number) % len(texts)]
     kind = DAMAGE[site % len(DAMAGE)]
-    damaged = KINDS[kind].model(text, dice).text if kind else text
+    damaged = KINDS[kind].model(text, dice).observed if kind else text
     head = f"江畔{site}网 | 首页 | 风物 | 副刊\n第{number}期 江畔{site}网编辑部\n"
     foot = f"\n江畔{site}网版权所有，未经许可不得转载到其他地方\n联系江畔{site}网：江畔路{site}号\n"
     return name, head + damaged + foot

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 from schemas.config import Dedup
 from tasks import corpus
@@ -100,7 +101,7 @@ def _settled(group: Sequence[Stored], written: Draft | None) -> tuple[int | None
 
 def _compare(batches: Sequence[Stored], work: Work, known_pairs: Path | None) -> duplicates.Found:
     given = [duplicates.Batch(b.paths["index"], b.paths.get("clean"), b.paths.get("rejected"), b.gone) for b in batches]
-    folder = work.folder / "duplicates"
+    folder = work.folder / f"duplicates-{uuid4().hex}"  # another try must not find what this one left
     (gathered,) = in_processes(work, [(duplicates.gather, given, folder, known_pairs)])
     wanted = ((duplicates.fold_batch, given[i], i, folder) for i, n in enumerate(gathered.wanted) if n)
     in_processes(work, wanted)
