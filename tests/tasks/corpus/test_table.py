@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from tasks.publish.parts import write_parts
 from tasks.scripts import traditionalize
 
 MakePages = Callable[..., list[Any]]
+MakePage = Callable[..., Outcome]
 Corpus = Mapping[str, Outcome]
 """What the first pass makes of each source, by its URI."""
 
@@ -190,22 +192,60 @@ def test_a_document_that_nothing_new_is_said_of_is_not_cleaned_again(
     assert {doc_id: after.documents[doc_id] for doc_id in before.documents} == before.documents
 
 
-def test_a_line_is_quoted_as_it_stood_in_the_first_document_by_its_source(keep: Run, tmp_path: Path) -> None:
+@pytest.fixture
+def page() -> MakePage:
+    """The n-th page of a site, always the same: a title and a paragraph of its own over a line with its number."""
+
+    def make(number: int, site: str = "a", body: int | None = None) -> Outcome:
+        dice = Random(f"{site} {number if body is None else body}")
+        own = "，".join("".join(chr(dice.randrange(0x4E00, 0x9000)) for _ in range(20)) for _ in range(4))
+        uri = f"file:///c/{site}/{number:02}.txt"
+        return outcome(uri, f"{own[:6]}\n{own}。\n河畔晚报第{number}期 | 订阅\n")
+
+    return make
+
+
+def by_uri(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
+    return {one.origin.source_uri: one for one in outcomes}
+
+
+def test_a_line_is_told_once_where_sites_lie_within_each_other_and_once_for_all(
+    page: MakePage, keep: Run, tmp_path: Path
+) -> None:
+    """A page of `c/a` is of `c` as well, which says the same until there are other sites in it."""
+    one_site = [page(number) for number in range(12)]
+    dataset = Dataset(keep, tmp_path, 5)
+    figures = [(row["site"], row["documents"], row["removed"]) for row in dataset.ingest(by_uri(one_site)).lines]
+    assert figures == [("file:///c/a", 12, 12)]
+    five_sites = [page(number, site) for number in range(12) for site in "abcd"]
+    figures = [(row["site"], row["documents"], row["removed"]) for row in dataset.ingest(by_uri(five_sites)).lines]
+    of_each = [(f"file:///c/{site}", 12, 12) for site in "abcd"]
+    assert figures == [("", 96, 48), ("file:///c", 48, 48), *of_each]
+
+
+def test_a_page_of_which_a_copy_turns_up_is_looked_at_again(page: MakePage, keep: Run, tmp_path: Path) -> None:
+    """Its paragraphs are not its own any more: furniture stays on copies."""
+    corpus = by_uri(page(number) for number in range(20))
+    dataset = Dataset(keep, tmp_path / "runs", 7)
+    dataset.ingest(corpus)
+    dataset.n_cleaned = 0
+    copied = corpus | by_uri([page(30, body=4)])
+    state = dataset.ingest(copied)
+    assert dataset.n_cleaned == 2
+    assert [row["removed"] for row in state.lines] == [19]
+    assert state == at_once(copied, keep, tmp_path / "whole")
+
+
+def test_a_line_is_quoted_as_it_stood_in_the_first_document_by_its_source(
+    page: MakePage, keep: Run, tmp_path: Path
+) -> None:
     """Before its removal, whatever was cleaned first; but not from one that has lost its text."""
-    from random import Random
-
-    dice = Random(5)
-
-    def page(number: int) -> Outcome:
-        body = "，".join("".join(chr(dice.randrange(0x4E00, 0x9000)) for _ in range(20)) for _ in range(4))
-        return outcome(f"file:///a/{number:02}.txt", f"{body[:6]}\n{body}。\n河畔晚报第{number}期 | 订阅\n")
-
-    corpus = {one.origin.source_uri: one for one in map(page, reversed(range(12, 26)))}
+    corpus = by_uri(map(page, reversed(range(12, 26))))
     dataset = Dataset(keep, tmp_path, 5)
     (row,) = dataset.ingest(corpus).lines
     assert (row["line"], row["removed"], row["documents"]) == ("河畔晚报第12期 | 订阅", 14, 14)
     first = page(3)
-    (row,) = dataset.ingest({**corpus, first.origin.source_uri: first}).lines
+    (row,) = dataset.ingest(corpus | by_uri([first])).lines
     assert (row["line"], row["removed"]) == ("河畔晚报第3期 | 订阅", 15)
     (row,) = dataset.ingest(corpus).lines
     assert row["line"] == "河畔晚报第12期 | 订阅"
