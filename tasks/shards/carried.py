@@ -31,7 +31,9 @@ class Settled:
 
 def carried(last: Snapshot | None, store: Store, plan: Plan) -> list[Stored]:
     """The batches of the last snapshot, with the documents that a plan has leave them."""
-    return [of_snapshot(batch, store, plan.leaving(at)) for at, batch in enumerate(last.batches if last else ())]
+    leaving = plan.leaving()
+    batches = enumerate(last.batches if last else ())
+    return [of_snapshot(batch, store, leaving.get(at, frozenset())) for at, batch in batches]
 
 
 def count_carried(batches: Sequence[Stored], work: Work) -> list[Counted]:
@@ -73,6 +75,7 @@ def settle(batches: Sequence[Stored], learned: Learned, work: Work, dedup: Dedup
         StoppedError: if the run was stopped meanwhile.
     """
     pairs = None
+    batches = [stored for stored in batches if len(stored.gone) < stored.counts.documents]
     if dedup != "off":
         tell("comparing")
         found = _compare(batches, work, known_pairs)
