@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,8 +55,8 @@ class Plan:
     def leaving(self) -> dict[int, frozenset[str]]:
         """Ids of the documents that batches of the last snapshot lose, by their places in it."""
         rows = self.known[self.known["leaves"]]
-        found: dict[int, frozenset[str]] = rows.groupby("batch")["doc_id"].agg(frozenset).to_dict()
-        return found
+        by_batch: Any = rows.groupby("batch")["doc_id"]
+        return {batch: frozenset(of_batch) for batch, of_batch in by_batch}
 
     def first_runs(self, shards: Sequence[Sequence[Source]]) -> list[dict[str, str]]:
         """For each shard the runs in which its documents came first, by id, as far as they are known."""
