@@ -113,7 +113,7 @@ def told(counted: Counted, known: Learned) -> lines.Rows:
     """What the counts say of each document of a batch, as a digest: 0 where they have nothing to say."""
     if known.lines is None:
         return lines.nothing_told(counted)
-    return lines.told(counted, lines.recurring(known.lines))
+    return lines.told(counted, lines.Recurring(known.lines))
 
 
 def changed(part: Path, gone: frozenset[str], counted: Counted, known: Learned) -> list[str]:
@@ -140,9 +140,21 @@ def write_lines(batches: Sequence[Batch], known: Learned, run: Run, folder: Path
         OSError: if something can't be read or written.
         EditError: if edits do not belong to their text.
     """
+<<<<<<< HEAD
     nothing = known.lines is None
     rows = [] if nothing else list(lines_table(batches, lines.recurring(known.lines), run.config.learn_from))
     return write_part("lines", rows, run, folder)
+=======
+    if known.lines is None:
+        return []
+    writer = PartWriter("lines", run.pipeline_version, run.rules_digest, folder)
+    try:
+        for row in lines_table(batches, lines.Recurring(known.lines), run.config.learn_from):
+            writer.add(row, Counts())
+        return [part for part in [writer.finish()] if part]
+    finally:
+        writer.discard()
+>>>>>>> main
 
 
 def _without_facts(cleaned: Cleaned, edits: Iterable[Edit]) -> Cleaned:
