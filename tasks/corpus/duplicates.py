@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from schemas.config import Dedup
 from schemas.dataset import CLEAN, REJECTED
 from schemas.document import Reason
+from tasks.publish.parts import BatchFiles
 from tasks.steps.lines import fold
 
 GRAM = 5
@@ -292,24 +293,10 @@ def _band_keys(shingles: Sequence[Grams]) -> NDArray[np.uint32]:
 # Gathering
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Where the rows of some documents are."""
-
-    index: Path
-    """Its part of `schemas.index.INDEX`."""
-    clean: Path | None
-    """Its part of `clean`; None if it has none."""
-    rejected: Path | None
-    """The same with `rejected`."""
-    gone: frozenset[str] = frozenset()
-    """doc_ids of documents that leave it: they take no part."""
-
-
 class Gathered(NamedTuple):
     """What the indexes of all batches tell, in files of a folder: `fold_batch` adds to it, `find_marks` reads it."""
 
-    batches: tuple[Batch, ...]
+    batches: tuple[BatchFiles, ...]
     folder: Path
     sizes: tuple[int, ...]
     """Documents of each batch, but for those that are gone."""
@@ -355,7 +342,7 @@ _INDEX_COLUMNS = [
 ]
 
 
-def gather(batches: Sequence[Batch], folder: Path, known: Path | None = None) -> Gathered:
+def gather(batches: Sequence[BatchFiles], folder: Path, known: Path | None = None) -> Gathered:
     """Bring the indexes of all batches together, and find out whose texts must be compared.
 
     Args:
@@ -391,7 +378,7 @@ def _ask(places: NDArray[np.int64], sizes: Sequence[int], folder: Path) -> tuple
     return tuple(map(len, wanted))
 
 
-def _collect(batches: Sequence[Batch], folder: Path) -> tuple[int, ...]:
+def _collect(batches: Sequence[BatchFiles], folder: Path) -> tuple[int, ...]:
     """Write what the indexes have into arrays: `ROW` and `VERDICT` by document, keys by band and document."""
     n_rows = sum(pq.read_metadata(batch.index).num_rows for batch in batches)
     rows, stored = [np.empty(0, ROW)], [np.empty(0, VERDICT)]
@@ -408,7 +395,7 @@ def _collect(batches: Sequence[Batch], folder: Path) -> tuple[int, ...]:
     return tuple(map(len, rows[1:]))
 
 
-def _read_index(batch: Batch) -> pa.Table:
+def _read_index(batch: BatchFiles) -> pa.Table:
     with pq.ParquetFile(batch.index) as file:
         table = file.read(columns=_INDEX_COLUMNS)
     if batch.gone:
@@ -459,7 +446,7 @@ def _candidates(corpus: "_Corpus", keys: NDArray[np.uint32]) -> NDArray[np.int64
 # Folding candidates
 
 
-def fold_batch(batch: Batch, number: int, folder: Path) -> None:
+def fold_batch(batch: BatchFiles, number: int, folder: Path) -> None:
     """Write the folded texts of the candidates of a batch, which `Gathered.wanted` says are there.
 
     Args:
@@ -478,7 +465,7 @@ def fold_batch(batch: Batch, number: int, folder: Path) -> None:
     np.save(folder / f"ends-{number:06}.npy", np.cumsum([0, *map(len, texts)]))
 
 
-def _fold(batch: Batch, doc_ids: Sequence[str]) -> list[bytes]:
+def _fold(batch: BatchFiles, doc_ids: Sequence[str]) -> list[bytes]:
     """Folded texts of documents of a batch, in UTF-8."""
     texts = dict(_folded_texts(batch, pa.array(doc_ids)))
     if missing := [doc_id for doc_id in doc_ids if doc_id not in texts]:
@@ -486,7 +473,7 @@ def _fold(batch: Batch, doc_ids: Sequence[str]) -> list[bytes]:
     return [texts[doc_id] for doc_id in doc_ids]
 
 
-def _folded_texts(batch: Batch, doc_ids: pa.Array) -> Iterator[tuple[str, bytes]]:
+def _folded_texts(batch: BatchFiles, doc_ids: pa.Array) -> Iterator[tuple[str, bytes]]:
     """Folded texts in UTF-8. Row groups that have none of them are not read."""
     for path in filter(None, (batch.clean, batch.rejected)):
         with pq.ParquetFile(path) as file:
@@ -717,7 +704,7 @@ def _mark(verdict: Any) -> Mark:
     return Mark(kept or None, float(verdict["similarity"]) if kept else None, int(verdict["size"]) or None)
 
 
-def find_changes(batches: Sequence[Batch], folder: Path, known: Path | None = None) -> Found:
+def find_changes(batches: Sequence[BatchFiles], folder: Path, known: Path | None = None) -> Found:
     """All of it in one process: `gather`, `fold_batch`, `find_marks`. They say what they take and raise."""
     gathered = gather(batches, folder, known)
     for number, batch in enumerate(batches):

@@ -6,7 +6,6 @@ documents alone in which a line is quoted, one for each line.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +27,7 @@ from tasks.corpus.lines import (
     places,
     run_starts,
 )
+from tasks.publish.parts import BatchFiles
 from tasks.steps.lines import lines_of
 
 UNUSABLE = (Reason.FAILED, Reason.CRASHED)
@@ -37,18 +37,6 @@ FOUND = np.dtype([("row", "<i8"), ("document", "<u4"), ("slot", "<u1"), ("is_tol
 """That a document has a line: a row of `Recurring`, the document's place in its batch, which of its sites that is (past
 the last: the whole corpus), whether no site before it has the very same counts, and whether it went from the document.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Where the documents of a batch are: its parts, None where it has no rows of that table."""
-
-    index: Path
-    clean: Path | None
-    rejected: Path | None
-    edits: Path | None
-    gone: frozenset[str] = frozenset()
-    """Of the doc_ids: what is in the parts, and no longer in the dataset."""
 
 
 class Quoted(NamedTuple):
@@ -76,7 +64,7 @@ class Noted(NamedTuple):
         return Noted(self.site, *sums, min(self.quoted, other.quoted))
 
 
-def lines_table(batches: Sequence[Batch], known: Recurring, threshold: int) -> Iterator[dict[str, Any]]:
+def lines_table(batches: Sequence[BatchFiles], known: Recurring, threshold: int) -> Iterator[dict[str, Any]]:
     """Rows of the table `lines`, in order of site and fingerprint. It takes some 500 bytes a row in memory.
 
     Args:
@@ -115,7 +103,7 @@ _COLUMNS = ["doc_id", "source_uri", "record", "reason", *FEATURES.names, "remove
 
 
 def _noted(
-    batch: Batch, number: int, known: Recurring, candidates: Rows, threshold: int
+    batch: BatchFiles, number: int, known: Recurring, candidates: Rows, threshold: int
 ) -> Iterator[tuple[int, Noted]]:
     """What the documents of a batch say of lines that have bodies enough, by rows of `Recurring`."""
     table = pq.read_table(batch.index, columns=_COLUMNS)
@@ -189,7 +177,7 @@ def _telling(at: Rows, known: Recurring) -> Rows:
 # What they say
 
 
-def _quotes(batches: Sequence[Batch], told: Mapping[int, Noted], known: Recurring) -> dict[int, str]:
+def _quotes(batches: Sequence[BatchFiles], told: Mapping[int, Noted], known: Recurring) -> dict[int, str]:
     """The line of each row as the document has it that it is quoted from, before learned lines went."""
     wanted: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row, note in told.items():
@@ -202,7 +190,7 @@ def _quotes(batches: Sequence[Batch], told: Mapping[int, Noted], known: Recurrin
     return lines
 
 
-def _texts(batch: Batch, doc_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _texts(batch: BatchFiles, doc_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Clean texts of some documents, before learned lines went."""
     logs = dict(_read(batch.edits, "edits", doc_ids))
     for path in (batch.clean, batch.rejected):

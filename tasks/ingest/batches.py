@@ -24,7 +24,7 @@ from schemas.index import INTERNAL
 from tasks.corpus import Revision
 from tasks.corpus.duplicates import Mark, Tables, mark_tables, needs_marking, signatures
 from tasks.publish.counts import Counts, count_rows
-from tasks.publish.parts import ROWS_PER_GROUP, Draft, PartWriter, write_part
+from tasks.publish.parts import ROWS_PER_GROUP, BatchFiles, Draft, PartWriter, write_part
 from tasks.publish.snapshots import BATCH_TABLES, Batch
 from tasks.publish.store import Store
 
@@ -54,6 +54,12 @@ class Stored:
     """Ids of documents that leave it."""
     marks: Mapping[str, Mark] = field(default_factory=dict)
     """What was found about its documents, by id, where that is something new."""
+
+    @property
+    def files(self) -> BatchFiles:
+        """Where its rows are."""
+        paths = self.paths
+        return BatchFiles(paths["index"], paths.get("clean"), paths.get("rejected"), paths.get("edits"), self.gone)
 
     @property
     def number(self) -> int | None:

@@ -169,10 +169,13 @@ def test_batches_keep_their_numbers_and_new_ones_come_after_all_that_are_there(
     new = write_batch([Revision(make_kept(99))], later_run, {}, folder)
     batches = [(last.batches[1].number, anew), last.batches[2], (None, none), (None, new)]
     snapshot = publish(store, replace(nothing(out, later_run), batches=batches), later_run, row_of(later_run))
-    assert [batch.number for batch in snapshot.batches] == [1, 2, 3]
+    numbers = [batch.number for batch in snapshot.batches]
+    assert numbers[:2] == [1, 2]
+    assert numbers[2] > 2
+    assert len(numbers) == 3
     assert snapshot.batches[1] == last.batches[2]
     names = [path.name for path in sorted((out / "edits").iterdir())]
-    assert [name[:10] for name in names] == ["part-00001", "part-00002", "part-00003"]
+    assert [name[:10] for name in names] == [f"part-{number:05}" for number in numbers]
     assert names[1] == last.batches[2].parts["edits"].name
     assert names[0] != last.batches[1].parts["edits"].name
     assert all(name[11:27] == hash_of(out / "edits" / name)[:16] for name in names)
