@@ -208,7 +208,11 @@ class TestRetention:
         assert open_store(out).numbers() == [1, 2, 3, 4]
 
     def test_old_ones_go_with_their_objects_but_for_the_newest_ten(
-        self, tmp_path: Path, outcomes: list[Outcome], run: Run, publish_outcomes: PublishOutcomes,
+        self,
+        tmp_path: Path,
+        outcomes: list[Outcome],
+        run: Run,
+        publish_outcomes: PublishOutcomes,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         move_back(monkeypatch, 3)
@@ -222,7 +226,12 @@ class TestRetention:
         assert {path.name for path in (tmp_path / "_store" / "objects").iterdir()} == used
 
     def test_one_that_was_current_until_a_moment_ago_stays_however_old_it_is(
-        self, tmp_path: Path, outcomes: list[Outcome], run: Run, later_run: Run, publish_outcomes: PublishOutcomes,
+        self,
+        tmp_path: Path,
+        outcomes: list[Outcome],
+        run: Run,
+        later_run: Run,
+        publish_outcomes: PublishOutcomes,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """A reader that opened it then may not have finished."""
@@ -234,7 +243,11 @@ class TestRetention:
         assert open_store(tmp_path).numbers() == [2, 3]
 
     def test_one_with_the_same_documents_does_not_count(
-        self, tmp_path: Path, outcomes: list[Outcome], run: Run, publish_outcomes: PublishOutcomes,
+        self,
+        tmp_path: Path,
+        outcomes: list[Outcome],
+        run: Run,
+        publish_outcomes: PublishOutcomes,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Runs with nothing to do, every hour of a night, must not push out what was there before."""
@@ -252,7 +265,11 @@ class TestRetention:
         assert last.number not in expired(store, 1, timedelta())
 
     def test_a_clock_that_went_back_does_not_make_readers_lose_theirs(
-        self, out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: PublishOutcomes,
+        self,
+        out: Path,
+        outcomes: list[Outcome],
+        later_run: Run,
+        publish_outcomes: PublishOutcomes,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         publish_outcomes(out, later_run, outcomes[:5])
@@ -301,7 +318,11 @@ class TestRollBack:
         first = current(store)
         publish_outcomes(out, later_run, outcomes[:5])
         object_of(out, first.batches[0].parts["index"]).unlink()
-        for number, match in [(7, "no snapshot 7. It has: 1, 2"), (2, "is the current one"), (1, "damaged: .* missing")]:
+        for number, match in [
+            (7, "no snapshot 7. It has: 1, 2"),
+            (2, "is the current one"),
+            (1, "damaged: .* missing"),
+        ]:
             with pytest.raises(DatasetError, match=match):
                 roll_back(store, number, later_run, row_of(later_run))
         assert store.numbers() == [1, 2]
@@ -334,8 +355,12 @@ def make_old(out: Path, number: int) -> None:
     common = {"number": number, "run_id": snapshot.run_id, "published_at": snapshot.published_at.isoformat()}
     tables = {
         table: [
-            {"name": f"part-{i:05}-{part.sha256[:16]}.parquet", "sha256": part.sha256, "rows": part.rows,
-             "bytes": part.bytes}
+            {
+                "name": f"part-{i:05}-{part.sha256[:16]}.parquet",
+                "sha256": part.sha256,
+                "rows": part.rows,
+                "bytes": part.bytes,
+            }
             for i, part in enumerate(parts)
         ]
         for table, parts in snapshot.tables.items()
@@ -415,7 +440,11 @@ def test_what_a_dead_run_left_is_cleared(out: Path) -> None:
 
 
 def test_a_probe_of_a_dead_run_in_views_is_cleared_and_what_is_shown_is_not(
-    tmp_path: Path, outcomes: list[Outcome], run: Run, later_run: Run, publish_outcomes: PublishOutcomes,
+    tmp_path: Path,
+    outcomes: list[Outcome],
+    run: Run,
+    later_run: Run,
+    publish_outcomes: PublishOutcomes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without renameat2: the view is links to folders in the store."""

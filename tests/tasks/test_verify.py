@@ -117,9 +117,7 @@ def test_a_flipped_bit_is_found(table: str, out: Path) -> None:
 
 
 def test_a_missing_object_is_found(out: Path) -> None:
-    gone = {
-        table: object_of(out, part_of(current_of(out), table)) for table in ("edits", "index", "files")
-    }
+    gone = {table: object_of(out, part_of(current_of(out), table)) for table in ("edits", "index", "files")}
     for path in gone.values():
         path.unlink()
     told = problem(out)
