@@ -131,7 +131,8 @@ def _rows(revision: Revision, run: Run, first_runs: Mapping[str, str]) -> _Rows:
         json.dumps(rows, default=repr, ensure_ascii=False).encode()  # finds lone surrogates
     except Exception:  # noqa: BLE001  # whatever it is, the other documents are unaffected
         rejection = Rejection(Reason.FAILED, f"It can't be stored. {traceback.format_exc()}")
-        failed = Revision(Outcome(revision.outcome.origin, rejection=rejection))
+        # What it adds to the counts stays: they were made with it.
+        failed = revision._replace(outcome=Outcome(revision.outcome.origin, rejection=rejection), removed_lines=())
         return _rows_as_is(failed, run, first_runs)
     return rows
 
