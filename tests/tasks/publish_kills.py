@@ -107,12 +107,15 @@ def killed_run(out: Path, n: int, exchange: bool) -> None:
 def aftermath(out: Path, go_on: bool) -> dict[str, Any]:
     """What readers see, what recovery makes of it, and whether the next run is as if nothing had been."""
     seen = look(out)
-    with open_store(out).lock():
-        open_store(out).prepare()
+    store = open_store(out)
+    with store.lock():
+        store.prepare()
+    used = {part.sha256 for number in store.numbers() for part in store.snapshot(number).objects()}
+    left = [path.name for path in (out / "_store" / "tmp").iterdir() if not path.name.startswith("view-")]
     recovered = {
         "seen": look(out),
         "problems": verify(out).problems,
-        "left": [path.name for path in (out / "_store" / "tmp").iterdir()],
+        "left": left + [path.name for path in (out / "_store" / "objects").iterdir() if path.name not in used],
     }
     if not go_on:
         return {"seen": seen, "recovered": recovered}

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +225,7 @@ class TestRetention:
         used = {part.sha256 for number in store.numbers() for part in store.snapshot(number).objects()}
         assert {path.name for path in (tmp_path / "_store" / "objects").iterdir()} == used
 
-    def test_one_that_was_current_until_a_moment_ago_stays_however_old_it_is(
+    def test_one_that_was_current_until_a_moment_ago_stays_however_old_it_is(  # noqa: PLR0913, PLR0917  # fixtures
         self,
         tmp_path: Path,
         outcomes: list[Outcome],
@@ -281,11 +281,11 @@ def test_a_reader_in_the_middle_of_a_snapshot_can_finish(
     out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: PublishOutcomes
 ) -> None:
     snapshot = current(open_store(out))
-    names = [path for path in sorted((out / "clean").iterdir())]
+    names = sorted(path.name for path in (out / "clean").iterdir())
     folder = os.open(out / "clean", os.O_RDONLY)  # one that has begun to list it
     publish_outcomes(out, later_run, outcomes[:5])
     assert sum(pq.read_metadata(object_of(out, p)).num_rows for p in snapshot.tables["clean"]) == 21
-    assert sorted(os.listdir(folder)) == [path.name for path in names]
+    assert sorted(os.listdir(folder)) == names  # noqa: PTH208  of an open folder
     os.close(folder)
     prepare(out)
     assert not list((out / "_store" / "tmp").iterdir())
@@ -439,7 +439,7 @@ def test_what_a_dead_run_left_is_cleared(out: Path) -> None:
     assert not (out / "_store" / "objects" / ("0" * 64)).exists()
 
 
-def test_a_probe_of_a_dead_run_in_views_is_cleared_and_what_is_shown_is_not(
+def test_a_view_of_links_is_as_good_where_folders_cannot_be_exchanged(  # noqa: PLR0913, PLR0917  # fixtures
     tmp_path: Path,
     outcomes: list[Outcome],
     run: Run,
@@ -447,7 +447,6 @@ def test_a_probe_of_a_dead_run_in_views_is_cleared_and_what_is_shown_is_not(
     publish_outcomes: PublishOutcomes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without renameat2: the view is links to folders in the store."""
     monkeypatch.setattr(local, "_renameat2", lambda *_: False)
     publish_outcomes(tmp_path, run, outcomes)
     assert (tmp_path / "clean").is_symlink()

@@ -18,7 +18,6 @@ from tasks.publish.snapshots import DatasetError, Snapshot, StoredPart
 from tasks.publish.store import current, open_store
 from tasks.verify import DocumentNotFoundError, Report, read_document, revert_document, verify
 
-
 PublishOutcomes = Callable[..., Snapshot]
 
 
