@@ -23,8 +23,8 @@ import schemas
 from schemas.document import Outcome, Run
 
 _HEADER = struct.Struct("<4s16s32sII")
-"""Mark, URI of the source (hashed), SHA-256 of its bytes, length of the packed outcome and of the pickled one. Behind it
-stands the CRC-32 of all that and of the packed outcome, and then that."""
+"""Mark, URI of the source (hashed), SHA-256 of its bytes, length of the packed outcome and of the pickled one. Behind
+it stands the CRC-32 of all that and of the packed outcome, and then that."""
 
 _CHECKSUM = struct.Struct("<I")
 
