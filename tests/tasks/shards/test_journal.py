@@ -99,7 +99,6 @@ def test_of_a_journal_that_ends_anywhere_all_but_the_torn_outcome_are_found(
         assert list(read(found.values())) == outcomes[:n_whole]
 
 
-@pytest.mark.xfail(strict=True, reason="B1: the header has no checksum")
 def test_of_a_journal_with_a_flipped_bit_nothing_wrong_is_read(outcomes: list[Outcome], tmp_path: Path) -> None:
     put_by(outcomes[:4], tmp_path)
     path = the_file(tmp_path)
