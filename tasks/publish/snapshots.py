@@ -32,6 +32,10 @@ class NoDatasetError(DatasetError):
     """What was named as the folder of a dataset is something else: nothing was done to it."""
 
 
+class DamagedError(DatasetError):
+    """A part of the dataset is missing, or its content is no more what it was."""
+
+
 class DatasetBusyError(DatasetError):
     """Another process is writing the dataset."""
 
@@ -91,6 +95,11 @@ class Snapshot:
     def counts(self) -> Counts:
         """Of all documents."""
         return sum((batch.counts for batch in self.batches), Counts())
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """Hashes of the parts that have documents: snapshots for which this is the same have the same ones."""
+        return tuple(p.sha256 for t in ("clean", "edits", "rejected") for p in self.tables[t] if p.rows)
 
     def rows(self, table: str) -> int:
         """Number of rows of a table."""
