@@ -42,12 +42,13 @@ class Counts:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """As `dataclasses.asdict` and JSON have left them.
+        """As a manifest has them.
 
         Raises:
             TypeError: if there is an unknown field.
         """
-        return cls(**{name: Counter(value) if isinstance(value, dict) else value for name, value in stored.items()})
+        values: dict[str, Any] = {name: Counter(v) if isinstance(v, dict) else v for name, v in stored.items()}
+        return cls(**values)
 
 
 def count_rows(clean: pa.Table | None, rejected: pa.Table | None) -> Counts:

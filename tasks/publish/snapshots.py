@@ -13,7 +13,7 @@ are objects and manifests alone.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -115,7 +115,14 @@ class Snapshot:
 
 def to_json(snapshot: Snapshot) -> str:
     """The manifest of a snapshot."""
-    return json.dumps(asdict(snapshot), default=datetime.isoformat, indent=1) + "\n"
+    return json.dumps(snapshot, default=_plain, indent=1) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    # Not `asdict`: in Python 3.11 it makes Counters of what is in Counters.
+    return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
 def from_json(content: bytes) -> Snapshot:
