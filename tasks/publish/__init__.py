@@ -155,14 +155,16 @@ def expired(store: Store, keep: int = KEEP_SNAPSHOTS, keep_time: timedelta = KEE
     """Snapshots that need not stay: neither among the newest `keep`, nor current within `keep_time`.
 
     Of several with the same documents, since a run found nothing to do or took something back, the newest one counts
-    among the newest. A clock that goes back, or was wrong for a while, makes more snapshots stay and never fewer: a
-    snapshot was published when the clock says so or when it said so of an earlier one, whichever is later. Without a
+    among the newest. A clock that goes back, or was wrong for a while, makes more snapshots stay and never fewer: one
+    that seems to be older than one before it may have been published at any time until the next. Without a
     `keep_time` no clock counts.
     """
     published = [store.snapshot(number) for number in store.numbers()]
-    moments = list(accumulate((snapshot.published_at for snapshot in published), max))
+    latest = list(accumulate((snapshot.published_at for snapshot in published), max))
     now, documents, found = datetime.now(UTC), [last.documents for last in published[-1:]], list[int]()
-    for snapshot, superseded in zip(published[-2::-1], moments[:0:-1], strict=True):
+    superseded = now
+    for snapshot, successor, at_least in zip(published[-2::-1], published[:0:-1], latest[:0:-1], strict=True):
+        superseded = at_least if successor.published_at == at_least else superseded
         if len(documents) < keep and snapshot.documents not in documents:
             documents.append(snapshot.documents)
         elif not keep_time or now - superseded > keep_time:

@@ -35,11 +35,11 @@ Array = np.ndarray[Any, Any]
 EXAMPLES = 3
 """Edits that are told of a rule, for either side: each from another document."""
 
-CONTEXT = 24
+CONTEXT = 16
 """Characters told on either side of an edit."""
 
-LONGEST = 200
-"""Characters told of an edit's `before` and `after`: of more, as many at its start as at its end."""
+LONGEST = 72
+"""Characters told of an edit's `before` and `after`; the middle of more is left out. As on a terminal."""
 
 _CELLS = 100_000_000
 """Of the matrix that a longest common subsequence takes: 0.04 s. Pieces that take more count in full."""
@@ -414,5 +414,5 @@ def _example(
 
 
 def _abridged(text: str) -> str:
-    half = LONGEST // 2
-    return text if len(text) <= LONGEST else f"{text[:half]}…{text[-half:]}"
+    # So short that with the figure it is no longer than `LONGEST`.
+    return text if len(text) <= LONGEST else f"{text[:20]} … {text[-20:]} ({len(text):,} characters)"

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from schemas.dataset import run_row
 from schemas.document import Run
-from tasks.publish import restorable, roll_back
+from tasks.publish import roll_back
 from tasks.publish.difference import compare
 from tasks.publish.snapshots import DamagedError, DatasetError, Snapshot
-from tasks.publish.store import Store, current
+from tasks.publish.store import Store, at, current
 
 _AS_RESTORED = ("pipeline_version", "rules_digest", "libraries", "config")
 """Columns of `runs` that say how documents were cleaned: a copy has them of what it is a copy of."""
@@ -86,27 +86,16 @@ def settings_changed(store: Store, first: Snapshot, second: Snapshot) -> dict[st
     return {name: (old, new) for name, (old, new) in values.items() if old != new}
 
 
-def restore(store: Store, number: int, run: Run) -> Snapshot:
-    """Publish a copy of an older snapshot, with the lock held (`tasks.publish.roll_back`).
+def consequences(store: Store, older: Snapshot) -> dict[str, int]:
+    """What becomes of the documents of the current snapshot where an older one is restored: columns of `runs`.
 
     Raises:
-        DatasetError: if there is no such snapshot, or it can't be restored.
-        OSError: if something can't be written.
+        DatasetError: if there is no current snapshot, or its manifest can't be read.
     """
-    older, last = restorable(store, number), current(store)
-    made = _runs(store, older).get(older.run_id, {})
-    as_restored = {name: made[name] for name in _AS_RESTORED if name in made}
-    tally = _tally(store, last, older)
-    row = {**run_row(run, [f"snapshot {number}"]), **as_restored, "kind": "rollback", **tally}
-    return roll_back(store, number, run, row)
-
-
-def _tally(store: Store, last: Snapshot, restored: Snapshot) -> dict[str, int]:
-    """Columns of `runs` that say what became of the documents of the snapshot before."""
-    n = restored.counts.documents
+    n, last = older.counts.documents, current(store)
     try:
-        ids = compare(store, last, restored, texts=False).ids
-    except DamagedError:  # of what is damaged nothing was taken over
+        ids = compare(store, last, older, texts=False).ids
+    except DamagedError:  # of what is damaged nothing is taken over
         counts = [n, 0, 0, 0, last.counts.documents]
     else:
         recleaned = {*ids["recleaned"], *ids["moved"]} - {*ids["changed"]}
@@ -114,6 +103,34 @@ def _tally(store: Store, last: Snapshot, restored: Snapshot) -> dict[str, int]:
         counts += [n - sum(counts), len(ids["removed"])]
     names = ("n_added", "n_changed", "n_recleaned", "n_unchanged", "n_removed")
     return {**dict(zip(names, counts, strict=True)), "n_relearned": 0}
+
+
+def restore(store: Store, number: int, run: Run) -> tuple[Snapshot, dict[str, int]]:
+    """Publish a copy of an older snapshot, with the lock held (`tasks.publish.roll_back`); and the consequences.
+
+    The dataset may be damaged, in which case `prepare` has refused: that is a reason to go back.
+
+    Raises:
+        DatasetError: if there is no such snapshot, or it can't be restored.
+        OSError: if something can't be written.
+    """
+    older = at(store, number)
+    tally = consequences(store, older)
+    made = _runs(store, older).get(older.run_id, {})
+    as_restored = {name: made[name] for name in _AS_RESTORED if name in made}
+    row = {**run_row(run, [f"snapshot {number}"]), **as_restored, "kind": "rollback", **tally}
+    return roll_back(store, number, run, row), tally
+
+
+def leftovers(store: Store) -> tuple[int, int]:
+    """Bytes that runs left which did not end: parts that were being written, and journals.
+
+    Journals are of use to the next run with the same rules and settings, the rest is not.
+    """
+    tmp = [path.stat() for path in (store.local / "tmp").rglob("*") if path.is_file()]
+    journals = (path.stat().st_size for path in (store.local / "work").rglob("*") if path.is_file())
+    # Folders that were exchanged have links to objects: removing these frees nothing.
+    return sum(state.st_size for state in tmp if state.st_nlink == 1), sum(journals)
 
 
 def _snapshots(store: Store, before: int) -> Iterator[Snapshot]:

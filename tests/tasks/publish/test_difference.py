@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -113,7 +114,10 @@ class TestDocuments:
     def test_marks(self, tmp_path: Path, run: Run, put: Put) -> None:
         pages = [document(n) for n in range(4)]
         one, two, three, _ = (page.origin.doc_id for page in pages)
-        pair = {two: {"duplicate_of": one, "duplicate_similarity": 0.9, "cluster_size": 2}, one: {"cluster_size": 2}}
+        pair: dict[str, Any] = {
+            two: {"duplicate_of": one, "duplicate_similarity": 0.9, "cluster_size": 2},
+            one: {"cluster_size": 2},
+        }
         first = put(tmp_path, run, pages, marks=pair)
         copies = {two: {**pair[two], "cluster_size": 3}, one: {"cluster_size": 3}}
         third = {three: {"duplicate_of": one, "duplicate_similarity": 0.8, "cluster_size": 3}}
@@ -211,7 +215,8 @@ class TestRules:
         third = put(tmp_path, run, [document(0, text=long[2])])
         fourth = put(tmp_path, later_run, [document(0, long, text=long[2])])
         (example,) = between(tmp_path, third, fourth).rules["spam", "x"].examples
-        assert len(example.before) == module.LONGEST + 1
+        assert example.before == f"標題{'長' * 18} … {'長' * 20} (5,002 characters)"
+        assert len(example.before) <= module.LONGEST
 
     def test_rejected_documents_count_as_well(self, tmp_path: Path, run: Run, later_run: Run, put: Put) -> None:
         first = put(tmp_path, run, [rejected(document(1))])
@@ -227,13 +232,18 @@ class TestWhatIsRead:
     ) -> None:
         first = put(tmp_path, run, [document(n) for n in range(3)], [document(n) for n in range(3, 6)])
         second = put(tmp_path, later_run, first.batches[0], [document(n, CRUMB) for n in range(3, 6)])
-        opened = list[str]()
+        opened = set[str]()
         read = pq.read_table
-        monkeypatch.setattr(pq, "read_table", lambda path, **how: (opened.append(path.name), read(path, **how))[1])
+
+        def note(path: Path, **how: Any) -> Any:
+            opened.add(path.name)
+            return read(path, **how)
+
+        monkeypatch.setattr(pq, "read_table", note)
         found = compare(open_store(tmp_path), first, second)
         assert len(found.ids["recleaned"]) == 3
         assert opened
-        assert not {part.sha256 for part in first.batches[0].parts.values()} & {*opened}
+        assert not {part.sha256 for part in first.batches[0].parts.values()} & opened
 
     def test_carried_over_documents_are_not_read(
         self, tmp_path: Path, run: Run, later_run: Run, put: Put, monkeypatch: pytest.MonkeyPatch
