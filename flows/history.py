@@ -96,7 +96,10 @@ def show_snapshots(folder: Path, shown: Console) -> None:
     table.add_column("what changed", overflow="fold")
     for entry in listed:
         table.add_row(*map(Text, _cells(entry, is_wide=is_wide)), style="bold" if entry.is_current else None)
-    shown.print(table)
+    with shown.capture() as captured:
+        shown.print(table)
+    for line in captured.get().splitlines():
+        shown.out(line.rstrip(), highlight=False)  # the last column is padded
     shown.print(Text("* the current one: what readers see. Own size: of what no other snapshot has.", style="dim"))
 
 
@@ -222,7 +225,7 @@ def _show_rules(changes: Mapping[tuple[str, str], RuleChange], shown: Console, l
         line = Text(f"{visible(step)}: {visible(rule)}", style="cyan")
         sides = [f"{side} {_side(change, side)}" for side in ("gone", "new") if change.edits[side]]
         shown.print(line.append(f"  {', '.join(sides)}", style="default"), soft_wrap=True)
-        for example in change.examples:
+        for example in sorted(change.examples, key=lambda example: example.side):
             line = Text(f"  {example.side:<4}  {example.doc_id[:8]}  ", style="dim")
             color = bool(shown.color_system)
             shown.print(line.append(marked(*example[2:], color=color)), soft_wrap=True)

@@ -142,10 +142,11 @@ class TestSnapshots:
         call("rollback", out, "1")
         header, *lines, last = call("snapshots", out).output.splitlines()
         assert header.split()[:3] == ["snapshot", "published", "(UTC)"]
+        assert all(line == line.rstrip() for line in [header, *lines])
         assert [re.sub(r"\s{2,}", "|", line.strip()).split("|")[0] for line in lines] == ["1", "2", "3", "* 4"]
-        assert lines[0].rstrip().endswith("4 added")
-        assert lines[1].rstrip().endswith("1 added, 3 re-cleaned")
-        assert lines[3].rstrip().endswith("copy of 1, 1 added, 2 re-cleaned")
+        assert lines[0].endswith("4 added")
+        assert lines[1].endswith("1 added, 3 re-cleaned")
+        assert lines[3].endswith("copy of 1, 1 added, 2 re-cleaned")
         assert re.search(r"rollback +\w{8} +4 +0 ", lines[3])
         assert last.startswith("* the current one")
         assert not re.search(r"[\x1b│]", "".join(lines))
