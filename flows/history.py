@@ -37,6 +37,9 @@ from tasks.publish.store import at, current, open_store
 PIPE_WIDTH = 500
 """Columns where there is no terminal: no line is folded, or cut."""
 
+NARROW = 80
+"""Columns of a terminal below which figures would be cut: it folds lines itself then."""
+
 WIDE = 120
 """Columns of a terminal from which on all columns of the list of snapshots fit beside what changed."""
 
@@ -75,7 +78,8 @@ KINDS = {
 def console() -> Console:
     """Where it is shown."""
     shown = Console(highlight=False)
-    return shown if shown.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    fits = shown.is_terminal and shown.width >= NARROW
+    return shown if fits else Console(highlight=False, width=PIPE_WIDTH)
 
 
 def show_snapshots(folder: Path, shown: Console) -> None:
