@@ -18,7 +18,6 @@ from tasks.publish.snapshots import DatasetError, Snapshot, StoredPart
 from tasks.publish.store import current, open_store
 from tasks.verify import DocumentNotFoundError, Report, read_document, revert_document, verify
 
-
 PublishOutcomes = Callable[..., Snapshot]
 
 
@@ -117,9 +116,13 @@ def test_a_flipped_bit_is_found(table: str, out: Path) -> None:
 
 
 def test_a_missing_object_is_found(out: Path) -> None:
-    for part in (current_of(out).tables["edits"][1], current_of(out).batches[0].parts["index"]):
-        object_of(out, part).unlink()
-    assert problem(out).count("can't be read") == 2
+    gone = {table: object_of(out, part_of(current_of(out), table)) for table in ("edits", "index", "files")}
+    for path in gone.values():
+        path.unlink()
+    told = problem(out)
+    for table, path in gone.items():
+        assert f"{table}/" in told
+        assert f"{path} can't be read" in told
 
 
 def test_a_truncated_object_is_found(out: Path) -> None:
