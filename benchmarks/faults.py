@@ -14,8 +14,10 @@ Runs bring a dataset from edition to edition, and each meets a fault. After each
   the manifest: each read was one of the published snapshots. By the folder a file may have gone; by the manifest never.
 
 KINDs: the functions `fault_…` below. Most runs are those of `benchmarks/faults_run.py`; `command` kills the command
-line as it is, with Prefect's temporary server. What needs root, mount, strace or setpriv is left out where there is none,
-and says so. Exits with 1 if anything was wrong.
+line as it is, with Prefect's temporary server. What needs root, mount, strace or setpriv is left out where there is
+none, and says so. Exits with 1 if anything was wrong.
+
+Runs wait for the disk most of the time: TMPDIR=/dev/shm makes them several times as quick.
 """
 
 import argparse
@@ -150,7 +152,7 @@ class Runner:
         self._process = subprocess.Popen(
             [*before, *PYTHON, "benchmarks.faults_run", "runs"],
             cwd=ROOT,
-            # Each run loads modules anew in a server of processes: that takes seconds if it has to compile them.
+            # What a run loads anew takes seconds if it has to be compiled.
             env=os.environ
             | {"TMPDIR": str(folder / "tmp"), "PYTHONPYCACHEPREFIX": str(folder / "cache"), WRITES_NO_CACHE: ""},
             stdin=subprocess.PIPE,
@@ -167,7 +169,7 @@ class Runner:
         for name in ("log", "stats", "mark"):
             (self.folder / name).unlink(missing_ok=True)
         request: Request = {
-            "config": {"sources": [str(source)], "out": str(out), "workers": 2, **config},
+            "config": {"sources": [str(source)], "out": str(out), "workers": 2, "keep_snapshots": 3, **config},
             "log": str(self.folder / "log"),
             "stats": str(self.folder / "stats"),
             **(more or {}),  # type: ignore[typeddict-item]
@@ -218,25 +220,33 @@ def kill(pid: int, *, group: bool = False) -> bool:
 
 
 def processes() -> Iterator[tuple[int, int, int, str]]:
-    """All processes that are no zombies: id, parent, group, command line."""
+    """All processes that are no zombies: id, parent, group, name."""
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            state, parent, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+            state, parent, group = rest.split()[:3]
             if state != "Z":
-                yield int(folder.name), int(parent), int(group), command
+                yield int(folder.name), int(parent), int(group), name
 
 
 def members(group: int) -> dict[str, list[int]]:
-    """Processes of a run: `flow`, `forkserver`, `worker`, `other`."""
+    """Processes of a run: `flow`, `forkserver`, `worker`."""
     there = [process for process in processes() if process[2] == group]
-    servers = {pid for pid, parent, _, command in there if parent == group and "forkserver" in command}
-    kinds: dict[str, list[int]] = {"flow": [], "forkserver": sorted(servers), "worker": [], "other": []}
-    for pid, parent, _, command in there:
-        kind = "flow" if pid == group else "worker" if parent in servers else "other"
-        if pid not in servers and "resource_tracker" not in command:
-            kinds[kind].append(pid)
-    return kinds
+    servers = {pid for pid, parent, _, _ in there if parent == group and b"forkserver" in _told_of(pid)}
+    return {
+        "flow": [pid for pid, _, _, _ in there if pid == group],
+        "forkserver": sorted(servers),
+        "worker": [pid for pid, parent, _, _ in there if parent in servers],
+        "server": [pid for pid, parent, _, _ in there if parent == group and b"prefect" in _told_of(pid)],
+    }
+
+
+def _told_of(pid: int) -> bytes:
+    """Name and command line of a process; of a fork, the command line is that of the one it was forked from."""
+    with contextlib.suppress(OSError):
+        name = Path(f"/proc/{pid}/comm").read_bytes()
+        return name if name.strip() in {b"forkserver", b"tracker"} else Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 class Lab:
@@ -403,7 +413,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def fault_kill(lab: Lab) -> None:
-    """SIGKILL to one of the processes of a run, or to all of them, at a random time; half the time, to the next one, too."""
+    """SIGKILL to one of the processes of a run, or to all of them, at a random time; often to the next run, too."""
     before = lab.now()
     for _ in range(lab.given.kills):
         if not lab.has_time():
@@ -425,7 +435,7 @@ def fault_kill(lab: Lab) -> None:
 
 def _kill_any(lab: Lab, group: int) -> str:
     """Kill one of the processes of a run, each kind as likely, or all; what was done."""
-    there = {kind: pids for kind, pids in members(group).items() if pids and kind != "other"}
+    there = {kind: pids for kind, pids in members(group).items() if pids}
     if not there:
         return "no kill, for the run had ended"
     whom = lab.dice.choice(sorted({"group", *there}))
@@ -444,7 +454,7 @@ def fault_points(lab: Lab) -> None:
         lab.advance()
         which = 1 + at // len(cases) * lab.dice.randint(1, 3)
         mark = lab.runner.folder / "mark"
-        ended = lab.runner.run(lab.pages, lab.out, {"point": (point, which, whom, str(mark)), "keep_seconds": 5})
+        lab.runner.run(lab.pages, lab.out, {"point": (point, which, whom, str(mark)), "keep_seconds": 5})
         what = f"{point} ({'all killed' if whom == 'group' else 'killed'})"
         lab.note(what if mark.exists() else f"{point}: not reached")
         before = lab.look(before, lab.out, what)
@@ -741,12 +751,15 @@ def _check_disturbed(lab: Lab, before: State, ended: Ended) -> None:
         lab.wrong(f"sources changed: exit code {ended.status}, snapshot {state.number} after {before.number}")
 
 
+DISTURBANCES = (
+    *("changed", "changed, same size and time", "grew", "cut", "gone", "a folder", "a pipe", "a link to nowhere"),
+    *("a loop", "a cut gzip", "unreadable", "in an unreadable folder"),
+)
+
+
 def _disturb(path: Path, dice: random.Random) -> str:
     """Do something to a source; what it was."""
-    how = dice.choice(
-        ["changed", "grew", "cut", "gone", "a folder", "a pipe", "a link to nowhere", "a loop", "a cut gzip", "unreadable",
-         "in an unreadable folder", "changed, same size and time"]
-    )  # fmt: skip
+    how = dice.choice(DISTURBANCES)
     content, state = path.read_bytes(), path.stat()
     if how in {"grew", "cut"}:
         with path.open("r+b") as file:
@@ -854,18 +867,8 @@ def _roll_back(lab: Lab, turn: int) -> None:
 
 
 CALLS = (
-    "openat",
-    "write",
-    "pwrite64",
-    "rename",
-    "renameat2",
-    "link",
-    "fsync",
-    "unlink",
-    "mkdir",
-    "rmdir",
-    "ftruncate",
-    "flock",
+    *("openat", "write", "pwrite64", "rename", "renameat2", "link"),
+    *("fsync", "unlink", "mkdir", "rmdir", "ftruncate", "flock"),
 )
 
 
@@ -943,7 +946,6 @@ def _kill_command(lab: Lab, whom: str, before: State) -> State:
     _wait_for(log, run)
     time.sleep(lab.dice.uniform(0, 3))
     kinds = members(run.pid)
-    kinds["server"] = [pid for pid in kinds["other"] if "prefect" in Path(f"/proc/{pid}/cmdline").read_text()]
     there = kinds.get(whom, [])
     hit = kill(run.pid, group=True) if whom == "group" else any([kill(lab.dice.choice(there))] if there else [])
     try:
@@ -956,7 +958,7 @@ def _kill_command(lab: Lab, whom: str, before: State) -> State:
     lab.note(f"{what}, command ended with {status}")
     if "Traceback" in log.read_text():
         lab.wrong(f"{what}: {log.read_text()[-800:]}")
-    _check_leftovers(lab, run.pid, home, what)
+    _check_leftovers(lab, run.pid, what)
     before = lab.look(before, lab.out, what)
     return lab.settle(lab.out, what)
 
@@ -968,7 +970,7 @@ def _wait_for(log: Path, run: "subprocess.Popen[bytes]") -> None:
         time.sleep(0.05)
 
 
-def _check_leftovers(lab: Lab, group: int, home: Path, what: str) -> None:
+def _check_leftovers(lab: Lab, group: int, what: str) -> None:
     """No process stays behind for long."""
 
     def left() -> list[str]:

@@ -5,12 +5,13 @@
 
 A run here is the command `clean` with all of its processes, but for Prefect: no server is started, and tasks are called
 as functions. So a run takes a second and not ten, and hundreds can be killed. It is forked from a process that has
-all loaded, is the first of a process group of its own, and has small shards, so that a small corpus has some.
+all loaded, and so is its server of processes; it is the first of a process group of its own, and has small shards, so
+that a small corpus has some.
 
-`POINTS` are places in a run, as Python's audit events tell them, and those of calls that have none. Worker processes
-run the main module of the first one again (as `__mp_main__`), and get their points that way.
+`POINTS` are places in a run, as Python's audit events tell them, and those of calls that have none.
 """
 
+import ctypes
 import json
 import logging
 import os
@@ -21,12 +22,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict
-
-POINT = "QINGYUAN_FAULT"
-"""Environment variable: `Request.point` as JSON."""
 
 POINTS = {
     "lock opened": r"open \S*/_store/lock ",
@@ -59,11 +57,13 @@ POINTS = {
 }
 """What is told of a call, in words and a space after each, up to where its line is this."""
 
+SEEDS = Path(__file__).parents[1] / "seeds"
+
+_PR_SET_NAME = 15
+"""linux/prctl.h."""
+
 SMALL = 40
 """Documents of a shard, and of a full batch."""
-
-KEEP = 3
-"""Snapshots that stay besides those of the last seconds, so that some go."""
 
 
 class Request(TypedDict, total=False):
@@ -152,12 +152,12 @@ def _wrap_calls(tell: Callable[..., None]) -> None:
     fsync, ftruncate, exchange = os.fsync, os.ftruncate, local._renameat2  # noqa: SLF001
     n_locks = [0]
 
-    def told_fsync(descriptor: int) -> None:
-        tell("fsync", (os.readlink(f"/proc/self/fd/{descriptor}"),))
+    def told_fsync(descriptor: Any) -> None:
+        tell("fsync", (Path(f"/proc/self/fd/{descriptor}").readlink(),))
         fsync(descriptor)
 
-    def told_ftruncate(descriptor: int, length: int) -> None:
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/lock"):
+    def told_ftruncate(descriptor: Any, length: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "lock":
             n_locks[0] += 1
             tell("ftruncate", (n_locks[0],))
         ftruncate(descriptor, length)
@@ -179,12 +179,11 @@ def _wrap_calls(tell: Callable[..., None]) -> None:
 
 def serve_runs() -> None:
     """Make the runs that are asked for, one at a time."""
-    import pandas  # noqa: F401, ICN001, PLC0415  loaded once for all
-
-    import flows.clean  # noqa: PLC0415
-    import flows.local  # noqa: F401, PLC0415
+    import flows.clean  # noqa: PLC0415  all of these are loaded once for all
+    import flows.local  # noqa: PLC0415
     import flows.running  # noqa: F401, PLC0415
 
+    _load_tables()
     for line in sys.stdin:
         request: Request = json.loads(line)
         child = os.fork()
@@ -193,6 +192,17 @@ def serve_runs() -> None:
         print(json.dumps({"pid": child}), flush=True)
         _, status = os.waitpid(child, 0)
         print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), flush=True)
+
+
+def _load_tables() -> None:
+    """Clean some documents, so that rule tables are loaded, which every worker process would do otherwise."""
+    from schemas.config import CleanConfig  # noqa: PLC0415
+    from tasks.document import clean_document  # noqa: PLC0415
+    from tasks.read import source_at  # noqa: PLC0415
+
+    for path in sorted(SEEDS.iterdir()):
+        if source := source_at(path.as_uri()):
+            clean_document(source, CleanConfig())
 
 
 def _run(request: Request) -> int:
@@ -211,8 +221,8 @@ def _run(request: Request) -> int:
         _set_clock(request.get("clock", 0))
         _note_work(Path(request["stats"]))
         if point := request.get("point"):
-            os.environ[POINT] = json.dumps(point)
             arm(*point)
+        _fork_server()
         return _clean(request["config"])
     except BaseException:  # noqa: BLE001
         traceback.print_exc()
@@ -221,6 +231,35 @@ def _run(request: Request) -> int:
         util._exit_function()  # type: ignore[attr-defined]  # noqa: SLF001  ends worker processes, as at any exit
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _fork_server() -> None:
+    """Start the server of processes as a fork, which has all loaded: as a new process it would load for seconds."""
+    from multiprocessing import util  # noqa: PLC0415
+
+    from tasks.shards.processes import warm_up  # noqa: PLC0415
+
+    start = util.spawnv_passfds  # type: ignore[attr-defined]
+    util.spawnv_passfds = _fork_instead  # type: ignore[attr-defined]
+    warm_up()
+    util.spawnv_passfds = start  # type: ignore[attr-defined]
+
+
+def _fork_instead(_path: str, args: Sequence[str], passed: Sequence[int]) -> int:
+    """In place of `multiprocessing.util.spawnv_passfds`."""
+    child = os.fork()
+    if child:
+        return child
+    name = b"forkserver" if "forkserver" in args[-1] else b"tracker"
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name, 0, 0, 0)
+    begin = 3
+    for descriptor in [*sorted(passed), os.sysconf("SC_OPEN_MAX")]:
+        os.closerange(begin, descriptor)
+        begin = descriptor + 1
+    try:
+        exec(args[-1], {})
+    finally:
+        os._exit(0)
 
 
 def _clean(config: dict[str, Any]) -> int:
@@ -277,7 +316,7 @@ def _make_small(keep_seconds: float) -> None:
     from tasks.ingest import batches  # noqa: PLC0415
 
     shards.SHARD_DOCUMENTS = batches.FULL_DOCUMENTS = SMALL
-    publish.expired.__defaults__ = (KEEP, timedelta(seconds=keep_seconds))
+    publish.expired.__defaults__ = (publish.KEEP_SNAPSHOTS, timedelta(seconds=keep_seconds))
 
 
 def _set_clock(seconds: float) -> None:
@@ -290,18 +329,19 @@ def _set_clock(seconds: float) -> None:
 
     class Wrong(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
+        def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) + timedelta(seconds=seconds)
 
     clean.datetime = publish.datetime = local.datetime = Wrong  # type: ignore[attr-defined]
 
 
 def _note_work(stats: Path) -> None:
-    """Note how many documents were to be cleaned, how many of them were finished before, and how many were put by now."""
-    from flows import clean  # noqa: PLC0415
+    """Note how many documents were to be cleaned, how many of them were finished before, and how many are put by."""
+    import flows.clean  # noqa: PLC0415
     from tasks.ingest import _hash  # noqa: PLC0415
     from tasks.shards.journal import key_of, scan  # noqa: PLC0415
 
+    clean: Any = flows.clean
     clean_sources = clean.clean_sources
 
     def noted(plan: Any, last: Any, store: Any, work: Any, *args: Any, **more: Any) -> Any:
@@ -337,11 +377,11 @@ def read_on(out: Path, log: Path) -> None:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     folder, columns = out / "clean", ["doc_id", "text_sha256"]
-    query = f"SELECT doc_id, text_sha256 FROM '{folder}/*.parquet'"  # noqa: S608
+    query = f"SELECT doc_id, text_sha256 FROM '{folder}/*.parquet'"
     tools: dict[str, Callable[[], Any]] = {
         "pyarrow": lambda: pq.read_table(folder, columns=columns).to_pandas(),
         "pandas": lambda: pd.read_parquet(folder, columns=columns),
-        "duckdb": lambda: duckdb.sql(query).df(),
+        "duckdb": lambda: duckdb.execute(query).df(),
         "polars": lambda: pl.read_parquet(f"{folder}/*.parquet", columns=columns).to_pandas(),
         "manifest": lambda: _read_by_manifest(out, columns),
     }
@@ -389,5 +429,3 @@ if __name__ == "__main__":
             read_on(Path(out), Path(log))
         case _:
             runpy.run_module("pydoc")
-elif __name__ == "__mp_main__" and POINT in os.environ:
-    arm(*json.loads(os.environ[POINT]))
