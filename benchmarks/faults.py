@@ -23,6 +23,7 @@ Runs wait for the disk most of the time: TMPDIR=/dev/shm makes them several time
 import argparse
 import contextlib
 import hashlib
+import io
 import json
 import os
 import random
@@ -35,19 +36,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.console import Console
 
 from benchmarks.faults_run import POINTS, Request, digest
 from benchmarks.fidelity import TEXTS, documents
-from benchmarks.reingest import RUN_COLUMNS
-from schemas.dataset import run_row
-from tasks.publish import roll_back
+from benchmarks.reingest import RUN_COLUMNS, compare
+from flows import history
 from tasks.publish.parts import hash_file
-from tasks.publish.snapshots import DatasetError, Snapshot
+from tasks.publish.snapshots import DatasetBusyError, DatasetError, Snapshot
 from tasks.publish.store import current, newest, open_store
 from tasks.verify import verify
 
@@ -172,7 +174,7 @@ class Runner:
             "config": {"sources": [str(source)], "out": str(out), "workers": 2, "keep_snapshots": 3, **config},
             "log": str(self.folder / "log"),
             "stats": str(self.folder / "stats"),
-            **(more or {}),  # type: ignore[typeddict-item]
+            **(more or {}),
         }
         self._started = time.monotonic()
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -206,8 +208,10 @@ class Runner:
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
 def kill(pid: int, *, group: bool = False) -> bool:
@@ -262,7 +266,7 @@ class Lab:
         self.done: Counter[tuple[str, str]] = Counter()
         self.problems: Counter[tuple[str, str]] = Counter()
         self.published: set[str] = set()
-        self.until = time.monotonic() + given.seconds
+        self.until: float = time.monotonic() + given.seconds
         self.at = 0
         self.seconds_of_a_run = 1.0
         self.n_taken = self.n_cleaned = 0
@@ -341,7 +345,9 @@ class Lab:
         state = state_of(out, current(open_store(out)))
         self.published.add(state.seen)
         if state.tables != wanted.tables:
-            self.wrong(f"the run after {what} made another dataset than a build from scratch ({state.n_documents})")
+            self.from_scratch()
+            differences = "; ".join(compare(out, self.folder / "scratch")[:4])
+            self.wrong(f"the run after {what} made another dataset than a build from scratch: {differences}")
         if problems := verify(out).problems:
             self.wrong(f"after {what} and another run, verify says: {problems[0]} (and {len(problems) - 1} more)")
         if left := strays(out, runner.folder / "tmp"):
@@ -452,7 +458,7 @@ def fault_points(lab: Lab) -> None:
             return
         point, whom = cases[at % len(cases)]
         lab.advance()
-        which = 1 + at // len(cases) * lab.dice.randint(1, 3)
+        which = 1 if at < len(cases) else lab.dice.randint(1, 4)
         mark = lab.runner.folder / "mark"
         lab.runner.run(lab.pages, lab.out, {"point": (point, which, whom, str(mark)), "keep_seconds": 5})
         what = f"{point} ({'all killed' if whom == 'group' else 'killed'})"
@@ -795,7 +801,7 @@ def fault_two(lab: Lab) -> None:
     """Two runs into one dataset, a lock of a dead process, and a roll back beside a run and between runs."""
     other = Runner(lab.folder / "other")
     lab.settle(lab.out, "nothing")
-    for turn in range(max(1, lab.given.kills // 4)):
+    for _ in range(max(1, lab.given.kills // 4)):
         if not lab.has_time():
             break
         for wait in (0, 60):
@@ -810,7 +816,7 @@ def fault_two(lab: Lab) -> None:
             lab.look(before, lab.out, "two at once", 2)
             lab.settle(lab.out, "two at once")
         _dead_lock(lab)
-        _roll_back(lab, turn)
+        _roll_back(lab)
     other.close()
 
 
@@ -836,34 +842,45 @@ def _dead_lock(lab: Lab) -> None:
     lab.settle(lab.out, "a lock of a dead process")
 
 
-def _roll_back(lab: Lab, turn: int) -> None:
-    """Roll back beside a run, which must be refused, and between two."""
-    from tests.conftest import make_run  # noqa: PLC0415
-
+def _roll_back(lab: Lab) -> None:
+    """Roll back and vacuum beside a run, which must be refused, and between two."""
     lab.advance()
-    store = open_store(lab.out)
     before = lab.now()
+    lab.runner.start(lab.pages, lab.out)
+    while not (lab.out / "_store" / "lock").read_bytes() and members(lab.runner.pid)["flow"]:
+        time.sleep(0.01)
+    for what in ("roll back", "vacuum"):
+        try:
+            _command(lab, what)
+            lab.note(f"{what} beside a run: it had ended")
+        except DatasetBusyError:
+            lab.note(f"{what} beside a run: refused")
+    lab.runner.wait()
+    lab.look(before, lab.out, "a roll back beside a run", 2)
+    for what in ("roll back", "vacuum"):
+        _command(lab, what)
+        lab.note(f"{what} between runs")
+        lab.settle(lab.out, f"a {what}")
+
+
+def _command(lab: Lab, what: str) -> None:
+    """Roll back to the snapshot before, and check that; or vacuum.
+
+    Raises:
+        DatasetBusyError: if the dataset is being written.
+    """
+    console = Console(file=io.StringIO())
+    if what == "vacuum":
+        history.vacuum(lab.out, 1, timedelta(seconds=20), 0, console, work=True, dry_run=False)
+        return
+    store = open_store(lab.out)
     older = store.numbers()[-2]
     wanted = state_of(lab.out, store.snapshot(older))
-    lab.runner.start(lab.pages, lab.out)
-    time.sleep(0.3)
-    try:
-        with store.lock():
-            lab.note("roll back beside a run: the run had not begun, or had ended")
-    except DatasetError:
-        lab.note("roll back beside a run: refused")
-    lab.runner.wait()
-    before = lab.look(before, lab.out, "a roll back beside a run")
-    with store.lock():
-        store.prepare()
-        run = make_run(turn + 1)
-        roll_back(store, older, run, {**run_row(run), "kind": "rollback", "sources": []})
+    history.roll_back(lab.out, older, 0, console, dry_run=False)
     state = lab.now()
     lab.published.add(state.seen)
-    lab.note("roll back")
     if state.tables != wanted.tables:
         lab.wrong("a roll back made something else than the older snapshot")
-    lab.settle(lab.out, "a roll back")
 
 
 CALLS = (

@@ -42,8 +42,8 @@ POINTS = {
     "manifest begun": r"open \S*/tmp/manifest-",
     "manifest synced": r"fsync \S*/tmp/manifest-",
     "before the commit": r"os.link \S* \S*/manifests/",
-    "after the commit": r"fsync \S*/manifests ",
-    "commit synced": r"os.remove \S*/tmp/manifest-",
+    "manifests synced": r"fsync \S*/manifests ",
+    "after the commit": r"os.remove \S*/tmp/manifest-",
     "view begun": r"os.mkdir \S*/tmp/view-",
     "view linked": r"os.link \S*/objects/\S* \S*/view-",
     "view synced": r"fsync \S*/view-",
@@ -152,9 +152,9 @@ def _wrap_calls(tell: Callable[..., None]) -> None:
     fsync, ftruncate, exchange = os.fsync, os.ftruncate, local._renameat2  # noqa: SLF001
     n_locks = [0]
 
-    def told_fsync(descriptor: Any) -> None:
-        tell("fsync", (Path(f"/proc/self/fd/{descriptor}").readlink(),))
-        fsync(descriptor)
+    def told_fsync(fd: Any) -> None:
+        tell("fsync", (Path(f"/proc/self/fd/{fd}").readlink(),))
+        fsync(fd)
 
     def told_ftruncate(descriptor: Any, length: int) -> None:
         if Path(f"/proc/self/fd/{descriptor}").readlink().name == "lock":
@@ -239,10 +239,10 @@ def _fork_server() -> None:
 
     from tasks.shards.processes import warm_up  # noqa: PLC0415
 
-    start = util.spawnv_passfds  # type: ignore[attr-defined]
-    util.spawnv_passfds = _fork_instead  # type: ignore[attr-defined]
+    start = util.spawnv_passfds
+    util.spawnv_passfds = _fork_instead  # type: ignore[assignment]
     warm_up()
-    util.spawnv_passfds = start  # type: ignore[attr-defined]
+    util.spawnv_passfds = start
 
 
 def _fork_instead(_path: str, args: Sequence[str], passed: Sequence[int]) -> int:
