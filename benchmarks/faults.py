@@ -517,7 +517,8 @@ def _outcome(lab: Lab, out: Path, path: Path, ended: Ended) -> str:
     try:
         report, state = verify(out), lab.now(out)
     except (DatasetError, OSError, ValueError, pa.ArrowException) as error:
-        return f"published, and can't be read ({type(error).__name__})"
+        lab.wrong(f"a run has published an object that is damaged, without a word: {type(error).__name__}")
+        return "PUBLISHED AGAIN, and can't be read"
     if not report.ok:
         return "carried over, as verify goes on to say"
     if state.tables != lab.wanted[lab.at].tables:
@@ -1025,7 +1026,8 @@ class Readers:
         for process in self._processes:
             process.kill()
             process.wait()
-        reads = [json.loads(line) for log in self._logs for line in log.read_text().splitlines() if line.endswith("}")]
+        logs = [log for log in self._logs if log.exists()]
+        reads = [json.loads(line) for log in logs for line in log.read_text().splitlines() if line.endswith("}")]
         for read in reads:
             result = (
                 "right" if read.get("digest") in lab.published else next(iter({"gone", "error"} & read.keys()), "WRONG")
@@ -1066,6 +1068,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         lab = Lab(Path(temporary), texts, given)
         lab.runner.run(lab.pages, lab.out)
+        lab.until = time.monotonic() + given.seconds
         lab.published.add(lab.now().seen)
         readers = Readers(lab.out, lab.folder, given.readers)
         for kind in given.only:
