@@ -1,7 +1,7 @@
 """Documents that went through the pipeline, made by hand: tests of the dataset depend on no step."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,27 @@ from schemas.document import (
     Run,
     Stage,
 )
-from tasks.publish import Contents, publish, run_folder
+from tasks.corpus import Revision
+from tasks.ingest.batches import write_batch
+from tasks.publish import KEEP_SNAPSHOTS, Contents, publish, run_folder
 from tasks.publish.counts import count_rows
 from tasks.publish.parts import Draft, write_part
 from tasks.publish.snapshots import Batch, Snapshot
-from tasks.publish.store import open_store
+from tasks.publish.store import Store, open_store
 from tasks.scripts import simplify
 from tasks.steps.edits import apply
 
 TALLIES = ("n_added", "n_changed", "n_unchanged", "n_removed", "n_recleaned", "n_relearned")
 
 MakeOutcome = Callable[..., Outcome]
+PublishOutcomes = Callable[..., Snapshot]
+
+ROW = {
+    "kind": "clean",
+    "sources": ["pages/"],
+    **{f"n_{name}": 0 for name in ("added", "changed", "unchanged", "removed", "recleaned", "relearned")},
+}
+"""What a flow adds to the row of a run."""
 
 Put = Callable[..., Snapshot]
 
@@ -109,6 +119,32 @@ def make_run(number: int) -> Run:
     return Run(f"run-{number}", datetime(2026, 11, number, 12, tzinfo=UTC), CleanConfig(), "0.1.0", f"rules{number}")
 
 
+def drafts(shards: Iterable[Iterable[Outcome]], run: Run, folder: Path) -> list[Draft]:
+    """Batches of some outcomes."""
+    return [write_batch(map(Revision, shard), run, {}, folder) for shard in shards]
+
+
+def contents(store: Store, run: Run, shards: Iterable[Iterable[Outcome]]) -> Contents:
+    """What a snapshot of some outcomes consists of."""
+    folder = run_folder(store, run.run_id)
+    batches = [(None, draft) for draft in drafts(shards, run, folder)]
+    files = write_part("files", [], run, folder)
+    return Contents(batches, write_part("lines", [], run, folder), {"files": files}, "off")
+
+
+def publish_outcomes(out: Path, run: Run, *shards: Sequence[Outcome], keep: int = KEEP_SNAPSHOTS) -> Snapshot:
+    """Make these outcomes the dataset, a batch of each shard, in place of what was in it."""
+    store = open_store(out)
+    with store.lock():
+        store.prepare()
+        return publish(store, contents(store, run, shards), run, {**run_row(run), **ROW}, keep)
+
+
+@pytest.fixture(name="publish_outcomes")
+def _publish_outcomes() -> PublishOutcomes:
+    return publish_outcomes
+
+
 def put_batches(out: Path, run: Run, *batches: Sequence[Outcome] | Batch, keep: int = 10, **columns: Any) -> Snapshot:
     """Publish batches without the flow: outcomes of this run, or batches carried over.
 
@@ -121,8 +157,8 @@ def put_batches(out: Path, run: Run, *batches: Sequence[Outcome] | Batch, keep: 
         folder = run_folder(store, run.run_id)
         made = [b if isinstance(b, Batch) else (None, draft(b, run, folder, marks)) for b in batches]
         lines, files = (write_part(table, [], run, folder) for table in ("lines", "files"))
-        row = {**run_row(run, ["pages/"]), **dict.fromkeys(TALLIES, 0), "kind": "clean", **columns}
-        return publish(store, Contents(made, lines, files, "mark"), run, row, keep)
+        row = {**run_row(run), "sources": ["pages/"], **dict.fromkeys(TALLIES, 0), "kind": "clean", **columns}
+        return publish(store, Contents(made, lines, {"files": files}, "mark"), run, row, keep)
 
 
 def draft(outcomes: Sequence[Outcome], run: Run, folder: Path, marks: dict[str, dict[str, Any]]) -> Draft:

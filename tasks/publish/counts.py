@@ -47,8 +47,22 @@ class Counts:
         Raises:
             TypeError: if there is an unknown field.
         """
-        values: dict[str, Any] = {name: Counter(v) if isinstance(v, dict) else v for name, v in stored.items()}
-        return cls(**values)
+        counts: Any = {name: Counter(value) if isinstance(value, dict) else value for name, value in stored.items()}
+        return cls(**counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a run did to a dataset, in documents."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    recleaned: int = 0
+    """Unchanged, but cleaned again: other rules or settings, or a replay."""
+    relearned: int = 0
+    """Unchanged, but cleaned again since the counts say something else of their lines."""
 
 
 def count_rows(clean: pa.Table | None, rejected: pa.Table | None) -> Counts:

@@ -118,7 +118,8 @@ def restore(store: Store, number: int, run: Run) -> tuple[Snapshot, dict[str, in
     tally = consequences(store, older)
     made = _runs(store, older).get(older.run_id, {})
     as_restored = {name: made[name] for name in _AS_RESTORED if name in made}
-    row = {**run_row(run, [f"snapshot {number}"]), **as_restored, "kind": "rollback", **tally}
+    told = {"kind": "rollback", "sources": [f"snapshot {number}"]}
+    row = {**run_row(run), **as_restored, **told, **tally}
     return roll_back(store, number, run, row), tally
 
 

@@ -36,6 +36,20 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchFiles:
+    """Where the rows of a batch are, on this machine."""
+
+    index: Path
+    """Its part of `schemas.index.INDEX`."""
+    clean: Path | None
+    """Its part of that table; None if it has no rows there. So are the other two."""
+    rejected: Path | None
+    edits: Path | None
+    gone: frozenset[str] = frozenset()
+    """Of the doc_ids: what is in the parts, and no longer in the dataset."""
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A batch that is not published yet: its parts by table, and what is in them."""
 
@@ -120,6 +134,16 @@ def write_part(table: str, rows: pa.Table | Sequence[Mapping[str, Any]], run: Ru
         writer.discard()
     assert part is not None
     return part
+
+
+def file_part(table: str, path: Path) -> Part:
+    """A part that is no Parquet file: for the store alone.
+
+    Raises:
+        OSError: if it can't be read.
+    """
+    sync(path)
+    return Part(table, path, hash_file(path), 0, path.stat().st_size)
 
 
 def hash_file(path: Path) -> str:

@@ -63,7 +63,7 @@ class TestRollBack:
         assert list(store.problems(restored)) == []
         assert current(store) == restored
         assert restored.documents == store.snapshot(1).documents
-        assert (restored.files, restored.dedup) == (store.snapshot(1).files, "mark")
+        assert (restored.state, restored.dedup) == (store.snapshot(1).state, "mark")
         roll_back(out, 2, run, "forth")
         assert texts(out) == now
 
