@@ -32,6 +32,10 @@ class NoDatasetError(DatasetError):
     """What was named as the folder of a dataset is something else: nothing was done to it."""
 
 
+class SnapshotGoneError(DatasetError):
+    """There is no such snapshot (any more)."""
+
+
 class DatasetBusyError(DatasetError):
     """Another process is writing the dataset."""
 
