@@ -160,7 +160,7 @@ class LocalStore:
                     yield f"{folder / part.name} {problem}"
 
     def pin(self, number: int) -> Callable[[], None]:
-        """Keep a snapshot from being forgotten: by a shared lock (flock) on its manifest, which ends with the process."""
+        """Keep a snapshot from being forgotten: by a shared lock on its manifest, which ends with the process."""
         path = self._manifest(number)
         try:
             descriptor = os.open(path, os.O_RDONLY)
