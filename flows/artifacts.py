@@ -1,76 +1,90 @@
 """What Prefect shows of a run: its name, tables of what it did, and the dataset as an asset.
 
 Texts of documents come from anywhere: they are shown short, with nothing in them that a page or a terminal acts on.
+Of Prefect's two user interfaces one takes the cells of a table for markdown and the other one doesn't: no backslash
+would do for both, so signs that mean something there are shown full-width.
 """
 
 import heapq
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.types.names import MAX_ASSET_KEY_LENGTH, RESTRICTED_ASSET_CHARACTERS
 
 from flows.terminal import visible
-from schemas.config import RunConfig
+from schemas.config import DatasetConfig, ReplayConfig, RunConfig
 from schemas.document import Run
-from tasks.publish.snapshots import Snapshot, StoredPart, manifest_path, object_path, read_snapshot
+from tasks.publish.snapshots import Snapshot, StoredPart
+from tasks.publish.store import Store, open_store
 from tasks.publish.summary import Summary, as_markdown
 
 CHANGES = 20
 """Documents in the table of the largest changes."""
 
-LONGEST = 80
-"""Characters shown of a text."""
+LONGEST, SHORT = 80, 32
+"""Characters shown of a text, and of one in a table that people look through: a page has room for some 100 beside."""
+
+STEPS = 2
+"""Of a document, those that did most."""
 
 UPSTREAM = 50
 """Sources in the lineage: an event of Prefect has at most 100 related resources."""
 
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>#|!~$&:@-]")
-"""Signs that markdown, HTML or a link begins with, in ASCII."""
+_MARKDOWN = re.compile(r"[\\`*_\[\]<>#|~&@]|:(?=//)|(?<=[wW]{3})\.")
+"""What markdown, HTML, an entity or a link that is made by itself can't do without, in ASCII."""
+
+_FULL_WIDTH = 0xFF01 - 0x21
+"""From a sign in ASCII to the same one in full width."""
+
+_ESCAPED_BYTES = re.compile(r"(?:%[89A-F][0-9A-F])++")
+"""What is not ASCII, in a URI."""
 
 Row = dict[str, Any]
 
 
 def run_name() -> str:
-    """Name of the run that is going on: its dataset, and when it was to start, in UTC."""
+    """Name of the run that is going on: its dataset, its deployment if it has one, and when it was to start, in UTC."""
     config = flow_run.parameters["config"]
-    out = config.out if isinstance(config, RunConfig) else Path(config["out"])
-    return f"{out.absolute().name} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M}Z"
+    out = config.out if isinstance(config, DatasetConfig) else Path(config["out"])
+    what = " ".join(filter(None, [visible(out.absolute().name), deployment.name]))
+    return f"{what} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M}Z"
 
 
-def report(summary: Summary, run: Run, config: RunConfig) -> None:
+def report(summary: Summary, run: Run, config: RunConfig | ReplayConfig) -> None:
     """Leave what a run did in its page at the server.
 
     It is done when this is called: so nothing that goes wrong here makes the run fail.
     """
     try:
-        snapshot = read_snapshot(summary.out, summary.snapshot)
-        _leave_artifacts(summary, run, snapshot)
+        store = open_store(summary.out)
+        snapshot = store.snapshot(summary.snapshot)
+        _leave_artifacts(summary, run, store, snapshot)
         _materialize(summary, config, snapshot)
     except Exception as error:  # noqa: BLE001  the server, or the dataset's disk: the dataset is published
         get_run_logger().warning("The snapshot is published, but not all about it can be shown here: %r", error)
 
 
-def _leave_artifacts(summary: Summary, run: Run, snapshot: Snapshot) -> None:
-    out = summary.out
-    about = f"{escaped(str(out))}, snapshot {summary.snapshot}"
-    create_markdown_artifact(as_markdown(summary), key=artifact_key(out, "summary"), description=f"Summary: {about}")
-    if rejects := rejects_by_reason(out, snapshot, run.run_id):
-        create_table_artifact(rejects, artifact_key(out, "rejects"), f"Rejects by reason: {about}")
-    if changes := largest_changes(out, snapshot, run.run_id):
-        create_table_artifact(changes, artifact_key(out, "changes"), f"Largest changes of this run: {about}")
-    create_link_artifact(
-        out.as_uri(), f"{out.name}, snapshot {summary.snapshot}", artifact_key(out, "dataset"), f"Folder: {about}"
-    )
+def _leave_artifacts(summary: Summary, run: Run, store: Store, snapshot: Snapshot) -> None:
+    out = Path(summary.out)
+    about = f"{visible(str(out))}, snapshot {snapshot.number}"
+    create_markdown_artifact(as_markdown(summary), artifact_key(out, "summary"), f"What the run did: {about}")
+    if rejects := rejects_by_reason(store, snapshot, run.run_id):
+        create_table_artifact(rejects, artifact_key(out, "rejects"), f"Rejected documents by reason: {about}")
+    if changes := largest_changes(store, snapshot, run.run_id):
+        create_table_artifact(changes, artifact_key(out, "changes"), f"The largest changes of the run: {about}")
+    create_link_artifact(out.as_uri(), shown_uri(out.as_uri()), artifact_key(out, "dataset"), f"The dataset: {about}")
 
 
 def artifact_key(out: Path, what: str) -> str:
@@ -78,12 +92,13 @@ def artifact_key(out: Path, what: str) -> str:
     return "-".join([*re.findall("[a-z0-9]+", out.name.lower()), what])
 
 
-def rejects_by_reason(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
+def rejects_by_reason(store: Store, snapshot: Snapshot, run_id: str) -> list[Row]:
     """Rows of the table: how many documents are rejected, how many of them by this run, and one of each kind."""
     total, new = Counter[str](), Counter[str]()
     examples: dict[str, Row] = {}
     for part in snapshot.tables["rejected"]:
-        for row in _rows(out, part, ["reason", "detail", "source_uri", "run_id"]):
+        columns = ["reason", "detail", "source_uri", "run_id"]
+        for row in pq.read_table(store.path(part), columns=columns).to_pylist():
             reason = row["reason"]
             total[reason] += 1
             new[reason] += row["run_id"] == run_id
@@ -94,92 +109,103 @@ def rejects_by_reason(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
             "reason": reason,
             "documents": n,
             "by this run": new[reason],
-            "for example": shown_uri(examples[reason]["source_uri"]),
-            "why": escaped(examples[reason]["detail"].strip().rpartition("\n")[2]),
+            "why one of them": escaped(examples[reason]["detail"].strip().rpartition("\n")[2]),
+            "address of that one": shown_uri(examples[reason]["source_uri"]),
         }
         for reason, n in total.most_common()
     ]
 
 
-def largest_changes(out: Path, snapshot: Snapshot, run_id: str) -> list[Row]:
+def largest_changes(store: Store, snapshot: Snapshot, run_id: str) -> list[Row]:
     """Rows of the table: the documents that this run cleaned of which it edited the largest share."""
-    rows = (row for part in _new_parts(out, snapshot, "clean") for row in _rows(out, part, _CHANGE_COLUMNS))
-    changed = (row for row in rows if row["run_id"] == run_id and row["n_edits"])
-    largest = heapq.nlargest(CHANGES, changed, key=lambda row: (row["edited_share"], row["chars_removed"]))
+    rows = (row for part in _new_parts(store, snapshot, "clean") for row in _largest(store, part, run_id))
+    largest = heapq.nlargest(CHANGES, rows, key=itemgetter("edited_share", "chars_removed"))
     return [
         {
-            "document": shown_uri(row["source_uri"]),
-            "title": escaped(row["title"] or ""),
             "edited": f"{row['edited_share']:.0%}",
+            "document": escaped(unquote(row["source_uri"].rpartition("/")[2]), longest=SHORT),
+            "what was done": _shown_steps(row["edits_by_step"]),
+            "title": escaped(row["title"] or ""),
             "removed": f"{row['removed_share']:.0%}",
             "characters left": row["n_chars"],
-            "what was done": ", ".join(map(_shown_step, row["edits_by_step"])),
-            "flags": ", ".join(row["flags"]),
+            "address": shown_uri(row["source_uri"]),
         }
         for row in largest
     ]
 
 
-_CHANGE_COLUMNS = [
-    *("run_id", "source_uri", "title", "edited_share", "removed_share"),
-    *("chars_removed", "n_chars", "n_edits", "edits_by_step", "flags"),
-]
+def _largest(store: Store, part: StoredPart, run_id: str) -> list[Row]:
+    """The same of one part."""
+    of_run = (pc.field("run_id") == run_id) & (pc.field("edited_share") > 0)
+    columns = ["source_uri", "title", "edited_share", "removed_share", "chars_removed", "n_chars", "edits_by_step"]
+    table = pq.read_table(store.path(part), columns=columns, filters=of_run)
+    largest = pc.select_k_unstable(table, CHANGES, [("edited_share", "descending"), ("chars_removed", "descending")])
+    return list(table.take(largest).to_pylist())
+
+
+def _shown_steps(steps: list[Row]) -> str:
+    """`glosses 54 (−340), punctuation 3`: edits, and the characters by which they made the text shorter."""
+    largest = sorted(steps, key=itemgetter("chars_removed", "edits"), reverse=True)[:STEPS]
+    return ", ".join(map(_shown_step, largest)) + ", …" * (len(steps) > STEPS)
 
 
 def _shown_step(step: Row) -> str:
-    """`glosses 54 (−340)`: edits, and the characters by which they made the text shorter."""
     shorter = f" (−{step['chars_removed']:,})" if step["chars_removed"] else ""
     return f"{step['step']} {step['edits']:,}{shorter}"
 
 
-def _new_parts(out: Path, snapshot: Snapshot, table: str) -> Iterator[StoredPart]:
+def _new_parts(store: Store, snapshot: Snapshot, table: str) -> Iterator[StoredPart]:
     """Parts that the snapshot before hadn't."""
     number = snapshot.number - 1
-    last = read_snapshot(out, number).tables[table] if manifest_path(out, number).exists() else ()
+    last = store.snapshot(number).tables[table] if number in store.numbers() else ()
     known = {part.sha256 for part in last}
     return (part for part in snapshot.tables[table] if part.sha256 not in known)
 
 
-def _rows(out: Path, part: StoredPart, columns: list[str]) -> Iterator[Row]:
-    with pq.ParquetFile(object_path(out, part)) as file:
-        for batch in file.iter_batches(columns=columns):
-            yield from batch.to_pylist()
-
-
 def shown_uri(uri: str) -> str:
-    """A URI for people: names as they read, and nothing hidden in them."""
-    return escaped(unquote(uri, errors="replace"), longest=2 * LONGEST)
+    """A URI with names in Chinese as they read; the same URI to whatever reads it."""
+    return _ESCAPED_BYTES.sub(lambda match: _unescaped(match[0]), uri)
+
+
+def _unescaped(part: str) -> str:
+    """Escaped bytes as text, unless they are none, or some of it is hidden."""
+    try:
+        text = unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        return part
+    return text if visible(text) == text else part
 
 
 def escaped(text: str, longest: int = LONGEST) -> str:
     """A text in one line, its middle left out if it is long, safe in a table, in markdown and in HTML."""
     if len(text) > longest:
         text = f"{text[: longest // 2]} … {text[-longest // 2 :]}"
-    return _MARKDOWN.sub(lambda match: f"\\{match[0]}", visible(text))
+    return _MARKDOWN.sub(lambda match: chr(ord(match[0]) + _FULL_WIDTH), visible(text))
 
 
-def _materialize(summary: Summary, config: RunConfig, snapshot: Snapshot) -> None:
+def _materialize(summary: Summary, config: RunConfig | ReplayConfig, snapshot: Snapshot) -> None:
     """Tell Prefect that the dataset, an asset, was made of the sources, other assets."""
     dataset = Asset(
-        key=asset_key(str(summary.out)),
+        key=asset_key(summary.out),
         properties=AssetProperties(
-            name=summary.out.name, description="Clean Chinese text as Parquet; `runs` has its history."
+            name=visible(Path(summary.out).name), description="Clean Chinese text as Parquet; `runs` has its history."
         ),
     )
-    upstream: list[Asset | str] = [asset_key(source) for source in _lineage(config.sources)]
+    upstream: list[Asset | str] = [
+        asset_key(source) for source in _lineage(config.sources if isinstance(config, RunConfig) else ())
+    ]
     metadata = {
         "snapshot": snapshot.number,
         "run_id": snapshot.run_id,
-        "folder": summary.out.as_uri(),
-        "sources": len(config.sources),
+        "folder": Path(summary.out).as_uri(),
         **{f"rows in {table}": snapshot.rows(table) for table in snapshot.tables},
     }
 
-    @materialize(dataset, by="qingyuan", asset_deps=upstream, cache_policy=NO_CACHE, persist_result=False)
-    def dataset_asset() -> None:
+    @materialize(dataset, by="qingyuan", asset_deps=upstream, task_run_name="dataset", cache_policy=NO_CACHE)
+    def tell_of_dataset() -> None:
         add_asset_metadata(dataset, metadata)
 
-    dataset_asset()
+    tell_of_dataset()
 
 
 def _lineage(sources: Iterable[str]) -> list[str]:

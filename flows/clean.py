@@ -1,10 +1,14 @@
-"""The flow `clean_corpus`: raw files in, one snapshot of a clean Parquet dataset out."""
+"""The flows: `clean_corpus`, raw files in, one snapshot of a clean Parquet dataset out; and `replay_rejected`."""
 
+import shutil
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from prefect import State, flow, get_run_logger
@@ -12,48 +16,117 @@ from prefect.states import Completed
 
 from flows.artifacts import report, run_name
 from flows.retries import RETRIES, fail
-from schemas.config import RunConfig
+from schemas.config import CleanConfig, DatasetConfig, Dedup, ReplayConfig, RunConfig
 from schemas.dataset import run_row
 from schemas.document import Run
 from tasks import rules
 from tasks.document import check_steps
-from tasks.publish import DatasetError, DatasetLock, prepare, publish, refuse_to_empty, run_folder
-from tasks.publish.parts import Counts
+from tasks.ingest import Plan, plan_replay, plan_run
+from tasks.publish import last_config, publish, refuse_to_empty, run_folder
+from tasks.publish.snapshots import DatasetError, Snapshot
+from tasks.publish.store import Store, current, newest, open_store
 from tasks.publish.summary import Summary
 from tasks.read import SourceError, find_sources
-from tasks.shards import plan_shards
-from tasks.shards.clean_shard import clean_shards
+from tasks.shards import Work
+from tasks.shards.clean_shard import clean_sources, n_workers
+from tasks.shards.journal import folder_for
 from tasks.shards.progress import tell
+
+MakePlan = Callable[[Run, Snapshot | None], Plan]
 
 
 @flow(name="clean_corpus", flow_run_name=run_name, retries=RETRIES)
 def clean_corpus(config: RunConfig) -> State[Summary]:
-    """Clean sources into a dataset, published as one snapshot, or not at all.
+    """Bring a dataset up to date with its sources, and publish it as one snapshot, or not at all.
 
+    Cleaned is what is new or has changed, and all of it if rules or settings have changed; the rest is carried over.
     Ends as `CompletedWithRejects` where documents were unreadable, failed or crashed; as `Failed`, with the dataset as
     it was, where there is nothing to read, the dataset can't be written, or it has documents and the run kept none.
     """
     started = time.monotonic()
-    logger = get_run_logger()
-    run = Run(uuid4().hex, datetime.now(UTC), config.clean, version("qingyuan"), rules.digest())
+    store = open_store(config.out)
     try:
         check_steps(config.clean.skip)
-        with tempfile.TemporaryDirectory(prefix="qingyuan-") as spool:
-            sources = find_sources(config.sources, config.out, Path(spool))
-            shards = plan_shards(sources)
-            logger.info("%d documents in %d shards, run %s", len(sources), len(shards), run.run_id)
-            with DatasetLock(config.out):
-                prepare(config.out)
-                tell("found", len(sources))
-                parts = clean_shards(shards, run, run_folder(config.out, run.run_id), config)
-                refuse_to_empty(config.out, parts)
-                tell("publishing")
-                snapshot = publish(config.out, parts, run_row(run, list(config.sources)))
+        with tempfile.TemporaryDirectory(prefix="qingyuan-") as spool, store.lock(config.wait, _tell_who):
+
+            def plan(run: Run, last: Snapshot | None) -> Plan:
+                sources = find_sources(config.sources, config.out, Path(spool))
+                return plan_run(sources, last, store, run, config)
+
+            run = _new_run(config.clean)
+            row = {"kind": "clean", "sources": list(config.sources)}
+            summary = _run(config, store, run, plan, config.dedup, row, relearn=config.reclean != "never")
     except (SourceError, DatasetError, OSError, ValueError) as error:
         return fail(error)
-    counts = sum((part.counts for part in parts), Counts())
-    summary = Summary(config.out.absolute(), snapshot.number, counts, time.monotonic() - started)
-    logger.info("%s, in %s", summary.sentence, summary.out)
+    return _conclude(summary, run, config, started)
+
+
+@flow(name="replay_rejected", flow_run_name=run_name, retries=RETRIES)
+def replay_rejected(config: ReplayConfig) -> State[Summary]:
+    """Clean the rejected documents of a dataset again, and move those that pass now; the others stay as they are.
+
+    Without settings of its own it goes by those of the last run. Ends as `clean_corpus` does.
+    """
+    started = time.monotonic()
+    store = open_store(config.out)
+    try:
+        with store.lock(config.wait, _tell_who):
+            last = current(store)
+            run = _new_run(config.clean or last_config(store))
+            check_steps(run.config.skip)
+            dedup: Any = config.dedup or last.dedup
+            row = {"kind": "replay", "sources": list(config.reasons)}
+            summary = _run(config, store, run, lambda *_: plan_replay(last, store, config.reasons), dedup, row)
+    except (DatasetError, OSError, ValueError) as error:
+        return fail(error)
+    return _conclude(summary, run, config, started)
+
+
+def _new_run(config: CleanConfig) -> Run:
+    return Run(uuid4().hex, datetime.now(UTC), config, version("qingyuan"), rules.digest())
+
+
+def _run(  # noqa: PLR0913, PLR0917
+    config: DatasetConfig,
+    store: Store,
+    run: Run,
+    make_plan: MakePlan,
+    dedup: Dedup,
+    row: dict[str, Any],
+    *,
+    relearn: bool = True,
+) -> Summary:
+    """Plan, clean and publish, with the lock held."""
+    store.prepare()
+    last = newest(store)
+    plan = make_plan(run, last)
+    get_run_logger().info(
+        "%d documents to clean, %d carried over, run %s",
+        len(plan.to_clean),
+        len(plan.known) - plan.known["leaves"].sum(),
+        run.run_id,
+    )
+    tell("found", len(plan.to_clean))
+    journals = folder_for(run, store.local / "work")
+    work = Work(run, run_folder(store, run.run_id), journals, config.max_seconds, n_workers(config))
+    contents, tally = clean_sources(plan, last, store, work, dedup, relearn=relearn)
+    refuse_to_empty(store, contents.counts)
+    tell("publishing")
+    counted = {f"n_{name}": n for name, n in asdict(tally).items()}
+    snapshot = publish(store, contents, run, {**run_row(run), **row, **counted}, config.keep_snapshots)
+    shutil.rmtree(store.local / "work")
+    name = store.name if "://" in store.name else str(Path(store.name).absolute())
+    return Summary(name, snapshot.number, snapshot.counts, tally, 0)
+
+
+def _tell_who(holder: str) -> None:
+    get_run_logger().info("waiting for %s, which is writing the dataset", holder)
+    tell("waiting")
+
+
+def _conclude(summary: Summary, run: Run, config: RunConfig | ReplayConfig, started: float) -> State[Summary]:
+    summary = replace(summary, seconds=time.monotonic() - started)
+    get_run_logger().info("%s, in %s", summary.sentence, summary.out)
     report(summary, run, config)
     if summary.n_failures:
         return Completed(name="CompletedWithRejects", message=summary.sentence, data=summary)

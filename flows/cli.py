@@ -8,12 +8,12 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from pydantic import BaseModel, ValidationError
 
-from schemas.config import CleanConfig, Dedup, RunConfig, Script
+from schemas.config import CleanConfig, Dedup, Reclean, ReplayConfig, RunConfig, Script
 
 if TYPE_CHECKING:
     from tasks.read import Source
@@ -30,6 +30,11 @@ Exit codes:
 
 WRONG_USE, PUBLISHED_WITH_FAILURES, RUN_FAILED, INTERRUPTED, TERMINATED = 2, 3, 4, 130, 143
 
+
+M = TypeVar("M", bound=BaseModel)
+
+REPLAYED = ("empty", "unreadable", "too-large", "not-text", "undecodable", "too-short", "spam", "failed", "crashed")
+"""`schemas.document.Reason`, but for `duplicate`: a test compares."""
 
 NO_DATASET = Path(os.devnull)
 """In place of an output folder, for commands that have none."""
@@ -65,43 +70,114 @@ def cleaning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def running_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a run goes about its work."""
+    for option in (
+        click.option(
+            "--keep-snapshots",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Snapshots that stay; besides those of the last hour.  [default: 10]",
+        ),
+        click.option(
+            "--wait",
+            type=click.FloatRange(0),
+            metavar="SECONDS",
+            help="Wait for another run that is writing the dataset.  [default: give up at once]",
+        ),
+        click.option(
+            "--workers", type=click.IntRange(1, 256), help="Shards cleaned at a time.  [default: one per core]"
+        ),
+        click.option(
+            "--learn-from",
+            type=click.IntRange(0),
+            metavar="N",
+            help="Remove lines that stand around N different texts of one site, and on 30 % of its pages; 0: none.  "
+            "[default: 10]",
+        ),
+        click.option(
+            "--dedup", type=click.Choice(get_args(Dedup)), help="Documents that tell the same.  [default: mark]"
+        ),
+    ):
+        command = option(command)
+    return cleaning_options(command)
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the sources, the dataset, and the options that say what of the sources is cleaned."""
+    for option in (
+        click.option(
+            "--reclean",
+            type=click.Choice(get_args(Reclean)),
+            help="Clean unchanged documents again: if rules or settings have changed, never, or all.  [default: auto]",
+        ),
+        click.option(
+            "--checksum", is_flag=True, default=None, help="Read all files to find changes, not only by size and time."
+        ),
+        click.option(
+            "--keep-missing", is_flag=True, default=None, help="Keep documents that are not among the sources."
+        ),
+        running_options,
+        click.option("--out", type=click.Path(path_type=Path), help="Folder of the dataset."),
+        click.argument("sources", nargs=-1, metavar="SOURCE..."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
-@click.argument("sources", nargs=-1, metavar="SOURCE...")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the dataset.")
-@cleaning_options
-@click.option("--dedup", type=click.Choice(get_args(Dedup)), help="Documents that tell the same.  [default: mark]")
-@click.option("--workers", type=click.IntRange(1, 256), help="Shards cleaned at a time.  [default: one per core]")
-@click.option(
-    "--learn-from",
-    type=click.IntRange(0),
-    metavar="N",
-    help="Remove lines that stand around N different texts of one site, and on 30 % of its pages; 0: none.  "
-    "[default: 10]",
-)
+@source_options
 @click.option("-v", "--verbose", is_flag=True, help="Show the log of the Prefect run.")
-def clean(  # noqa: PLR0913 (one for each option)
-    *,
-    sources: tuple[str, ...],
-    out: Path | None,
-    dedup: str | None,
-    workers: int | None,
-    learn_from: int | None,
-    verbose: bool,
-    **how: Any,
-) -> None:
-    """Clean documents into a dataset, published as one snapshot.
+def clean(*, verbose: bool, **settings: Any) -> None:
+    """Bring a dataset up to date with its sources, and publish that as one snapshot.
 
     SOURCE is a file, a folder (with all that is in it), a quoted pattern such as 'crawl/**/*.txt', or - for standard
     input. A document that can't be cleaned goes to the table `rejected`, with the reason.
 
-    A run replaces the tables of the dataset in --out with its own (`runs` gets a row more). If it keeps no document,
-    and the dataset has some, nothing is published.
+    If the dataset is there already, only what is new or has changed is cleaned. The rest is carried over, and what is
+    no longer among the sources is removed. After a change of rules or settings, all is cleaned again. If no document
+    is kept, and the dataset has some, nothing is published.
     """
-    given = {"sources": [_argument(name) for name in sources], "out": out, "dedup": dedup, "workers": workers}
-    config = run_config(given, learn_from=learn_from, **how)
+    config = settings_of_run(**settings)
     from flows.running import run_in_terminal
 
     sys.exit(run_in_terminal(config, verbose=verbose))
+
+
+@main.command()
+@source_options
+@click.option("--cron", required=True, help="When: minute, hour, day, month, weekday, such as '0 3 * * *'.")
+@click.option("--timezone", default="UTC", show_default=True, help="Time zone of --cron, such as Asia/Shanghai.")
+@click.option("--name", help="Name of the deployment.  [default: that of the folder in --out]")
+def serve(*, cron: str, timezone: str, name: str | None, **settings: Any) -> None:
+    """Clean on a schedule: serve `clean` to a Prefect server until this is stopped.
+
+    SOURCE and the options are those of `clean`. PREFECT_API_URL names the server, which must be one that stays.
+    """
+    config = settings_of_run(**settings)
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reads it when it is imported
+    from flows.serve import serve_on_schedule
+
+    try:
+        serve_on_schedule(config, cron, timezone, name)
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--reason", "reasons", multiple=True, type=click.Choice(REPLAYED), help="Only these. Can be repeated.")
+@running_options
+@click.option("-v", "--verbose", is_flag=True, help="Show the log of the Prefect run.")
+def replay(*, folder: Path, reasons: tuple[str, ...], verbose: bool, **given: Any) -> None:
+    """Clean the rejected documents of the dataset in DIR again, and move those that pass.
+
+    After rules have changed, or with other settings: without any, those of the last run are taken. Documents whose
+    sources are gone stay as they are, and so do duplicates.
+    """
+    from flows.running import run_in_terminal
+
+    sys.exit(run_in_terminal(replay_config(folder, reasons, **given), verbose=verbose))
 
 
 @main.command()
@@ -193,6 +269,12 @@ def verify(folder: Path) -> None:
     sys.exit(0 if report.ok else 1)
 
 
+def settings_of_run(*, sources: tuple[str, ...], learn_from: int | None, **settings: Any) -> RunConfig:
+    """Settings of a run from what `run_options` gave."""
+    how = {name: settings.pop(name) for name in ("config_file", "script", "skip")}
+    return run_config({"sources": [_argument(name) for name in sources], **settings}, learn_from=learn_from, **how)
+
+
 def run_config(
     given: dict[str, Any],
     *,
@@ -200,30 +282,79 @@ def run_config(
     script: str | None,
     skip: tuple[str, ...],
     learn_from: int | None = None,
+    **settings: Any,
 ) -> RunConfig:
     """Settings of a run: the file's, with what was given on the command line put over them.
 
     Raises:
         InputError: if a key is unknown, a value out of bounds, or something missing.
     """
-    from tasks.document import check_steps
-
     data = _read_toml(config_file) if config_file else {}
-    merged = {**data, **_without_blanks(given)}
+    merged = {**data, **_without_blanks(given), **_without_blanks(settings)}
     if isinstance(data.get("clean", {}), dict):
         cleaning = {"script": script, "skip": list(skip), "learn_from": learn_from}
         merged["clean"] = {**data.get("clean", {}), **_without_blanks(cleaning)}
     for name, argument in (("sources", "SOURCE..."), ("out", "--out")):
         if name not in merged:
             raise click.UsageError(f"Missing {argument}: give it here, or as `{name}` in a --config file.")
+    config = _validated(RunConfig, merged, config_file)
+    _check_steps(config.clean)
+    return config
+
+
+def replay_config(  # noqa: PLR0913
+    folder: Path,
+    reasons: tuple[str, ...],
+    *,
+    config_file: Path | None,
+    script: str | None,
+    skip: tuple[str, ...],
+    learn_from: int | None = None,
+    **settings: Any,
+) -> ReplayConfig:
+    """Settings of a replay: those of the dataset's last run or of a file, and over them what was given.
+
+    Raises:
+        InputError: as `run_config`; and if there is no dataset.
+    """
+    from tasks.publish import last_config
+    from tasks.publish.snapshots import DatasetError
+    from tasks.publish.store import open_store
+
+    data = _read_toml(config_file) if config_file else {}
     try:
-        config = RunConfig.model_validate(merged)
-        check_steps(config.clean.skip)
+        last = last_config(open_store(folder)).model_dump()
+    except (DatasetError, OSError) as error:
+        raise InputError(str(error)) from error
+    cleaning = {"script": script, "skip": list(skip), "learn_from": learn_from}
+    of_clean = {"sources", "out", "keep_missing", "checksum", "reclean"}
+    merged = {
+        **{name: value for name, value in data.items() if name not in of_clean},
+        **_without_blanks(settings),
+        "out": folder,
+        "reasons": reasons,
+        "clean": {**(data.get("clean") or last), **_without_blanks(cleaning)},
+    }
+    config = _validated(ReplayConfig, merged, config_file)
+    if config.clean:
+        _check_steps(config.clean)
+    return config
+
+
+def _validated(model: type[M], settings: dict[str, Any], config_file: Path | None) -> M:
+    try:
+        return model.model_validate(settings)
     except ValidationError as error:
         raise InputError("\n".join(_explain_setting(e, config_file) for e in error.errors())) from error
+
+
+def _check_steps(config: CleanConfig) -> None:
+    from tasks.document import check_steps
+
+    try:
+        check_steps(config.skip)
     except ValueError as error:
         raise InputError(str(error)) from error
-    return config
 
 
 def _without_blanks(options: dict[str, Any]) -> dict[str, Any]:

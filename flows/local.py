@@ -20,8 +20,8 @@ from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 from rich.console import Console
 
-from flows.clean import clean_corpus
-from schemas.config import RunConfig
+from flows.clean import clean_corpus, replay_rejected
+from schemas.config import DatasetConfig, RunConfig
 from tasks.shards.processes import StoppedError, warm_up
 
 SETTINGS = {
@@ -52,7 +52,7 @@ class ServerError(OSError):
     """Prefect's server did not start, can't be reached, or went away."""
 
 
-def run_locally(config: RunConfig, console: Console, level: int) -> State[Any]:
+def run_locally(config: DatasetConfig, console: Console, level: int) -> State[Any]:
     """Run the flow, with Prefect's log of that level and above on the console; a state that holds a `Summary`.
 
     Raises:
@@ -63,8 +63,10 @@ def run_locally(config: RunConfig, console: Console, level: int) -> State[Any]:
     try:
         _start_server()
         with tags("qingyuan"):
-            once = clean_corpus.with_options(retries=0)  # who sits before a terminal decides whether to try again
-            return once(config, return_state=True)
+            flow: Any = clean_corpus if isinstance(config, RunConfig) else replay_rejected
+            once = flow.with_options(retries=0)  # who sits before a terminal decides whether to try again
+            state: State[Any] = once(config, return_state=True)
+            return state
     except (httpx.HTTPError, RuntimeError) as error:
         url = get_current_settings().api.url
         advice = "Start it, or unset PREFECT_API_URL for a temporary one" if url else "Is 127.0.0.1 open to this user?"

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from flows import terminal
 from flows.cli import INTERRUPTED, PUBLISHED_WITH_FAILURES, RUN_FAILED, TERMINATED, WRONG_USE
-from schemas.config import RunConfig
+from schemas.config import DatasetConfig, RunConfig
 from tasks.publish import summary as summaries
 from tasks.publish.snapshots import NoDatasetError
 from tasks.publish.summary import Summary
@@ -31,16 +31,24 @@ PLAIN_SECONDS = 10
 
 STOPPED = "stopped. Nothing was published: {out} is as it was."
 
-EVENTS = {"found": "cleaning", "writing": "writing", "comparing": "comparing", "publishing": "publishing"}
+EVENTS = {
+    "waiting": "waiting for another run",
+    "found": "cleaning",
+    "writing": "writing",
+    "comparing": "comparing",
+    "settling": "settling",
+    "publishing": "publishing",
+}
 """What is going on after an event (`tasks.shards.progress`)."""
 
 
-def run_in_terminal(config: RunConfig, *, verbose: bool) -> int:
+def run_in_terminal(config: DatasetConfig, *, verbose: bool) -> int:
     """Run the flow, show how far it is, and what came of it; the exit code of the command."""
     console = Console(stderr=True, highlight=False)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        _check_sources(config)
+        if isinstance(config, RunConfig):
+            _check_sources(config)
         with _progress(console) as watch:
             watcher.set(partial(_watch, config, console, watch))
             state = _run(config, console, verbose=verbose)
@@ -74,7 +82,7 @@ def _stopped_by(error: BaseException | None) -> int:
     return 0
 
 
-def _watch(config: RunConfig, console: Console, show: Watch, event: str, n: int) -> None:
+def _watch(config: DatasetConfig, console: Console, show: Watch, event: str, n: int) -> None:
     """Show an event; but end at once if a signal has ended Prefect's temporary server, too.
 
     Prefect would try to reach it for minutes.
@@ -100,7 +108,7 @@ def _check_sources(config: RunConfig) -> None:
         raise SourceError(nothing_found(names))
 
 
-def _run(config: RunConfig, console: Console, *, verbose: bool) -> "State[Any]":
+def _run(config: DatasetConfig, console: Console, *, verbose: bool) -> "State[Any]":
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reads it when it is imported, which takes 2 s
     from flows.local import run_locally  # noqa: PLC0415
 
@@ -124,10 +132,11 @@ def _progress(console: Console) -> Iterator[Watch]:
         task = progress.add_task("starting Prefect", total=None, count="")
 
         def watch(event: str, n: int) -> None:
-            progress.update(task, description=EVENTS.get(event), total=n if event == "found" else None)
+            total = (progress.tasks[task].total or 0) + n if event == "found" else None
+            progress.update(task, description=EVENTS.get(event), total=total)
             progress.advance(task, n if event == "cleaned" else 0)
             done = progress.tasks[task]
-            progress.update(task, count=f"{done.completed:,.0f} of {done.total:,.0f} documents")
+            progress.update(task, count=f"{done.completed:,.0f} of {done.total or 0:,.0f} documents")
 
         yield watch
 

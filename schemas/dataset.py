@@ -384,7 +384,12 @@ RUNS = pa.schema(
             optional=True,
         ),
         _field("config", pa.string(), "How documents were cleaned, as JSON.", optional=True),
-        _field("sources", _STRINGS, "What was given to be cleaned.", optional=True),
+        _field(
+            "sources",
+            _STRINGS,
+            "What was given to be cleaned; of a replay the reasons, of a rollback the snapshot.",
+            optional=True,
+        ),
         _field("n_added", pa.int64(), "Documents that were not there before."),
         _field("n_changed", pa.int64(), "Documents whose raw bytes had changed."),
         _field("n_unchanged", pa.int64(), "Documents carried over from the snapshot before, as they were."),
@@ -563,8 +568,8 @@ def rejected_row(outcome: Outcome, run: Run, first_run_id: str | None = None) ->
     }
 
 
-def run_row(run: Run, sources: list[str]) -> dict[str, Any]:
-    """What a run can say of itself; publishing adds the counts, the snapshot and the end."""
+def run_row(run: Run) -> dict[str, Any]:
+    """What a run can say of itself; sources, kind, counts, the snapshot and the end are to be added."""
     return {
         "run_id": run.run_id,
         "started_at": _naive(run.started_at),
@@ -572,7 +577,6 @@ def run_row(run: Run, sources: list[str]) -> dict[str, Any]:
         "rules_digest": run.rules_digest,
         "libraries": [{"name": name, "version": version(name)} for name in LIBRARIES],
         "config": run.config.model_dump_json(),
-        "sources": sources,
     }
 
 

@@ -174,8 +174,7 @@ def _check_objects(store: Store, snapshot: Snapshot, report: Report) -> bool:
     before = report.n_problems
     tables = [(table, part) for table, parts in snapshot.tables.items() for part in parts]
     indexes = [("index", batch.parts["index"]) for batch in snapshot.batches]
-    files = [("files", snapshot.files)] if snapshot.files else []
-    for table, part in [*tables, *indexes, *files]:
+    for table, part in [*tables, *indexes, *snapshot.state.items()]:
         for problem in _problems_of(store, table, part):
             report.add(f"{table}/{part.name or part.sha256[:16]}: {problem}")
     if snapshot.schema_version != SCHEMA_VERSION:
@@ -188,6 +187,8 @@ def _problems_of(store: Store, table: str, part: StoredPart) -> Iterator[str]:
     try:
         if (found := hash_file(path)) != part.sha256:
             yield f"the content of {path} has the hash {found[:16]}… and not its own: it was changed or damaged"
+            return
+        if table not in TABLES | INTERNAL:
             return
         with pq.ParquetFile(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows

@@ -1,18 +1,15 @@
 """The stage over the whole corpus, between cleaning and publishing: what no document can tell alone.
 
-A run has two passes. In the first one shards are cleaned, one by one: `survey` puts their outcomes by, in a file, with
-what they add to the counts. Then `learn` brings the counts of all shards together. In the second pass every outcome is
-read back and goes through `revise`, which sees what was learned; what comes out is written to parts. So what `learn`
-does must not depend on the order or the number of surveys, and memory holds one document at a time in either pass.
-
-Outcomes are pickled: by the same program, in the same run, into a folder that only the run writes.
+A run has two passes. In the first one shards are cleaned, one by one: `survey` counts what is in their outcomes. Then
+`learn` brings the counts of all shards together, and of all documents that are carried over. In the second pass every
+outcome is read back and goes through `revise`, which sees what was learned; what comes out is written to parts. So what
+`learn` does must not depend on the order or the number of surveys, and memory holds one document at a time in either
+pass.
 """
 
-import pickle
 import traceback
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,25 +20,20 @@ from schemas.config import CleanConfig
 from schemas.document import Cleaned, Edit, Outcome, Reason, Rejection, Run
 from tasks.clean import clean_further
 from tasks.corpus import learned, lines
-from tasks.corpus.learned import Noted
+from tasks.corpus.lines import Counted, Features
+from tasks.corpus.table import Batch, lines_table
 from tasks.judge import judge_output
-from tasks.publish.parts import Counts, Part, PartWriter
+from tasks.publish.parts import Part, write_part
 from tasks.steps.lines import key
-
-_LENGTH_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the first pass left of a shard."""
+    """What the first pass has counted in the outcomes of a shard."""
 
-    number: int
-    outcomes: Path
-    """Pickled, in their order."""
-    lines: Path
-    """As `tasks.corpus.lines` writes them."""
-    sites: Mapping[int, int] = field(default_factory=dict)
-    """Documents by fingerprint of their sites."""
+    features: Path
+    """What each adds to the counts, as `tasks.corpus.lines` keeps it for the index."""
+    counted: Counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,61 +45,41 @@ class Learned:
 
 
 def survey(outcomes: Iterable[Outcome], number: int, config: CleanConfig, folder: Path) -> Survey:
-    """Put the outcomes of a shard by, and count what is in them.
+    """Count what is in the outcomes of a shard.
 
     Raises:
         OSError: if a file can't be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    sites: Counter[int] = Counter()
-    made = Survey(number, folder / f"outcomes-{number:06}", folder / f"lines-{number:06}.npy", sites)
-    found = []
-    with pa.output_stream(str(made.outcomes), compression="zstd") as spool:
-        for at, outcome in enumerate(outcomes):
-            pickled = pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
-            spool.write(len(pickled).to_bytes(_LENGTH_BYTES))
-            spool.write(pickled)
-            if config.learn_from and outcome.cleaned and not outcome.rejection:
-                sites.update(of := lines.sites_of(outcome).keys())
-                found.append(lines.rows(outcome.cleaned.text, of, at))
-    lines.write_rows(found, made.lines)
-    return made
+    features = folder / f"features-{number:06}"
+    lines.write_features([lines.features(o) if config.learn_from else Features() for o in outcomes], features)
+    return Survey(features, lines.count(features, number, folder))
 
 
-def learn(surveys: Sequence[Survey], config: CleanConfig, folder: Path) -> Learned:
-    """Bring together what all shards counted.
+def learn(counted: Sequence[Counted], config: CleanConfig, folder: Path) -> Learned:
+    """Bring together what was counted in all documents: those of the surveys, and those that are carried over.
 
     Raises:
         OSError: if what was learned can't be written.
     """
     if not config.learn_from:
         return Learned(None)
-    sizes = sum((Counter(made.sites) for made in surveys), Counter[int]())
-    lines.merge([survey.lines for survey in surveys], sizes, config.learn_from, folder / "lines")
+    lines.merge(counted, config.learn_from, folder / "lines")
     return Learned(folder / "lines")
 
 
-def read_outcomes(survey: Survey) -> Iterator[Outcome]:
-    """The outcomes of a shard, as the first pass left them.
-
-    Raises:
-        OSError: if the file can't be read, or ends too early.
-    """
-    with pa.input_stream(str(survey.outcomes), compression="zstd") as spool:
-        while length := spool.read(_LENGTH_BYTES):
-            yield pickle.loads(spool.read(int.from_bytes(length)))  # noqa: S301  what this run has written
-
-
 class Revision(NamedTuple):
-    """An outcome in the light of the whole corpus, and what is known of its lines."""
+    """An outcome in the light of the whole corpus, and what the index has of it (`schemas.index`)."""
 
     outcome: Outcome
-    noted: tuple[Noted, ...] = ()
+    features: Features = Features()
+    learned: int = 0
+    """Digest of what the counts say of it."""
+    removed_lines: tuple[int, ...] = ()
+    """Fingerprints of lines that went by that, in their numerical order."""
 
 
-def concerned(made: Survey, known: Learned) -> frozenset[int]:
-    """Which outcomes of a shard `revise` has something to say about, by their places; the others are as they were."""
-    return frozenset() if known.lines is None else lines.recurring(known.lines).concerned(made.lines)
+Revise = Callable[[Outcome], Revision]
 
 
 def revise(outcome: Outcome, known: Learned, config: CleanConfig) -> Revision:
@@ -115,44 +87,62 @@ def revise(outcome: Outcome, known: Learned, config: CleanConfig) -> Revision:
     if known.lines is None:
         return Revision(outcome)
     try:
-        edits, noted = learned.find(outcome, lines.recurring(known.lines), config.learn_from)
+        edits, removed = learned.find(outcome, lines.recurring(known.lines))
         if not edits or outcome.cleaned is None:
-            return Revision(outcome, noted)
+            return Revision(outcome)
         cleaned = clean_further(_without_facts(outcome.cleaned, edits), edits, config)
-        return Revision(replace(outcome, cleaned=cleaned, rejection=judge_output(cleaned, config)), noted)
+        revised = replace(outcome, cleaned=cleaned, rejection=judge_output(cleaned, config))
+        return Revision(revised, removed_lines=removed)
     except Exception:  # noqa: BLE001  a bug on one document must not take the others with it
         return Revision(replace(outcome, rejection=Rejection(Reason.FAILED, traceback.format_exc())))
 
 
-def write_lines(noted: Iterable[Noted], run: Run, folder: Path) -> list[Part]:
-    """What is known of lines as a part of the table `lines`, each line of a site once; no part if there is nothing.
+def revisions(outcomes: Iterable[Outcome], made: Survey, known: Learned, revise: Revise) -> Iterator[Revision]:
+    """Outcomes of a shard in the light of the whole corpus; those that it says something about are revised.
 
     Raises:
-        OSError: if it can't be written.
+        OSError: if what the first pass left can't be read.
     """
-    told: dict[tuple[str, str], Noted] = {}
-    for note in noted:
-        before = told.setdefault((note.site, note.fingerprint), note._replace(removed=0))
-        told[note.site, note.fingerprint] = before._replace(removed=before.removed + note.removed)
-    writer = PartWriter("lines", run.pipeline_version, run.rules_digest, folder)
-    try:
-        for _, note in sorted(told.items()):
-            writer.add(note._asdict(), Counts())
-        return [part for part in [writer.finish()] if part]
-    finally:
-        writer.discard()
+    found = zip(outcomes, lines.read_features(made.features), told(made.counted, known), strict=True)
+    for outcome, features, digest in found:
+        revision = revise(outcome) if digest else Revision(outcome)
+        yield revision._replace(features=features, learned=int(digest))
 
 
-def join_lines(parts: Iterable[Part], run: Run, folder: Path) -> list[Part]:
-    """Parts of all shards, with those of `lines` made one. It takes some 500 bytes a line in memory.
+def told(counted: Counted, known: Learned) -> lines.Rows:
+    """What the counts say of each document of a batch, as a digest: 0 where they have nothing to say."""
+    if known.lines is None:
+        return lines.nothing_told(counted)
+    return lines.told(counted, lines.recurring(known.lines))
+
+
+def changed(part: Path, gone: frozenset[str], counted: Counted, known: Learned) -> list[str]:
+    """The doc_ids of a batch of which the counts now say something else than its part of the index has.
+
+    Raises:
+        OSError: if it can't be read.
+    """
+    table = pq.read_table(part, columns=["doc_id", "learned"])
+    others = table["doc_id"].filter(pa.array(told(counted, known) != table["learned"].to_numpy()))
+    return [doc_id for doc_id in others.to_pylist() if doc_id not in gone]
+
+
+def write_lines(batches: Sequence[Batch], known: Learned, run: Run, folder: Path) -> Part:
+    """What is known of lines as a part of the table `lines`, each line of a site once.
+
+    Args:
+        batches: All documents of the dataset, each once.
+        known: What was learned from them.
+        run: Its configuration has the threshold.
+        folder: Where the part goes.
 
     Raises:
         OSError: if something can't be read or written.
+        EditError: if edits do not belong to their text.
     """
-    parts = list(parts)
-    rows = (row for part in parts if part.table == "lines" for row in pq.read_table(part.path).to_pylist())
-    others = [part for part in parts if part.table != "lines"]
-    return [*others, *write_lines((Noted(**row) for row in rows), run, folder)]
+    nothing = known.lines is None
+    rows = [] if nothing else list(lines_table(batches, lines.recurring(known.lines), run.config.learn_from))
+    return write_part("lines", rows, run, folder)
 
 
 def _without_facts(cleaned: Cleaned, edits: Iterable[Edit]) -> Cleaned:

@@ -7,15 +7,18 @@ docs/adr/0016-learned-lines.md.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
+
 from schemas.document import Edit, Outcome
-from tasks.corpus.lines import WHOLE, Count, Place, Recurring, is_furniture, places, sites_of
+from tasks.corpus.lines import Place, Recurring, hash_of, places, sites_of
 from tasks.rules import load
 from tasks.steps.dates import DATETIME
 from tasks.steps.lines import fold, is_heading, is_prose, key, lines_of, removal
+from tasks.steps.log import Row, take_back
 
 STEP, RULE = "boilerplate", "learned-line"
 
@@ -34,7 +37,7 @@ class Seen(NamedTuple):
     learned: bool
     """It is furniture, by the counts."""
     headed: bool
-    """Most documents that have it have headings between their paragraphs."""
+    """It is learned, and most documents that have it have headings between their paragraphs."""
 
     @property
     def text(self) -> str:
@@ -42,63 +45,40 @@ class Seen(NamedTuple):
         return self.place.line.text
 
 
-class Noted(NamedTuple):
-    """A row of the table `lines` (`schemas.dataset.LINES`)."""
-
-    site: str
-    fingerprint: str
-    line: str
-    documents: int
-    bodies: int
-    site_documents: int
-    is_furniture: bool
-    removed: int
-
-
 class Findings(NamedTuple):
-    """The edits that take furniture out of a document's clean text, and what is known of its lines."""
+    """The edits that take furniture out of a document's clean text."""
 
     edits: tuple[Edit, ...] = ()
-    noted: tuple[Noted, ...] = ()
+    lines: tuple[int, ...] = ()
+    """Fingerprints of the lines that go, each once, in their numerical order."""
 
 
-def find(outcome: Outcome, recurring: Recurring, threshold: int) -> Findings:
+def find(outcome: Outcome, known: Recurring) -> Findings:
     """Look up the lines of a document, and choose those that go."""
     if outcome.cleaned is None or outcome.rejection is not None:
         return Findings()
-    sites = {**sites_of(outcome), WHOLE: ""}
     near = places(lines_of(outcome.cleaned.text))
-    counts = recurring.look_up([place.fingerprint for place in near], sites)
-    going = _choose([_judge(place, known, threshold) for place, known in zip(near, counts, strict=True)])
+    sites = np.array([[hash_of(name) for name in sites_of(outcome)]], dtype="<u8")
+    fingerprints = np.array([place.fingerprint for place in near], dtype="<u8")
+    judged = known.judge(fingerprints, np.zeros(len(near), np.int64), sites)
+    going = _choose([Seen(*line) for line in zip(near, *(said.tolist() for said in judged), strict=True)])
     edits = (removal(outcome.cleaned.text, line.place.line, STEP, RULE, CONFIDENCE) for line in going)
-    gone = {line.place.fingerprint for line in going}
-    noted = {
-        (place.fingerprint, site): _note(place, sites[site], count, threshold, removed=place.fingerprint in gone)
-        for place, known in zip(reversed(near), reversed(counts), strict=True)
-        for site, count in _telling(sites, known)
-        if count.bodies >= threshold
-    }
-    return Findings(tuple(edits), tuple(noted.values()))
+    return Findings(tuple(edits), tuple(sorted({line.place.fingerprint for line in going})))
 
 
-def _telling(sites: Iterable[int], known: Mapping[int, Count]) -> Iterator[tuple[int, Count]]:
-    """Counts by site, but for folders around one that say the same as it does."""
-    told: set[Count] = set()
-    for site in sites:
-        if site in known and known[site] not in told:
-            told.add(known[site])
-            yield site, known[site]
+def text_before(text: str, log: Sequence[Row]) -> str:
+    """The clean text of a document, as it stands in the dataset, as it was before learned lines were taken out of it.
 
+    Args:
+        text: Of its row in `clean` or `rejected`.
+        log: Column `edits` of its row in `edits`.
 
-def _note(place: Place, site: str, count: Count, threshold: int, *, removed: bool) -> Noted:
-    enough = bool(is_furniture(count.bodies, count.of, threshold))
-    numbers = count.documents, count.bodies, count.of
-    return Noted(site, f"{place.fingerprint:016x}", place.line.text, *numbers, enough, int(removed))
-
-
-def _judge(place: Place, counts: Mapping[int, Count], threshold: int) -> Seen:
-    enough = [n for n in counts.values() if is_furniture(n.bodies, n.of, threshold)]
-    return Seen(place, bool(counts), bool(enough), all(2 * n.headed > n.documents for n in enough))
+    Raises:
+        EditError: if the edits do not belong to this text.
+    """
+    if all(row["rule"] != RULE for row in log):
+        return text
+    return next(before for stage, before in take_back(text, log) if any(edit.rule == RULE for edit in stage.edits))
 
 
 def _choose(seen: Sequence[Seen]) -> list[Seen]:

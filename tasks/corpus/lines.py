@@ -3,18 +3,22 @@
 What is known of a line is how many documents of a site have it, and how many *bodies* they have: an article that came
 ten times is ten documents and one body, a line of the site's template stands around as many bodies as documents.
 
-- A shard writes a file of `ROW`s, sorted by line: 45 bytes for each line near the ends of a document, and for each site
-  that the document is of.
-- `merge` goes through all files side by side, by ranges of fingerprints, and writes what recurs: 48 bytes for each line
-  and site, sorted again, in files that workers map. It holds `MERGE_ROWS` rows in memory (about 400 MB), or as many
-  as the commonest line has.
+- `features` are what a document adds to the counts. They are kept in the index (`schemas.index`), so a document that
+  stays as it is is counted without being read again.
+- `count` and `count_index` write what the documents of a batch add: 12 bytes for each `LINE` near the ends of one,
+  sorted by line, and 65 for each `DOCUMENT`.
+- `merge` goes through the lines of all batches side by side, by ranges of fingerprints, and writes what recurs: 41
+  bytes for each line and site, sorted again, in files that workers map. It holds 33 bytes for each document in memory
+  (twice that for a moment), and `MERGE_ROWS` lines (about 400 MB), or as many as the commonest line has.
+- `told` is what the counts say of each document of a batch, as a digest. A document of which they say what they said
+  before stays as it is.
 
-Counts are sums over documents, so neither the order nor the number of shards matters.
+Counts are sums over documents, so neither the order nor the number of batches matters, nor who was carried over.
 """
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -22,8 +26,12 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from schemas.document import Outcome
+from schemas.index import INDEX
 from tasks.corpus.duplicates import grams
 from tasks.steps.dates import MONTH
 from tasks.steps.lines import Line, is_prose, key, lines_of
@@ -33,7 +41,7 @@ TAIL_LINES = 40
 """Lines at either end that are looked at: as far as the rules for furniture look (`tasks.steps.boilerplate`)."""
 
 MERGE_ROWS = 2_000_000
-"""Rows in memory at a time: 90 MB, four times over while they are sorted."""
+"""Lines in memory at a time: 32 MB, and ten times that if all of them recur on three sites each."""
 
 SHARE = 0.3
 """Part of a site's documents that its furniture is on. In a year of news from one site the commonest title is on 7 %
@@ -43,26 +51,37 @@ ANCESTORS = 2
 """Folders around that of a file that are taken for sites too: `site/2024/05/page.txt`. One that holds several sites
 does no harm: nothing is on enough of its pages."""
 
+SITES_EACH = ANCESTORS + 3
+"""Sites of a document at most: folders, the host of its address, the name that it gives."""
+
 SITES = 5
 """A line that is furniture of that many sites is furniture everywhere: what a content management system puts in."""
 
 WHOLE = 0
-"""In place of a site: the whole corpus."""
+"""In place of a site: the whole corpus. Documents of fewer than `SITES_EACH` have it in place of the others."""
 
 MIXERS = (1, 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)
 """Odd factors that make three hashes of one: steps of the golden ratio and of the plastic number (Roberts' R2)."""
 
-ROW = np.dtype([("line", "<u8"), ("site", "<u8"), ("body", "<u8", len(MIXERS)), ("document", "<u4"), ("headed", "?")])
-"""A line of a document: its fingerprint, that of one of its sites, those of the body; the document's place in its
-shard, and whether there are headings between its paragraphs."""
+FEATURES = pa.schema([INDEX.field(name) for name in ("sites", "lines", "body", "headed")])
 
-COLUMNS = ("line", "site", "documents", "bodies", "of", "headed")
+LINE = np.dtype([("line", "<u8"), ("document", "<u4")])
+"""A line of a document: its fingerprint, and the document's place in its batch."""
 
-RECURRING = np.dtype([(name, "<u8" if name in {"line", "site"} else "<i8") for name in COLUMNS])
+DOCUMENT = np.dtype([("sites", "<u8", SITES_EACH), ("body", "<u8", len(MIXERS)), ("headed", "?")])
+"""What the lines of a document have in common: fingerprints of its sites, in their order, and the other features."""
+
+COUNTS = ("documents", "bodies", "of", "headed")
+
+RECURRING = np.dtype([("line", "<u8"), ("site", "<u8"), *((name, "<i8") for name in COUNTS)])
 """A line that more than one document of a site has; `of` are the documents of the site."""
 
-CANDIDATES = "candidates"
-"""Lines that stand around enough bodies of some site."""
+COLUMNS = {"pair": "<u8", **dict.fromkeys(COUNTS, "<i8"), "furniture": "?"}
+"""How `merge` writes those: a file for each. A pair is the place of the line among `LINES` times the number of `SITES`
+and the place of the site among these; it is `furniture` by `is_furniture`."""
+
+LISTS = ("lines", "sites", "learned")
+"""Fingerprints in order, each once: lines that recur, all sites, lines that are furniture of some site."""
 
 Rows = np.ndarray[Any, Any]
 
@@ -90,14 +109,37 @@ class Place(NamedTuple):
     fingerprint: int
 
 
-class Count(NamedTuple):
-    """How often a line was seen on a site."""
+class Features(NamedTuple):
+    """What a document adds to the counts, as the index has it. Nothing, unless it was kept by the first pass."""
 
-    documents: int
-    bodies: int
-    of: int
-    headed: int
-    """Documents with headings between their paragraphs."""
+    sites: tuple[str, ...] = ()
+    """As `sites_of`."""
+    lines: tuple[int, ...] = ()
+    """Fingerprints of the lines near its ends, each once, in their numerical order."""
+    body: tuple[int, ...] = ()
+    """Three hashes of its paragraphs."""
+    headed: bool = False
+    """Whether there are headings between its paragraphs."""
+
+
+class Counted(NamedTuple):
+    """Files with what the documents of a batch add to the counts."""
+
+    lines: Path
+    """`LINE`s, sorted by line."""
+    documents: Path
+    """`DOCUMENT`s, one for each of the batch."""
+
+
+class Judged(NamedTuple):
+    """What the counts say of lines: arrays of truth values, one for each line."""
+
+    recurs: Rows
+    """Another document of a site has it."""
+    learned: Rows
+    """It is furniture, by the counts."""
+    headed: Rows
+    """It is learned, and most documents that have it have headings between their paragraphs."""
 
 
 def fingerprint(text: str) -> int:
@@ -107,20 +149,22 @@ def fingerprint(text: str) -> int:
     """
     ends = text if len(text) <= 2 * _END else text[:_END] + text[-_END:]
     folded = _VARYING.sub("0", key(ends))
-    return _hash(folded) if _LETTER.search(folded) else 0
+    return hash_of(folded) if _LETTER.search(folded) else 0
 
 
-def _hash(text: str) -> int:
+def hash_of(text: str) -> int:
+    """64 bits of a text, as of the name of a site; never 0."""
     return int.from_bytes(hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest(), "little") or 1
 
 
-def sites_of(outcome: Outcome) -> dict[int, str]:
-    """Sites that a document may be of, by their fingerprints: where it was found, and what the page says of itself."""
+def sites_of(outcome: Outcome) -> tuple[str, ...]:
+    """Names of the sites that a document may be of: where it was found, the nearest folder first, and what it says."""
     facts: Mapping[str, str] = outcome.cleaned.facts if outcome.cleaned else {}
     uri = outcome.origin.source_uri
     found_in = [_host(uri)] if _host(uri) else _folders(uri)
     names = [*found_in, _host(facts.get("source_url", "")), facts.get("site_name", "")]
-    return {_hash(name): name for name in names if name}
+    # A lone surrogate could not be stored in the index.
+    return tuple(dict.fromkeys(name.encode(errors="replace").decode() for name in names if name))
 
 
 def _folders(uri: str) -> list[str]:
@@ -145,14 +189,15 @@ def places(lines: Sequence[Line]) -> list[Place]:
     return [Place(line, fingerprint(line.text)) for line in near]
 
 
-def rows(text: str, sites: Collection[int], document: int) -> Rows:
-    """What the clean text of a document adds to the counts of its sites, as `ROW`s."""
-    lines = lines_of(text)
+def features(outcome: Outcome) -> Features:
+    """What a document adds to the counts, by what the first pass made of it."""
+    if outcome.cleaned is None or outcome.rejection is not None:
+        return Features()
+    lines = lines_of(outcome.cleaned.text)
     near = {place.fingerprint for place in places(lines)} - {0}
     prose = [is_prose(line.text) for line in lines]
     body = _body("".join(line.text for line, is_paragraph in zip(lines, prose, strict=True) if is_paragraph))
-    headed = _is_headed(prose)
-    return np.array([(line, site, body, document, headed) for line in near for site in sites], dtype=ROW)
+    return Features(sites_of(outcome), tuple(sorted(near)), body, _is_headed(prose))
 
 
 def _body(text: str) -> tuple[int, ...]:
@@ -171,77 +216,210 @@ def _is_headed(prose: Sequence[bool]) -> bool:
     return bool(first_three) and first_three[-1] - first_three[0] >= len(first_three)
 
 
-def write_rows(found: Sequence[Rows], path: Path) -> None:
-    """Write rows, sorted by line."""
-    together = np.concatenate([np.empty(0, ROW), *found])
-    np.save(path, together[np.argsort(together["line"], kind="stable")])
+def write_features(found: Sequence[Features], path: Path) -> None:
+    """Keep features for `read_features`."""
+    pq.write_table(pa.Table.from_pylist([one._asdict() for one in found], FEATURES), path)
 
 
-def merge(paths: Sequence[Path], sizes: Mapping[int, int], threshold: int, folder: Path) -> None:
-    """Count what shards have written, and write what recurs to a folder, for `Recurring`.
+def read_features(path: Path) -> list[Features]:
+    """What `write_features` wrote, in its order."""
+    columns = pq.read_table(path).to_pydict()
+    sites, lines, body = ([tuple(values) for values in columns[name]] for name in ("sites", "lines", "body"))
+    return [Features(*values) for values in zip(sites, lines, body, columns["headed"], strict=True)]
+
+
+def count(features: Path, number: int, folder: Path) -> Counted:
+    """What the documents of a shard add to the counts; `features` is a file of `write_features`.
+
+    Raises:
+        OSError: if it can't be written.
+    """
+    return _write(pq.read_table(features), frozenset(), folder / f"new-{number:06}")
+
+
+def count_index(part: Path, gone: frozenset[str], number: int, folder: Path) -> Counted:
+    """What the documents of a batch add to the counts, by its part of the index, without those that are gone.
 
     Args:
-        paths: Files of `write_rows`.
-        sizes: Documents of each site.
+        part: Rows are of `schemas.index.INDEX`; a document's place is that of its row.
+        gone: Of the doc_ids.
+        number: Of the batch: names the files.
+        folder: Where they go; it is made if missing.
+
+    Raises:
+        OSError: if something can't be read or written.
+    """
+    columns = [*FEATURES.names, *(["doc_id"] if gone else [])]
+    folder.mkdir(parents=True, exist_ok=True)
+    return _write(pq.read_table(part, columns=columns), gone, folder / f"old-{number:06}")
+
+
+def _write(table: pa.Table, gone: frozenset[str], path: Path) -> Counted:
+    lines, documents = lines_and_documents(table, gone)
+    made = Counted(path.with_name(f"{path.name}-lines"), path.with_name(f"{path.name}-documents"))
+    lines[np.argsort(lines["line"])].tofile(made.lines)
+    documents.tofile(made.documents)
+    return made
+
+
+def lines_and_documents(table: pa.Table, gone: frozenset[str]) -> tuple[Rows, Rows]:
+    """Features of a batch as `LINE`s and `DOCUMENT`s; those that are gone have none."""
+    table = table.combine_chunks()
+    stays = np.ones(len(table), bool)
+    if gone:
+        stays = ~pc.is_in(table["doc_id"], pa.array(sorted(gone), pa.string())).to_numpy().astype(bool)
+    documents = np.zeros(len(table), DOCUMENT)
+    documents["headed"] = table["headed"].to_numpy()
+    hashes, document, _ = flat(table["body"])
+    documents["body"][document[:: len(MIXERS)]] = hashes.to_numpy().reshape(-1, len(MIXERS))
+    names, document, slot = flat(table["sites"])
+    named = names.dictionary_encode()
+    sites = np.array([hash_of(name) for name in named.dictionary.to_pylist()], dtype="<u8")
+    documents["sites"][document, slot] = sites[named.indices.to_numpy()]
+    documents[~stays] = np.zeros((), DOCUMENT)
+    found, document, _ = flat(table["lines"])
+    lines = np.empty(len(found), LINE)
+    lines["line"], lines["document"] = found.to_numpy(), document
+    return lines[stays[document]], documents
+
+
+def flat(column: pa.ChunkedArray) -> tuple[pa.Array, Rows, Rows]:
+    """Values of a column of lists one after the other, and for each the row and the place in the list of that row."""
+    lists = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    lengths = lists.value_lengths().to_numpy()
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    return lists.flatten(), rows, np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+def merge(counted: Sequence[Counted], threshold: int, folder: Path) -> None:
+    """Bring together what batches have counted, and write what recurs to a folder, for `Recurring`.
+
+    Args:
+        counted: Of all documents, each once.
         threshold: As in `is_furniture`.
-        folder: A file for each column of `RECURRING` is written there, and one of the lines that are `candidates`.
+        folder: A file for each of `COLUMNS` and `LISTS` is written there.
+
+    Raises:
+        OSError: if something can't be read or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    known = _Documents([made.documents for made in counted])
+    known.sites.tofile(folder / "sites")
+    n_lines = 0
     with ExitStack() as stack:
-        files = {name: stack.enter_context((folder / name).open("wb")) for name in (*COLUMNS, CANDIDATES)}
-        for piece in _pieces([np.load(path, mmap_mode="r") for path in paths]):
-            counted = _count(piece, sizes)
-            counted = np.concatenate([counted, _everywhere(counted, threshold)])
-            counted = counted[np.lexsort((counted["site"], counted["line"]))]
-            for name in COLUMNS:
-                files[name].write(counted[name].tobytes())
-            files[CANDIDATES].write(np.unique(counted["line"][counted["bodies"] >= threshold]).tobytes())
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in (*COLUMNS, "lines", "learned")}
+        for piece in _pieces([made.lines for made in counted], known.begins):
+            recurring = _count(piece, known)
+            recurring = np.concatenate([recurring, _everywhere(recurring, threshold)])
+            recurring = recurring[np.lexsort((recurring["site"], recurring["line"]))]
+            lines = np.unique(recurring["line"])
+            place = np.searchsorted(lines, recurring["line"]) + n_lines
+            furniture = is_furniture(recurring["bodies"], recurring["of"], threshold)
+            pair = place * len(known.sites) + np.searchsorted(known.sites, recurring["site"])
+            written = {"pair": pair, **{name: recurring[name] for name in COUNTS}, "furniture": furniture}
+            written |= {"lines": lines, "learned": np.unique(recurring["line"][furniture])}
+            for name, values in written.items():
+                files[name].write(values.tobytes())
+            n_lines += len(lines)
 
 
-def _pieces(files: Sequence[Rows]) -> Iterator[Rows]:
-    """All rows of one range of fingerprints after another."""
-    n_pieces = max(1, -(-sum(map(len, files)) // MERGE_ROWS))
-    begins = np.array([piece * (2**64 // n_pieces) for piece in range(n_pieces)], dtype="<u8")
-    edges = [[*np.searchsorted(file["line"], begins), len(file)] for file in files]
+class _Documents:
+    """`DOCUMENT`s of all batches, with numbers in place of the hashes."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        sizes = [path.stat().st_size // DOCUMENT.itemsize for path in paths]
+        self.begins = np.cumsum([0, *sizes])
+        """Number of the first document of each batch, and of documents in all."""
+        n = int(self.begins[-1])
+        own = [np.unique(np.fromfile(path, DOCUMENT)["sites"]) for path in paths]
+        self.sites = np.unique(np.concatenate([np.array([WHOLE], dtype="<u8"), *own]))
+        """Fingerprints of all sites; the first is `WHOLE`."""
+        self.site = np.empty((n, SITES_EACH), np.uint32)
+        """Places in `sites`."""
+        self.headed = np.empty(n, bool)
+        hashes = np.empty((len(MIXERS), n), "<u8")
+        for path, begin, end in zip(paths, self.begins, self.begins[1:], strict=False):
+            read = np.fromfile(path, DOCUMENT)
+            self.site[begin:end] = np.searchsorted(self.sites, read["sites"])
+            self.headed[begin:end] = read["headed"]
+            hashes[:, begin:end] = read["body"].T
+        self.bodies = [np.unique(own, return_inverse=True)[1].astype(np.uint32) for own in hashes]
+        """For each of the hashes of bodies, numbers in its place."""
+        self.sizes = np.bincount(self.site.ravel(), minlength=len(self.sites))
+        """Documents of each site."""
+
+
+def _pieces(paths: Sequence[Path], begins: Rows) -> Iterator[Rows]:
+    """All lines of one range of fingerprints after another, with the numbers of their documents."""
+    n_rows = sum(path.stat().st_size for path in paths) // LINE.itemsize
+    n_pieces = max(1, -(-n_rows // MERGE_ROWS))
+    borders = np.array([piece * (2**64 // n_pieces) for piece in range(1, n_pieces)], dtype="<u8")
+    # One file is open at a time: there may be more of them than a process may have open.
+    edges = [_edges(_column(path, LINE), borders) for path in paths]
     for piece in range(n_pieces):
-        parts = [file[edge[piece] : edge[piece + 1]] for file, edge in zip(files, edges, strict=True)]
-        yield np.concatenate([np.empty(0, ROW), *parts])
+        parts = [np.empty(0, LINE)]
+        for path, edge, begin in zip(paths, edges, begins, strict=False):
+            rows = np.fromfile(path, LINE, edge[piece + 1] - edge[piece], offset=edge[piece] * LINE.itemsize)
+            rows["document"] += np.uint32(begin)
+            parts.append(rows)
+        yield np.concatenate(parts)
 
 
-def _count(found: Rows, sizes: Mapping[int, int]) -> Rows:
-    """Documents and bodies by line and site, of lines that recur."""
-    found = found[np.lexsort((found["site"], found["line"]))]
-    starts = _starts(found["line"], found["site"])
+def _edges(rows: Rows, borders: Rows) -> list[int]:
+    return [0, *np.searchsorted(rows["line"], borders).tolist(), len(rows)]
+
+
+def _count(found: Rows, known: _Documents) -> Rows:
+    """Documents and bodies by line and site, of lines that recur, as `RECURRING`."""
+    lines, place, document = _repeated(found)
+    site = known.site[document]
+    at, slot = np.nonzero(site)  # 0 is `WHOLE`, which is none
+    pair = place[at] * len(known.sites) + site[at, slot]
+    order = np.argsort(pair)
+    pair, document = pair[order], document[at[order]]
+    starts = run_starts(pair)
+    n = np.diff([*starts, len(pair)])
+    is_several = np.repeat(n > 1, n)
+    pair, document = pair[is_several], document[is_several]
+    starts = run_starts(pair)
     counted = np.zeros(len(starts), RECURRING)
-    for name in ("line", "site"):
-        counted[name] = found[name][starts]
-    counted["documents"] = np.diff([*starts, len(found)])
-    counted["headed"] = np.add.reduceat(found["headed"], starts, dtype=np.int64) if len(starts) else 0
+    counted["line"] = lines[pair[starts] // len(known.sites)]
+    own = pair[starts] % len(known.sites)
+    counted["site"], counted["of"] = known.sites[own], known.sizes[own]
+    counted["documents"] = np.diff([*starts, len(pair)])
+    counted["headed"] = np.add.reduceat(known.headed[document], starts, dtype=np.int64) if len(starts) else 0
     run = np.repeat(np.arange(len(starts)), counted["documents"])
-    counted["bodies"] = np.maximum.reduce([_distinct(run, found["body"][:, i]) for i in range(len(MIXERS))])
-    counted = counted[counted["documents"] > 1]
-    counted["of"] = [sizes[int(site)] for site in counted["site"]]
+    counted["bodies"] = np.max([_distinct(run, bodies[document], int(known.begins[-1])) for bodies in known.bodies], 0)
     return counted
 
 
-def _starts(*columns: Rows) -> Rows:
-    """Where runs of equal rows begin."""
-    changes = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
-    return np.flatnonzero(np.concatenate([np.ones(min(len(columns[0]), 1), bool), changes]))
+def _repeated(found: Rows) -> tuple[Rows, Rows, Rows]:
+    """Lines that several documents have, and for each time that one does the place of the line, and the document."""
+    order = np.argsort(found["line"])
+    lines = found["line"][order]
+    starts = run_starts(lines)
+    n = np.diff([*starts, len(lines)])
+    is_several = np.repeat(n > 1, n)
+    return lines[starts][n > 1], np.repeat(np.arange((n > 1).sum()), n[n > 1]), found["document"][order[is_several]]
 
 
-def _distinct(run: Rows, values: Rows) -> Rows:
-    """How many different values each run has; runs are numbered from 0."""
-    order = np.lexsort((values, run))
-    return np.bincount(run[order][_starts(run[order], values[order])])
+def run_starts(values: Rows) -> Rows:
+    """Where runs of equal values begin."""
+    return np.flatnonzero(np.concatenate([np.ones(min(len(values), 1), bool), values[1:] != values[:-1]]))
+
+
+def _distinct(run: Rows, values: Rows, limit: int) -> Rows:
+    """How many different values, below the limit, each run has; runs are numbered from 0."""
+    both = np.sort(run * limit + values)
+    return np.bincount(both[run_starts(both)] // max(limit, 1))
 
 
 def _everywhere(counted: Rows, threshold: int) -> Rows:
     """Rows for the whole corpus: furniture of enough sites."""
     furniture = counted[is_furniture(counted["bodies"], counted["of"], threshold)]
-    starts = _starts(furniture["line"])
+    starts = run_starts(furniture["line"])
     whole = furniture[starts]
-    for name in ("documents", "bodies", "of", "headed"):
+    for name in COUNTS:
         whole[name] = np.add.reduceat(furniture[name], starts) if len(starts) else 0
     whole["site"] = WHOLE
     enough: Rows = whole[np.diff([*starts, len(furniture)]) >= SITES]
@@ -257,28 +435,44 @@ class Recurring:
     """What `merge` wrote, looked up without being read as a whole."""
 
     def __init__(self, folder: Path) -> None:
-        self._columns = {name: _column(folder / name, RECURRING[name]) for name in COLUMNS}
-        self._candidates = _column(folder / CANDIDATES, RECURRING["line"])
+        self.columns = {name: _column(folder / name, np.dtype(kind)) for name, kind in COLUMNS.items()}
+        self.lines, self.sites, self.learned = (_column(folder / name, np.dtype("<u8")) for name in LISTS)
 
-    def concerned(self, path: Path) -> frozenset[int]:
-        """Documents of a shard that have lines which may be furniture, by their places; the shard's file is given."""
-        found = np.load(path, mmap_mode="r")
-        at = np.searchsorted(self._candidates, found["line"])
-        known = np.append(self._candidates, 0)[at] == found["line"]
-        return frozenset(found["document"][known].tolist())
+    def find(self, lines: Rows, document: Rows, sites: Rows) -> Rows:
+        """Rows of lines on the sites of their documents, and in the last column on `WHOLE`; -1 where one isn't there.
 
-    def look_up(self, fingerprints: Sequence[int], sites: Iterable[int]) -> list[dict[int, Count]]:
-        """Counts of each line by site, `WHOLE` included, as far as it recurs there."""
-        wanted = {*sites, WHOLE}
-        lines = np.array(fingerprints, dtype="<u8")
-        begins, ends = (np.searchsorted(self._columns["line"], lines, side).tolist() for side in ("left", "right"))
-        return [
-            {site: self._count(i) for i in range(begin, end) if (site := int(self._columns["site"][i])) in wanted}
-            for begin, end in zip(begins, ends, strict=True)
-        ]
+        Args:
+            lines: Fingerprints.
+            document: Of each line: a row of `sites`.
+            sites: Fingerprints of the sites of each document, with `WHOLE` where there is none.
+        """
+        line, site = look_up(self.lines, lines), look_up(self.sites, sites)
+        site[sites == WHOLE] = -1
+        site = np.append(site, np.zeros((len(site), 1), site.dtype), axis=1)[document]  # 0 is the place of `WHOLE`
+        found = np.full(site.shape, -1)
+        is_known = (line >= 0)[:, None] & (site >= 0)
+        pairs = (line[:, None] * len(self.sites) + site)[is_known]
+        found[is_known] = look_up(self.columns["pair"], pairs.astype("<u8"))
+        return found
 
-    def _count(self, i: int) -> Count:
-        return Count(*(int(self._columns[name][i]) for name in Count._fields))
+    def judge(self, lines: Rows, document: Rows, sites: Rows) -> Judged:
+        """What the counts say of lines; arguments as in `find`."""
+        at = self.find(lines, document, sites)
+        recurs = at >= 0
+        if not recurs.any():
+            return Judged(*(np.zeros(len(lines), bool) for _ in Judged._fields))
+        furniture = recurs & self.columns["furniture"][at]
+        is_plain = furniture & (2 * self.columns["headed"][at] <= self.columns["documents"][at])
+        learned = np.asarray(furniture.any(1))
+        return Judged(np.asarray(recurs.any(1)), learned, learned & ~is_plain.any(1))
+
+    def candidates(self, threshold: int) -> Rows:
+        """Fingerprints of lines that stand around enough bodies of some site, in order."""
+        return np.unique(self.line(np.flatnonzero(self.columns["bodies"] >= threshold)))
+
+    def line(self, row: Any) -> Any:
+        """Fingerprint of the line of a row; for arrays as well."""
+        return self.lines[self.columns["pair"][row] // np.uint64(len(self.sites))]
 
 
 @cache
@@ -289,3 +483,43 @@ def recurring(folder: Path) -> Recurring:
 
 def _column(path: Path, kind: "np.dtype[Any]") -> Rows:
     return np.memmap(path, kind, "r") if path.stat().st_size else np.empty(0, kind)
+
+
+def look_up(among: Rows, values: Rows) -> Rows:
+    """Where values stand in a sorted array; -1 for those that don't."""
+    if not len(among):
+        return np.full(values.shape, -1)
+    at = np.searchsorted(among, values)
+    at[at == len(among)] = 0
+    return np.where(among[at] == values, at, -1)
+
+
+def told(counted: Counted, known: Recurring) -> Rows:
+    """What the counts say of each document of a batch, as a digest: 0 if none of its lines is learned.
+
+    It tells the lines apart, but not their order: that is the same as long as the document is.
+    """
+    documents, lines = np.fromfile(counted.documents, DOCUMENT), np.fromfile(counted.lines, LINE)
+    has_learned = np.zeros(len(documents), bool)
+    has_learned[lines["document"][look_up(known.learned, lines["line"]) >= 0]] = True
+    lines = lines[has_learned[lines["document"]]]
+    judged = known.judge(lines["line"], lines["document"], documents["sites"])
+    said = judged.recurs * np.uint64(1) + judged.learned * np.uint64(2) + judged.headed * np.uint64(4)
+    digests = np.zeros(len(documents), "<u8")
+    np.add.at(digests, lines["document"], _mixed(_mixed(lines["line"]) + said))
+    has_learned[:] = False
+    has_learned[lines["document"][judged.learned]] = True
+    return np.where(has_learned, np.maximum(digests, 1), 0).astype("<u8")
+
+
+def nothing_told(counted: Counted) -> Rows:
+    """As `told`, where nothing was to be learned."""
+    return np.zeros(counted.documents.stat().st_size // DOCUMENT.itemsize, "<u8")
+
+
+def _mixed(values: Rows) -> Rows:
+    """Numbers of which every bit depends on every bit: the last steps of SplitMix64 (Steele, Lea and Flood 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: Rows = values ^ (values >> np.uint64(31))
+    return mixed

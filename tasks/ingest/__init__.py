@@ -1,10 +1,9 @@
 """Which documents a run has to clean: those that are new or changed, and those that other rules have cleaned.
 
-The rest is carried over. What is compared is in the last snapshot: its file states (`schemas.index.FILES`) and the index
-of its batches. A file is looked into only if its size or time is another than it was, or its time is too young to tell.
+The rest is carried over. What is compared is in the last snapshot: its file states (`schemas.index.FILES`) and the
+index of its batches. A file is looked into only if its size or time is another than it was, or its time is too young to tell.
 """
 
-import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from schemas.config import RunConfig
 from schemas.dataset import cleaned_with
 from schemas.document import Reason, Run
 from schemas.index import FILES, INDEX
+from tasks.publish.counts import Tally
 from tasks.publish.parts import hash_file
 from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import Store
@@ -34,20 +34,6 @@ _DOCUMENT = ["doc_id", "source_uri", "raw_sha256", "cleaned_with", "first_run_id
 
 _HASHES_AT_A_TIME = 8
 """Files read at a time only to be hashed: disks and network drives are quicker that way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What a run did to a dataset, in documents."""
-
-    added: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    recleaned: int = 0
-    """Unchanged, but cleaned again: other rules or settings, or a replay."""
-    relearned: int = 0
-    """Unchanged, but cleaned again since the counts say something else of their lines."""
 
 
 @dataclass(slots=True)
@@ -70,10 +56,9 @@ class Plan:
         rows = self.known[(self.known["batch"] == batch) & self.known["leaves"]]
         return frozenset(rows["doc_id"])
 
-    def first_runs(self, sources: Iterable[Source]) -> dict[str, str]:
+    def first_runs(self, uris: Iterable[str]) -> dict[str, str]:
         """The runs in which documents of some sources came first, by id, as far as they are known."""
-        uris = {source.uri for source in sources}
-        rows = self.known[self.known["leaves"] & self.known["source_uri"].isin(uris)]
+        rows = self.known[self.known["leaves"] & self.known["source_uri"].isin(list(uris))]
         return dict(zip(rows["doc_id"], rows["first_run_id"], strict=True))
 
     def relearn(self, doc_ids: Iterable[str]) -> list[Source]:
@@ -176,12 +161,14 @@ def read_known(last: Snapshot | None, store: Store) -> pd.DataFrame:
     for place, batch in enumerate(last.batches if last else ()):
         rows = pq.read_table(store.path(batch.parts["index"]), columns=_DOCUMENT)
         tables.append(rows.append_column("batch", pa.array(np.full(rows.num_rows, place))))
-    return pa.concat_tables(tables).to_pandas().assign(leaves=False)
+    known: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    return known.assign(leaves=False)
 
 
 def _read_files(last: Snapshot | None, store: Store) -> pd.DataFrame:
-    table = pq.read_table(store.path(last.files)) if last and last.files else FILES.empty_table()
-    return table.to_pandas()
+    part = last.state.get("files") if last else None
+    states: pd.DataFrame = (pq.read_table(store.path(part)) if part else FILES.empty_table()).to_pandas()
+    return states
 
 
 def _is_stale(known: pd.DataFrame, by_now: str, config: RunConfig) -> pd.Series:
@@ -196,10 +183,10 @@ def _is_same(files: pd.DataFrame, sources: Sequence[Source], *, checksum: bool) 
     """Files that have the content that they had: by size and time, or else by hash."""
     is_known = files["sha256"].fillna("") != ""
     looks_same = (files["n_bytes"] == files["n_bytes_before"]) & (files["mtime_ns"] == files["mtime_ns_before"])
-    is_same = is_known & looks_same & files["settled"].eq(True)  # noqa: FBT003
+    is_same = is_known & looks_same & files["settled"].eq(True)
     if checksum:
         is_same[:] = False
-    unsure = np.flatnonzero(is_known & ~is_same)
+    unsure = np.flatnonzero(is_known & ~is_same).tolist()
     with ThreadPoolExecutor(_HASHES_AT_A_TIME) as pool:
         hashes = list(pool.map(_hash, (sources[i].path for i in unsure)))
     is_same.iloc[unsure] = files["sha256"].iloc[unsure].to_numpy() == np.array(hashes, dtype=object)
@@ -209,6 +196,6 @@ def _is_same(files: pd.DataFrame, sources: Sequence[Source], *, checksum: bool) 
 def _hash(path: Path) -> str | None:
     """SHA-256 of a file; None if it can't be read, or is none (opening a pipe would wait for its writer)."""
     try:
-        return hash_file(path) if stat.S_ISREG(os.stat(path).st_mode) else None
+        return hash_file(path) if stat.S_ISREG(path.stat().st_mode) else None
     except OSError:
         return None

@@ -1,7 +1,7 @@
 """Batches: the parts that documents which came in together make up, and what becomes of them later.
 
-Documents leave a batch, and get other marks as duplicates: then its parts are written anew, from columns, without a look
-into the texts. Small neighbours are joined on that occasion, so that many small runs don't leave many small files.
+Documents leave a batch, and get other marks as duplicates: then its parts are written anew, from columns, without a
+look into the texts. Small neighbours are joined on that occasion, so that many small runs don't leave many small files.
 """
 
 import json
@@ -22,9 +22,9 @@ from schemas.dataset import TABLES, clean_row, cleaned_with, edits_row, rejected
 from schemas.document import Outcome, Reason, Rejection, Run
 from schemas.index import INTERNAL
 from tasks.corpus import Revision
-from tasks.corpus.duplicates import Mark, mark_tables, needs_marking, signatures
+from tasks.corpus.duplicates import Mark, Tables, mark_tables, needs_marking, signatures
 from tasks.publish.counts import Counts, count_rows
-from tasks.publish.parts import ROWS_PER_GROUP, Draft, Part, PartWriter, write_part
+from tasks.publish.parts import ROWS_PER_GROUP, Draft, PartWriter, write_part
 from tasks.publish.snapshots import BATCH_TABLES, Batch
 from tasks.publish.store import Store
 
@@ -72,9 +72,7 @@ def of_run(draft: Draft) -> Stored:
     return Stored(None, draft, {table: part.path for table, part in draft.parts.items()}, draft.counts)
 
 
-def write_batch(
-    revisions: Iterable[Revision], run: Run, first_runs: Mapping[str, str], folder: Path, *, sign: bool
-) -> Draft:
+def write_batch(revisions: Iterable[Revision], run: Run, first_runs: Mapping[str, str], folder: Path) -> Draft:
     """Write the rows of some outcomes, in their order.
 
     A document that can't be stored (a lone surrogate, edits that don't lead back) ends as rejected, reason `failed`.
@@ -84,7 +82,6 @@ def write_batch(
         run: This run.
         first_runs: The runs in which documents came first, by id, where it wasn't this one.
         folder: Where parts are written.
-        sign: Whether documents are to be compared.
 
     Raises:
         OSError: if a part can't be written; nothing is left of any then.
@@ -95,8 +92,7 @@ def write_batch(
         for writer in writers.values():
             stack.callback(writer.discard)
         for group in _groups(_rows(revision, run, first_runs) for revision in revisions):
-            if sign:
-                _sign(group)
+            _sign(group)
             written = {table: writers[table].write_rows(rows) for table, rows in group.items()}
             counts += count_rows(written["clean"], written["rejected"])
         made = {table: writer.finish() for table, writer in writers.items()}
@@ -208,12 +204,15 @@ def rewrite(group: Sequence[Stored], dedup: Dedup, run: Run, folder: Path) -> Dr
     Raises:
         OSError: if something can't be read or written.
     """
-    tables = {table: pa.concat_tables(_rest(stored, table) for stored in group) for table in BATCH_TABLES}
+    rest = {table: pa.concat_tables(_rest(stored, table) for stored in group) for table in BATCH_TABLES}
     marks = {doc_id: mark for stored in group for doc_id, mark in stored.marks.items()}
-    clean, rejected, index = mark_tables(tables["clean"], tables["rejected"], tables["index"], marks, dedup)
-    tables |= {"clean": clean, "rejected": rejected, "index": index}
-    parts = {table: write_part(table, rows, run, folder) for table, rows in tables.items() if rows.num_rows}
-    return Draft(parts, count_rows(clean, rejected))
+    tables = Tables(rest["clean"], rest["rejected"], rest["index"])
+    tables = mark_tables(tables, marks, dedup) or tables
+    rest |= {"clean": tables.clean, "rejected": tables.rejected, "index": tables.index}
+    parts = {
+        table: write_part(table, rows, run, folder) for table, rows in rest.items() if rows is not None and len(rows)
+    }
+    return Draft(parts, count_rows(tables.clean, tables.rejected))
 
 
 def _rest(stored: Stored, table: str) -> pa.Table:
@@ -235,8 +234,3 @@ def index_rows(drafts: Iterable[Draft], columns: list[str]) -> pa.Table:
     """
     tables = [pq.read_table(draft.parts["index"].path, columns=columns) for draft in drafts]
     return pa.concat_tables([pa.schema([INTERNAL["index"].field(c) for c in columns]).empty_table(), *tables])
-
-
-def parts_of(drafts: Iterable[Draft]) -> list[Part]:
-    """All parts of some batches."""
-    return [part for draft in drafts for part in draft.parts.values()]

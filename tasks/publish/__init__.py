@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from schemas.config import CleanConfig
 from schemas.dataset import RUNS, SCHEMA_VERSION, TABLES
 from schemas.document import Run
 from tasks.publish.counts import Counts
@@ -43,7 +44,8 @@ class Contents:
     """Carried over, or written by this run: then with the number of the batch that it replaces, or None."""
     lines: Part | StoredPart
     """Carried over, or written by this run."""
-    files: Part
+    state: Mapping[str, Part | StoredPart]
+    """As in `Snapshot`."""
     dedup: str
     """As in `Snapshot`."""
 
@@ -56,7 +58,7 @@ class Contents:
     def parts(self) -> list[Part]:
         """All that this run has written."""
         drafts = [batch[1] for batch in self.batches if not isinstance(batch, Batch)]
-        singles = [part for part in (self.lines, self.files) if isinstance(part, Part)]
+        singles = [part for part in (self.lines, *self.state.values()) if isinstance(part, Part)]
         return [*(part for draft in drafts for part in draft.parts.values()), *singles]
 
 
@@ -74,6 +76,17 @@ def refuse_to_empty(store: Store, counts: Counts) -> None:
         f"no document was kept ({reasons}), and {store.name} holds {last.rows('clean'):,} clean documents, "
         "which publishing would replace: it is as it was. Check the sources, or give another folder"
     )
+
+
+def last_config(store: Store) -> CleanConfig:
+    """How the documents of the current snapshot were cleaned.
+
+    Raises:
+        DatasetError: if there is none.
+    """
+    snapshot = current(store)
+    rows = [row for row in _runs(store, snapshot) if row["run_id"] == snapshot.run_id]
+    return CleanConfig.model_validate_json(rows[-1]["config"])
 
 
 def run_folder(store: Store, run_id: str) -> Path:
@@ -103,11 +116,18 @@ def publish(store: Store, contents: Contents, run: Run, row: Mapping[str, Any], 
     batches = tuple(_numbered(contents.batches, last))
     there = {table for batch in batches for table in batch.parts}
     empty = [write_part(table, (), run, folder) for table in ("clean", "edits", "rejected") if table not in there]
-    lines = contents.lines
     singles = {part.table: (_stored(part, 0),) for part in (runs, *empty)}
-    singles["lines"] = (_stored(lines, 0) if isinstance(lines, Part) else lines,)
-    moment, files = datetime.now(UTC), _stored(contents.files, None)
-    snapshot = Snapshot(number, run.run_id, moment, SCHEMA_VERSION, batches, singles, files, contents.dedup)
+    snapshot = Snapshot(
+        number,
+        run.run_id,
+        datetime.now(UTC),
+        SCHEMA_VERSION,
+        batches,
+        {**singles, "lines": (_stored(contents.lines, 0),)},
+        {name: _stored(part, None) for name, part in contents.state.items()},
+        run.rules_digest,
+        contents.dedup,
+    )
     store.add([*contents.parts, runs, *empty])
     return _finish(store, snapshot, keep)
 
@@ -194,7 +214,9 @@ def _numbered(batches: Iterable[tuple[int | None, Draft] | Batch], last: Snapsho
             yield Batch(number, {t: _stored(part, number) for t, part in draft.parts.items()}, draft.counts)
 
 
-def _stored(part: Part, batch: int | None) -> StoredPart:
+def _stored(part: Part | StoredPart, batch: int | None) -> StoredPart:
+    if isinstance(part, StoredPart):
+        return part
     # The number keeps the order of ingest for those who read a folder.
     is_seen = part.table in TABLES and batch is not None
     name = f"part-{batch:05}-{part.sha256[:16]}.parquet" if is_seen else ""

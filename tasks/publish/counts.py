@@ -40,14 +40,34 @@ class Counts:
         """Field by field."""
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
+    def to_json(self) -> dict[str, Any]:
+        """Numbers, and dicts of numbers by name, for JSON."""
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in values}
+
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """As `dataclasses.asdict` and JSON have left them.
+        """What `to_json` gave.
 
         Raises:
             TypeError: if there is an unknown field.
         """
-        return cls(**{name: Counter(value) if isinstance(value, dict) else value for name, value in stored.items()})
+        counts: Any = {name: Counter(value) if isinstance(value, dict) else value for name, value in stored.items()}
+        return cls(**counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a run did to a dataset, in documents."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    recleaned: int = 0
+    """Unchanged, but cleaned again: other rules or settings, or a replay."""
+    relearned: int = 0
+    """Unchanged, but cleaned again since the counts say something else of their lines."""
 
 
 def count_rows(clean: pa.Table | None, rejected: pa.Table | None) -> Counts:

@@ -122,6 +122,16 @@ def write_part(table: str, rows: pa.Table | Sequence[Mapping[str, Any]], run: Ru
     return part
 
 
+def file_part(table: str, path: Path) -> Part:
+    """A part that is no Parquet file: for the store alone.
+
+    Raises:
+        OSError: if it can't be read.
+    """
+    sync(path)
+    return Part(table, path, hash_file(path), 0, path.stat().st_size)
+
+
 def hash_file(path: Path) -> str:
     """SHA-256 of a file, in hex.
 

@@ -13,7 +13,7 @@ are objects and manifests alone.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -76,8 +76,11 @@ class Snapshot:
     """In order of their numbers."""
     singles: Mapping[str, tuple[StoredPart, ...]] = field(default_factory=dict)
     """Parts of no batch, by table: `lines`, `runs`, and a part without rows for a table that has none."""
-    files: StoredPart | None = None
-    """What the sources looked like (`schemas.index.FILES`)."""
+    state: Mapping[str, StoredPart] = field(default_factory=dict)
+    """What the next run wants to know besides the index: `files`, what the sources looked like (`schemas.index.FILES`),
+    and `pairs`, which texts were compared (`tasks.corpus.duplicates.PAIR`, as numpy stores it)."""
+    rules_digest: str = ""
+    """Of the run that made it."""
     dedup: str = "off"
     """What was done with documents that tell the same, as in `schemas.config.RunConfig`."""
     restores: int | None = None
@@ -104,13 +107,21 @@ class Snapshot:
         """All parts, those that no reader sees as well."""
         yield from chain.from_iterable(batch.parts.values() for batch in self.batches)
         yield from chain.from_iterable(self.singles.values())
-        if self.files:
-            yield self.files
+        yield from self.state.values()
 
 
 def to_json(snapshot: Snapshot) -> str:
     """The manifest of a snapshot."""
-    return json.dumps(asdict(snapshot), default=datetime.isoformat, indent=1) + "\n"
+    values = {f.name: getattr(snapshot, f.name) for f in fields(snapshot)}
+    return json.dumps(values, default=_plain, indent=1) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Counts):
+        return value.to_json()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
 def from_json(content: bytes) -> Snapshot:
@@ -128,7 +139,8 @@ def from_json(content: bytes) -> Snapshot:
         **common,
         batches=tuple(map(_batch, stored["batches"])),
         singles=_parts_by_table(stored["singles"]),
-        files=StoredPart(**stored["files"]) if stored["files"] else None,
+        state={name: StoredPart(**part) for name, part in stored["state"].items()},
+        rules_digest=stored["rules_digest"],
         dedup=stored["dedup"],
         restores=stored["restores"],
     )

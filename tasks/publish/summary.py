@@ -1,11 +1,11 @@
 """The figures of a run, for the terminal and for Prefect's artifact."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from schemas.document import Reason
-from tasks.publish.parts import Counts
+from tasks.publish.counts import Counts, Tally
 
 FAILURES = (Reason.UNREADABLE, Reason.FAILED, Reason.CRASHED)
 """Rejections that say nothing about the document, but that something went wrong: a run with one of them is partial."""
@@ -13,32 +13,54 @@ FAILURES = (Reason.UNREADABLE, Reason.FAILED, Reason.CRASHED)
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run did."""
+    """What a run did, and what the dataset has in it now."""
 
-    out: Path
+    out: str
+    """Folder of the dataset, or its address."""
     snapshot: int
     counts: Counts
+    """Of the whole dataset."""
+    tally: Tally
+    """Of the run."""
     seconds: float
 
     @property
     def n_failures(self) -> int:
-        """Documents that were rejected because something went wrong."""
+        """Documents that are rejected because something went wrong."""
         return sum(self.counts.rejected[reason] for reason in FAILURES)
 
     @property
     def sentence(self) -> str:
-        """`5 documents: 4 clean, 1 rejected (empty 1)`."""
+        """`5 documents: 4 clean, 1 rejected (empty 1); 1 added, 4 unchanged`; the first run has added all."""
         counts = self.counts
         n_rejected = counts.rejected.total()
         reasons = f" ({_tally(counts.rejected)})" if n_rejected else ""
-        return f"{counts.documents:,} documents: {counts.clean:,} clean, {n_rejected:,} rejected{reasons}"
+        what = f"{counts.documents:,} documents: {counts.clean:,} clean, {n_rejected:,} rejected{reasons}"
+        done = ", ".join(f"{n:,} {_SHORT[name]}" for name, n in asdict(self.tally).items() if n)
+        return what if self.tally.added == counts.documents else f"{what}; {done or 'nothing to do'}"
+
+
+_SHORT = {
+    "added": "added",
+    "changed": "changed",
+    "unchanged": "unchanged",
+    "removed": "removed",
+    "recleaned": "cleaned again",
+    "relearned": "cleaned again by what was learned",
+}
 
 
 def rows(summary: Summary) -> list[tuple[str, str]]:
     """Names and values, as they are shown."""
-    counts = summary.counts
+    counts, tally = summary.counts, summary.tally
+    again = [("re-cleaned by rules", tally.recleaned), ("re-cleaned by learned lines", tally.relearned)]
     return [
-        ("documents in", f"{counts.documents:,}"),
+        ("added", f"{tally.added:,}"),
+        ("changed", f"{tally.changed:,}"),
+        ("unchanged", f"{tally.unchanged:,}"),
+        ("removed", f"{tally.removed:,}"),
+        *((name, f"{n:,}") for name, n in again if n),
+        ("documents", f"{counts.documents:,}"),
         ("clean", f"{counts.clean:,}"),
         *([("duplicates", f"{counts.duplicates:,} of the clean ones, marked")] if counts.duplicates else []),
         *((f"rejected: {reason}", f"{n:,}") for reason, n in counts.rejected.most_common()),
@@ -51,7 +73,7 @@ def rows(summary: Summary) -> list[tuple[str, str]]:
 
 def openings(summary: Summary) -> list[tuple[str, str]]:
     """How to open the clean table, by tool."""
-    folder = summary.out / "clean"
+    folder = Path(summary.out) / "clean"
     return [
         ("pandas", f"pd.read_parquet({str(folder)!r})"),
         ("DuckDB", f"FROM {_sql(str(folder / '*.parquet'))}"),

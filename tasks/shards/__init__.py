@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schemas.document import Outcome, RawDocument, Reason, Rejection, Run
-from tasks.corpus import Counted, Learned, Revision, revise, survey
+from schemas.document import Outcome, Reason, Rejection, Run
+from tasks import corpus
+from tasks.corpus import Learned, Revise, Revision
 from tasks.document import clean_raw
 from tasks.ingest.batches import FULL_BYTES, FULL_DOCUMENTS, write_batch
 from tasks.publish.parts import Draft
@@ -67,10 +68,7 @@ class Survey:
     number: int
     entries: tuple[Entry, ...]
     """Where its outcomes are, in their order."""
-    counted: Counted
-
-
-Revise = Callable[[Outcome], Revision]
+    counts: corpus.Survey
 
 
 class Limits(NamedTuple):
@@ -104,8 +102,8 @@ def _limits(sources: list[Source]) -> Limits:
 def survey_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
     """First pass: clean the documents of a shard in a worker process, put the outcomes by, and count what recurs.
 
-    If the process dies, the document it was at is tried in a process of its own, and the rest goes on in a new one: what
-    was finished is in the journal. A document on which its process dies, too, ends as `crashed`.
+    If the process dies, the document it was at is tried in a process of its own, and the rest goes on in a new one:
+    what was finished is in the journal. A document on which its process dies, too, ends as `crashed`.
 
     Args:
         shard: Which documents.
@@ -132,31 +130,27 @@ def survey_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
             return made
 
 
-def write_shard(  # noqa: PLR0913
-    shard: Shard, made: Survey, learned: Learned, work: Work, first_runs: Mapping[str, str], *, sign: bool
-) -> Draft:
+def write_shard(made: Survey, learned: Learned, work: Work, first_runs: Mapping[str, str]) -> Draft:
     """Second pass: revise the outcomes of a shard in a worker process and write its parts.
 
     If the process dies, every outcome is revised in a process of its own.
 
     Args:
-        shard: Which documents.
-        made: What the first pass left of them.
-        learned: What the corpus tells about them.
+        made: What the first pass left of the shard.
+        learned: What the corpus tells about its documents.
         work: What all shards have in common.
         first_runs: The runs in which documents came first, by id, where that was before.
-        sign: Whether documents are to be compared.
 
     Raises:
         OSError: if a part can't be written.
         StoppedError: if the run was stopped meanwhile.
     """
+    given = (made, work, first_runs)
+    limited = partial(_revised, learned=learned, work=work)
     try:
-        given = (made, work, first_runs, sign)
-        limited = partial(_revised, learned=learned, work=work)
-        draft: Draft = run_isolated(_without_report, _write, limited, *given, report=_nobody)
+        draft: Draft = run_isolated(_without_report, _write, learned, limited, *given, report=_nobody)
     except ProcessDiedError:
-        draft = _write(partial(_revised_alone, learned=learned, work=work), *given)
+        draft = _write(learned, partial(_revised_alone, learned=learned, work=work), *given)
     return draft
 
 
@@ -221,8 +215,8 @@ def _survey_shard(shard: Shard, taken: Entries, work: Work, report: Report) -> S
             report(1)
 
     with Journal(work.journals) as journal:
-        counted = survey(outcomes(), shard.number, work.run.config, work.folder)
-    return Survey(shard.number, tuple(entries), counted)
+        counts = corpus.survey(outcomes(), shard.number, work.run.config, work.folder)
+    return Survey(shard.number, tuple(entries), counts)
 
 
 def _clean(source: Source, taken: Entries, work: Work, journal: Journal) -> tuple[Entry, Outcome]:
@@ -232,8 +226,10 @@ def _clean(source: Source, taken: Entries, work: Work, journal: Journal) -> tupl
         known = taken.get(key_of(source.uri))
         if known and origin.sha256 == known.sha256.hex() and (outcome := next(read([known]))):
             return known, outcome
-        is_read = isinstance(raw, RawDocument)
-        outcome = clean_raw(origin, raw, work.run.config) if is_read else Outcome(origin, rejection=raw)
+        if isinstance(raw, Rejection):
+            outcome = Outcome(origin, rejection=raw)
+        else:
+            outcome = clean_raw(origin, raw, work.run.config)
     return journal.add(outcome), outcome
 
 
@@ -272,10 +268,10 @@ def _clean_one(source: Source, taken: Entries, work: Work) -> Entry:
         return _clean(source, taken, work, journal)[0]
 
 
-def _write(revise: Revise, made: Survey, work: Work, first_runs: Mapping[str, str], sign: bool) -> Draft:
+def _write(learned: Learned, revise: Revise, made: Survey, work: Work, first_runs: Mapping[str, str]) -> Draft:
     """Parts of a shard, its outcomes revised."""
-    revised = (revise(_intact(outcome)) for outcome in read(made.entries))
-    return write_batch(revised, work.run, first_runs, work.folder, sign=sign)
+    outcomes = map(_intact, read(made.entries))
+    return write_batch(corpus.revisions(outcomes, made.counts, learned, revise), work.run, first_runs, work.folder)
 
 
 def _intact(outcome: Outcome | None) -> Outcome:
@@ -286,7 +282,7 @@ def _intact(outcome: Outcome | None) -> Outcome:
 
 def _revised(outcome: Outcome, learned: Learned, work: Work) -> Revision:
     with cpu_limit(work.max_seconds):
-        return revise(outcome, learned, work.run.config)
+        return corpus.revise(outcome, learned, work.run.config)
 
 
 def _revised_alone(outcome: Outcome, learned: Learned, work: Work) -> Revision:

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
+from pathlib import Path
 from typing import Any
 
 from prefect import Task, get_run_logger, task
@@ -14,9 +15,10 @@ from prefect.tasks import exponential_backoff
 
 from schemas.config import DatasetConfig, Dedup
 from tasks.corpus import Learned, learn
-from tasks.ingest import Plan, Tally
+from tasks.ingest import Plan
 from tasks.ingest.batches import Stored, index_rows, of_run
 from tasks.publish import Contents
+from tasks.publish.counts import Tally
 from tasks.publish.parts import Draft, write_part
 from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import Store
@@ -58,14 +60,14 @@ def clean_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
     return survey_shard(shard, taken, work)
 
 
-@task(name="finish_shard", task_run_name="finish-{shard.number:04}", **HOW)
-def finish_shard(survey: Survey, learned: Learned, shard: Shard, work: Work, *, sign: bool) -> Draft:
+@task(name="finish_shard", task_run_name="finish-{survey.number:04}", **HOW)
+def finish_shard(survey: Survey, learned: Learned, work: Work, first_runs: Mapping[str, str]) -> Draft:
     """Revise one shard in the light of all, and write its parts, in a worker process.
 
     Raises:
         OSError: if its parts can't be written, after three more tries where that may help.
     """
-    draft = write_shard(shard, survey, learned, work, first_runs, sign=sign)
+    draft = write_shard(survey, learned, work, first_runs)
     counts = draft.counts
     get_run_logger().info(
         "%d documents: %d clean, %d rejected", counts.documents, counts.clean, counts.rejected.total()
@@ -74,46 +76,70 @@ def finish_shard(survey: Survey, learned: Learned, shard: Shard, work: Work, *, 
 
 
 @task(name="settle_dataset", **HOW)
-def settle_dataset(batches: Sequence[Stored], learned: Learned, work: Work, dedup: Dedup) -> Settled:
+def settle_dataset(
+    batches: Sequence[Stored], learned: Learned, work: Work, dedup: Dedup, known_pairs: Path | None
+) -> Settled:
     """Compare all documents with each other, and write anew the batches that change by that, or lose documents.
 
     Raises:
         OSError: if something can't be read or written, after three more tries where that may help.
     """
     try:
-        return settle(batches, learned, work, dedup)
+        return settle(batches, learned, work, dedup, known_pairs)
     except BaseException:
         tell("stopped")
         raise
 
 
-def clean_sources(plan: Plan, last: Snapshot | None, store: Store, work: Work, dedup: Dedup) -> tuple[Contents, Tally]:
+def clean_sources(  # noqa: PLR0913
+    plan: Plan, last: Snapshot | None, store: Store, work: Work, dedup: Dedup, *, relearn: bool
+) -> tuple[Contents, Tally]:
     """Run both passes over the documents that a plan wants cleaned, and put the result together with the rest.
+
+    Args:
+        plan: What is to be done.
+        last: The snapshot that it was made from.
+        store: Where that lies.
+        work: What all shards have in common.
+        dedup: What becomes of documents that tell the same.
+        relearn: Whether carried-over documents are cleaned again if the counts say something else of their lines.
 
     Raises:
         OSError: as the first shard that failed; the others are stopped then.
     """
-    first = _survey(plan.to_clean, 0, work)
+    before = carried(last, store, plan)
+    if last and last.dedup == dedup and not plan.to_clean and not any(stored.gone for stored in before):
+        return _as_it_is(plan, last, work)
+    surveyed = _survey(plan.to_clean, 0, work)
     tell("writing")
-    counted = count_carried(carried(last, store, plan), work)
-    learned = learn([*(made.counted for _, made in first), *counted], work.run.config, work.folder)
-    again = plan.relearn(relearned(carried(last, store, plan), counted, learned, work))
-    tell("found", len(again))
-    surveyed = [*first, *_survey(again, len(first), work)]
-    given = [{"survey": made, "learned": learned, "shard": shard, "work": work} for shard, made in surveyed]
-    sign = dedup != "off"
-    drafts: list[Draft] = _each(
-        finish_shard,
-        [{**each, "first_runs": plan.first_runs(each["shard"].sources), "sign": sign} for each in given],
-        work,
-    )
-    new = index_rows(drafts, ["doc_id", "source_uri", "raw_sha256"]).to_pandas()
+    counted = count_carried(before, work)
+    learned = learn([*(made.counts.counted for _, made in surveyed), *counted], work.run.config, work.folder)
+    if relearn and (again := plan.relearn(relearned(before, counted, learned, work))):
+        tell("found", len(again))
+        surveyed += _survey(again, len(surveyed), work)
+        tell("writing")
+    given = [
+        {"survey": made, "learned": learned, "work": work, "first_runs": plan.first_runs(shard.uris)}
+        for shard, made in surveyed
+    ]
+    drafts: list[Draft] = _each(finish_shard, given, work)
+    new = index_rows(drafts, _NEW).to_pandas()
     files = write_part("files", plan.file_states(new, work.run), work.run, work.folder)
     batches = [*carried(last, store, plan), *map(of_run, drafts)]
-    if last and last.dedup == dedup and not drafts and not any(stored.gone for stored in batches):
-        return Contents(last.batches, last.singles["lines"][0], files, dedup), plan.tally(new)
-    settled = settle_dataset(batches, learned, work, dedup)
-    return Contents(settled.batches, settled.lines, files, dedup), plan.tally(new)
+    pairs = last.state.get("pairs") if last and last.rules_digest == work.run.rules_digest else None
+    settled = settle_dataset(batches, learned, work, dedup, store.path(pairs) if pairs else None)
+    state = {"files": files, **({"pairs": settled.pairs} if settled.pairs else {})}
+    return Contents(settled.batches, settled.lines, state, dedup), plan.tally(new)
+
+
+def _as_it_is(plan: Plan, last: Snapshot, work: Work) -> tuple[Contents, Tally]:
+    """No document has come, changed or gone."""
+    new = index_rows((), _NEW).to_pandas()
+    files = write_part("files", plan.file_states(new, work.run), work.run, work.folder)
+    return Contents(last.batches, last.singles["lines"][0], {**last.state, "files": files}, last.dedup), plan.tally(new)
+
+
+_NEW = ["doc_id", "source_uri", "raw_sha256"]
 
 
 def _survey(sources: Sequence[Source], begin: int, work: Work) -> list[tuple[Shard, Survey]]:

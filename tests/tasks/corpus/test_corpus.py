@@ -17,8 +17,9 @@ from schemas.dataset import LINES, clean_row, edits_row
 from schemas.document import Cleaned, Edit, Outcome, Reason, Rejection, Run
 from tasks import corpus, shards
 from tasks.clean import clean, clean_further
-from tasks.corpus import concerned, learn, read_outcomes, revise, survey
+from tasks.corpus import learn, read_outcomes, revisions, survey
 from tasks.publish.parts import Part
+from tasks.shards.clean_shard import _batch
 from tasks.shards.processes import ProcessDiedError
 from tasks.steps.log import revert_all, unpack
 from tasks.verify import verify
@@ -37,13 +38,8 @@ def revised(outcomes: Iterable[Outcome], folder: Path, config: CleanConfig = KEE
     folder = folder / uuid4().hex
     size = -(-len(given) // n_shards)
     surveys = [survey(given[i * size : (i + 1) * size], i, config, folder) for i in range(n_shards)]
-    known = learn(surveys, config, folder)
-    after = []
-    for made in surveys:
-        numbers = concerned(made, known)
-        for number, outcome in enumerate(read_outcomes(made)):
-            after.append(revise(outcome, known, config).outcome if number in numbers else outcome)
-    return after
+    known = learn([made.counted for made in surveys], config, folder)
+    return [revision.outcome for made in surveys for revision in revisions(made, known, config)]
 
 
 def removed(before: Sequence[Outcome], after: Sequence[Outcome]) -> Counter[str]:
@@ -249,7 +245,7 @@ class TestTheStage:
         pages = make_pages(1, 20, 9)
         outcomes = [make_outcome(page.uri, page.text) for page in pages]
         made = survey([*outcomes, make_outcome("file:///other/1.txt", "别处的一页。")], 0, KEEP, tmp_path)
-        known = learn([made], KEEP, tmp_path)
+        known = learn([made.counted], KEEP, tmp_path)
 
         def die(*_: object, **__: object) -> None:
             raise ProcessDiedError(-9)
@@ -272,11 +268,9 @@ class TestTable:
         run = replace(run, config=KEEP)
         size = -(-len(outcomes) // n_shards)
         surveys = [survey(outcomes[i * size : (i + 1) * size], i, KEEP, folder) for i in range(n_shards)]
-        known = learn(surveys, KEEP, folder)
-        parts = [part for made in surveys for part in shards._write_shard(made, known, run, folder, 60, lambda _: None)]
-        joined = corpus.join_lines(parts, run, folder)
-        (part,) = (part for part in joined if part.table == "lines")
-        assert [p for p in joined if p.table != "lines"] == [p for p in parts if p.table != "lines"]
+        known = learn([made.counted for made in surveys], KEEP, folder)
+        parts = [shards._write_shard(made, known, run, folder, 60, lambda _: None) for made in surveys]
+        (part,) = corpus.write_lines([_batch(of_shard) for of_shard in parts], known, run, folder)
         return part
 
     def test_it_says_what_was_learned(
@@ -320,10 +314,11 @@ with DatasetLock(out):
     prepare(out)
     shards = plan_shards(find_sources([pages], out, out))
     surveys = [_survey_shard(shard, run, folder, 60, lambda _: None) for shard in shards]
-    known = learn(surveys, run.config, folder)
+    known = learn([made.counted for made in surveys], run.config, folder)
     if killed:
         os.kill(os.getpid(), signal.SIGKILL)
     parts = [part for made in surveys for part in _write_shard(made, known, run, folder, 60, lambda _: None)]
+    parts = [part for part in parts if part.table != "index"]
     publish(out, parts, run_row(run, []))
 """
 

@@ -1,22 +1,51 @@
-"""Documents that tell the same: comparison of two texts, clusters over parts, and what becomes of the rows."""
+"""Documents that tell the same: comparison of two texts, clusters over batches, and what becomes of the rows."""
 
 import random
+import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schemas.config import CleanConfig, Dedup
+from schemas.dataset import CLEAN, REJECTED, clean_row
 from schemas.document import Cleaned, Damage, Decoded, Edit, Origin, Outcome, Run, Stage
-from tasks.corpus.duplicates import conflicts, find, folded, grams, likeness, mark, sign, tells_the_same
-from tasks.publish.parts import Counts, Part, write_parts
+from schemas.index import INDEX
+from tasks.corpus.duplicates import (
+    BANDS,
+    LEADERS,
+    Batch,
+    Found,
+    Mark,
+    Tables,
+    conflicts,
+    find,
+    find_changes,
+    fold_batch,
+    folded,
+    gather,
+    grams,
+    likeness,
+    mark_tables,
+    needs_marking,
+    sign,
+    signatures,
+    tells_the_same,
+)
+from tasks.publish.parts import write_parts
 from tasks.scripts import traditionalize
-from tasks.shards import mark_parts
 
 RUN = Run("run-1", datetime(2026, 11, 1, tzinfo=UTC), CleanConfig(), "0.1.0", "rules")
 
@@ -153,29 +182,57 @@ def document(name: str, text: str, *, damage: int = 0, repairs: int = 0, publish
     return Outcome(Origin(f"file:///{name}", "", "", len(before)), Decoded(before, "utf-8", 1.0, "strict"), cleaned)
 
 
-Parts = Sequence[Sequence[Outcome]]
+Shards = Sequence[Sequence[Outcome]]
 
 
-def written(parts: Parts, folder: Path) -> list[Part]:
-    return [part for outcomes in parts for part in write_parts(outcomes, RUN, folder)]
+def nothing(kind: pa.DataType) -> Any:
+    return [] if pa.types.is_list(kind) else False if pa.types.is_boolean(kind) else "" if kind == pa.string() else 0
 
 
-def rows(parts: Sequence[Part], table: str = "clean") -> dict[str, dict[str, Any]]:
+UNKNOWN = {field.name: nothing(field.type) for field in INDEX if not field.nullable}
+"""What the index has of a document that is not about duplicates."""
+
+
+def tables_of(outcomes: Sequence[Outcome]) -> Tables:
+    """A batch as it is before duplicates were looked for."""
+    found = [clean_row(outcome, RUN) for outcome in outcomes]
+    index = [{**UNKNOWN, "doc_id": row["doc_id"], **made} for row, made in zip(found, signatures(found), strict=True)]
+    return Tables(
+        pa.Table.from_pylist(found, schema=CLEAN) if found else None, None, pa.Table.from_pylist(index, schema=INDEX)
+    )
+
+
+def saved(tables: Tables, folder: Path, gone: frozenset[str] = frozenset()) -> Batch:
+    """A batch in files, in small row groups."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {name: folder / name for name in ("clean", "rejected", "index") if getattr(tables, name) is not None}
+    for name, path in paths.items():
+        pq.write_table(getattr(tables, name), path, row_group_size=5)
+    return Batch(paths["index"], paths.get("clean"), paths.get("rejected"), gone)
+
+
+def found_in(
+    batches: Sequence[Tables], folder: Path, gone: frozenset[str] = frozenset(), known: Path | None = None
+) -> Found:
+    made = [saved(tables, folder / str(i), gone) for i, tables in enumerate(batches)]
+    return find_changes(made, folder / "signatures", known)
+
+
+def marked(shards: Shards, folder: Path, dedup: Dedup = "mark") -> list[Tables]:
+    batches = list(map(tables_of, shards))
+    found = found_in(batches, folder).marks
+    return [mark_tables(tables, of, dedup) or tables for tables, of in zip(batches, found, strict=True)]
+
+
+def rows(batches: Sequence[Tables], table: str = "clean") -> dict[str, dict[str, Any]]:
     """Rows by name of the document."""
-    found = [row for part in parts if part.table == table for row in pq.read_table(part.path).to_pylist()]
+    found = [row for tables in batches if (of := getattr(tables, table)) is not None for row in of.to_pylist()]
     return {row["source_uri"].removeprefix("file:///"): row for row in found}
 
 
-def marked(parts: Parts, folder: Path, dedup: Dedup = "mark") -> list[Part]:
-    made = [part for part in written(parts, folder) if part.table == "clean"]
-    found = find([sign(part.path, i, folder / "signatures") for i, part in enumerate(made)])
-    assert [len(verdicts) for verdicts in found] == [part.rows for part in made]
-    return [new for part, verdicts in zip(made, found, strict=True) for new in mark(part, verdicts, dedup, RUN, folder)]
-
-
-def kept_for(parts: Parts, folder: Path) -> dict[str, str]:
+def kept_for(shards: Shards, folder: Path) -> dict[str, str]:
     """Names of documents with the name of the one that stands for them."""
-    found = rows(marked(parts, folder))
+    found = rows(marked(shards, folder))
     names = {row["doc_id"]: name for name, row in found.items()}
     return {name: names[row["duplicate_of"]] for name, row in found.items() if row["duplicate_of"]}
 
@@ -308,77 +365,342 @@ class TestFinding:
             assert ids[row["duplicate_of"]]["duplicate_of"] is None
 
     def test_nothing_to_compare(self, tmp_path: Path) -> None:
-        assert find([]) == []
+        assert find_changes([], tmp_path / "none").marks == []
+        assert kept_for([[]], tmp_path / "empty") == {}
         assert kept_for([[document("a", ARTICLE)]], tmp_path) == {}
 
 
+def ids(outcomes: Sequence[Outcome]) -> list[str]:
+    return [outcome.origin.doc_id for outcome in outcomes]
+
+
+class TestTexts:
+    """Whose texts are read."""
+
+    def test_only_candidates_are_folded(self, tmp_path: Path) -> None:
+        outcomes = [document("a", ARTICLE), document("b", without(2)), document("c", TOLD), document("d", TOLD + "。")]
+        batches = [saved(tables_of(outcomes[:1]), tmp_path / "0"), saved(tables_of(outcomes[1:]), tmp_path / "1")]
+        assert gather(batches, tmp_path / "signatures").wanted == (1, 1)
+        for number, batch in enumerate(batches):
+            fold_batch(batch, number, tmp_path / "signatures")
+        texts = [(tmp_path / "signatures" / f"folded-{number:06}").read_text("utf-8") for number in range(2)]
+        assert texts == [folded(ARTICLE), folded(without(2))]
+
+    def test_without_candidates_no_text_is_read(self, tmp_path: Path) -> None:
+        batch = saved(tables_of([document("a", ARTICLE), document("b", TOLD), document("c", TOLD + "。")]), tmp_path)
+        found = find_changes([replace(batch, clean=tmp_path / "not there")], tmp_path / "signatures")
+        (marks,) = found.marks
+        assert {mark.cluster_size for mark in marks.values()} == {2}
+
+    def test_pairs_that_are_known_are_not_read_again(self, tmp_path: Path) -> None:
+        batch = saved(tables_of([document("a", ARTICLE), document("b", without(2))]), tmp_path)
+        found = find_changes([batch], tmp_path / "first")
+        again = gather([replace(batch, clean=None)], tmp_path / "again", found.pairs)
+        assert again.wanted == (0,)
+        assert find_changes([replace(batch, clean=None)], tmp_path / "twice", found.pairs).marks == found.marks
+
+    def test_texts_that_another_comparison_asks_for(self, tmp_path: Path) -> None:
+        # b is like a, and c like b; that c is compared with a follows from what b and c turn out to be.
+        rng = random.Random(2)
+        text = "".join(chr(rng.randrange(0x4E00, 0x9FA5)) for _ in range(900))
+        a, b, c = (document(name, text[i * 190 : i * 190 + 500]) for i, name in enumerate("abc"))
+        known = found_in([tables_of([a, b])], tmp_path / "first").pairs
+        batch = saved(tables_of([a, b, c]), tmp_path / "all")
+        assert gather([batch], tmp_path / "asked", known).wanted == (2,)
+        assert find_changes([batch], tmp_path / "late", known).marks == [expected([a, b, c])]
+
+    def test_a_text_that_is_missing_is_told(self, tmp_path: Path) -> None:
+        batch = saved(tables_of([document("a", ARTICLE), document("b", without(2))]), tmp_path)
+        with pytest.raises(ValueError, match="has document"):
+            find_changes([replace(batch, clean=None)], tmp_path / "signatures")
+
+
+def test_damage_stands_as_it_is_stored(make_kept: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Places of `damage` are those of `text`, in characters, wherever it is read from."""
+    outcome = make_kept(1)
+    (made,) = signatures([clean_row(outcome, RUN)])
+    assert outcome.cleaned
+    text = folded(outcome.cleaned.text, [(0, 2)])
+    assert text.startswith("\ufffd\ufffd")
+    assert made["damage_places"] == 1
+    assert made["folded_bytes"] == len(text.encode())
+    batch = saved(tables_of([outcome]), tmp_path)
+    np.save(tmp_path / "wanted-000000.npy", np.array(ids([outcome]), "S32"))
+    fold_batch(batch, 0, tmp_path)
+    assert (tmp_path / "folded-000000").read_text("utf-8") == text
+
+
+# What is found, as the docstrings say it, with no thought of time and memory
+
+_same = lru_cache(maxsize=None)(tells_the_same)
+
+
+def expected(outcomes: Sequence[Outcome]) -> dict[str, Mark]:
+    """Marks of all documents that others tell the same as."""
+    found = [clean_row(outcome, RUN) for outcome in outcomes]
+    made = {row["doc_id"]: signature for row, signature in zip(found, signatures(found), strict=True)}
+    damage = {row["doc_id"]: [(d["start"], d["start"] + len(d["text"])) for d in row["damage"]] for row in found}
+    texts = {row["doc_id"]: folded(row["text"], damage[row["doc_id"]]) for row in found}
+
+    def rank(i: str) -> tuple[Any, ...]:
+        return made[i]["damage_places"], made[i]["repairs"], made[i]["published_at"] or "~", -len(texts[i].encode()), i
+
+    best_first = sorted(texts, key=rank)
+    clusters = joined(best_first, texts, {i: made[i]["bands"] for i in best_first if made[i]["bands"]})
+    return {i: mark for members in clusters for i, mark in told(sorted(members, key=rank), texts).items()}
+
+
+def joined(best_first: list[str], texts: dict[str, str], bands: dict[str, bytes]) -> list[set[str]]:
+    of = {i: {i} for i in best_first}
+
+    def join(a: str, b: str) -> None:
+        of[a] |= of[b]
+        for i in of[a]:
+            of[i] = of[a]
+
+    first: dict[str, str] = {}
+    for i in filter(texts.get, best_first):
+        join(first.setdefault(texts[i], i), i)
+    distinct = [i for i in best_first if i in bands and first[texts[i]] == i]
+    for number in range(BANDS):
+        buckets = defaultdict(list)
+        for i in distinct:
+            buckets[int(np.frombuffer(bands[i], "<u4")[number])].append(i)
+        for _, bucket in sorted(buckets.items()):
+            leaders: list[str] = []
+            for i in bucket:
+                near = next((a for a in leaders if of[a] is of[i] or _same(texts[a], texts[i])), None)
+                if near is not None:
+                    join(near, i)
+                elif len(leaders) < LEADERS:
+                    leaders.append(i)
+    return list({id(members): members for members in of.values()}.values())
+
+
+def told(rest: list[str], texts: dict[str, str]) -> dict[str, Mark]:
+    marks: dict[str, Mark] = {}
+    while rest:
+        kept, *others = rest
+        found = {i: likeness(grams(texts[kept]), grams(texts[i])) for i in others}
+        near = {i: 1.0 if texts[i] == texts[kept] else of.jaccard for i, of in found.items() if of.is_near}
+        near |= {i: 1.0 for i in others if texts[i] == texts[kept]}
+        rest = [i for i in others if i not in near]
+        marks |= {kept: Mark(cluster_size=len(near) + 1)} if near else {}
+        marks |= {i: Mark(kept, similarity, len(near) + 1) for i, similarity in near.items()}
+    return marks
+
+
+_LONG = ARTICLE + NOTICE.format(a="法") + TOLD + PUBLIC.format("王海涛、李雪梅") + NOTICE.format(a="俄")
+
+TEXTS = [
+    *SAME.values(),
+    *(text for pair in OTHER.values() for text in pair),
+    *(_LONG[i * 45 : i * 45 + 350] for i in range(10)),
+    *("", "。", "短", "短文一篇"),
+]
+"""Copies, none, chains of which the ends have little in common, and what is too short."""
+
+
+@st.composite
+def corpora(draw: st.DrawFn, prefix: str = "") -> list[Outcome]:
+    """Some documents with these texts."""
+    chosen = draw(st.lists(st.integers(0, len(TEXTS) - 1), max_size=14))
+    rng = random.Random(draw(st.integers(0, 9)))
+    return [
+        document(
+            f"{prefix}{i}",
+            TEXTS[which],
+            damage=rng.choice((0, 0, 0, 1)) if len(TEXTS[which]) > 9 else 0,
+            published=rng.choice(("", "", "2024-05-01", "2020-01-01T10:00")),
+        )
+        for i, which in enumerate(chosen)
+    ]
+
+
+def cut(outcomes: Sequence[Outcome], at: int) -> Shards:
+    return [outcomes[: at % 5], outcomes[at % 5 : at], outcomes[at:]]
+
+
+class TestAsAWhole:
+    @settings(max_examples=25, deadline=None)
+    @given(corpora(), st.randoms(use_true_random=False), st.integers(0, 14))
+    def test_what_is_found_is_what_the_docstrings_say(
+        self, outcomes: list[Outcome], rng: random.Random, at: int
+    ) -> None:
+        outcomes = outcomes * 1
+        rng.shuffle(outcomes)
+        shards = cut(outcomes, at)
+        with tempfile.TemporaryDirectory() as folder:
+            found = found_in(list(map(tables_of, shards)), Path(folder)).marks
+        assert [set(marks) <= set(ids(shard)) for marks, shard in zip(found, shards, strict=True)] == [True] * 3
+        assert {i: mark for marks in found for i, mark in marks.items()} == expected(outcomes)
+
+    @settings(max_examples=10, deadline=None)
+    @given(
+        corpora("a"),
+        st.lists(
+            st.tuples(st.sampled_from(["mark", "drop", "drop", "off"]), corpora("b"), st.integers(0, 2**14)),
+            min_size=1,
+            max_size=4,
+        ),
+    )
+    def test_runs_on_end_like_one_from_scratch(
+        self, outcomes: list[Outcome], runs: list[tuple[Dedup, list[Outcome], int]]
+    ) -> None:
+        batches, known, there = [tables_of(outcomes)], None, {o.origin.doc_id: o for o in outcomes}
+        with tempfile.TemporaryDirectory() as folder:
+            for number, (dedup, more, leaving) in enumerate(runs):
+                added = {o.origin.doc_id: o for o in more if o.origin.doc_id not in there}
+                gone = frozenset(i for bit, i in enumerate(there) if leaving >> bit & 1)
+                there = {i: o for i, o in (there | added).items() if i not in gone}
+                batches.append(tables_of([*added.values()]))
+                to = Path(folder) / str(number)
+                batches, known = rerun(batches, gone, dedup, to, known)
+                assert stored(batches) == stored(
+                    marked([[*there.values()]], to / "scratch", dedup)
+                    if dedup != "off"
+                    else [tables_of([*there.values()])]
+                )
+
+
+def rerun(
+    batches: Sequence[Tables], gone: frozenset[str], dedup: Dedup, folder: Path, known: Path | None
+) -> tuple[list[Tables], Path | None]:
+    """Batches after a run into them, which come from files and say themselves that they are as they should be."""
+    found = found_in(batches, folder, gone, known) if dedup != "off" else None
+    made = []
+    for i, tables in enumerate(batches):
+        left = read(saved(without_documents(tables, gone), folder / f"left-{i}"))
+        of = found.marks[i] if found else {}
+        after = mark_tables(left, of, dedup)
+        assert needs_marking(left.index, of, dedup) == (after is not None)
+        made.append(after or left)
+        assert mark_tables(made[-1], of, dedup) is mark_tables(made[-1], {}, dedup) is None
+        assert in_order(made[-1])
+    if found:
+        again = found_in(made, folder / "again", known=found.pairs)
+        assert not any(again.marks)
+    return made, found.pairs if found else known
+
+
+def without_documents(tables: Tables, gone: frozenset[str]) -> Tables:
+    def left(table: pa.Table | None) -> pa.Table | None:
+        return table and table.filter(pc.invert(pc.is_in(table["doc_id"], pa.array(gone, pa.string()))))
+
+    return Tables(left(tables.clean), left(tables.rejected), left(tables.index))
+
+
+def read(batch: Batch) -> Tables:
+    return Tables(*(path and pq.read_table(path) for path in (batch.clean, batch.rejected, batch.index)))
+
+
+def in_order(tables: Tables) -> bool:
+    """Whether each document stands in the table that the index says, in the order of the index."""
+    where = [(row["doc_id"], row["reason"]) for row in tables.index.to_pylist()]
+    clean, rejected = (list(rows_by_id([tables], name)) for name in ("clean", "rejected"))
+    return clean == [i for i, reason in where if not reason] and rejected == [i for i, reason in where if reason]
+
+
+def stored(batches: Sequence[Tables]) -> dict[str, dict[str, Any]]:
+    """All rows of all tables; of `dropped`, whether there is any (what is in it shows when it comes back)."""
+    found = {name: rows_by_id(batches, name) for name in ("clean", "rejected", "index")}
+    for row in found["index"].values():
+        row["dropped"] = row["dropped"] is not None
+    return found
+
+
+def rows_by_id(batches: Sequence[Tables], name: str) -> dict[str, Any]:
+    found = [row for tables in batches if (of := getattr(tables, name)) is not None for row in of.to_pylist()]
+    return {row["doc_id"]: row for row in found}
+
+
 class TestMarking:
-    def test_a_part_without_duplicates_is_left_alone(self, tmp_path: Path) -> None:
-        first, second = written([[document("a", ARTICLE)], [document("b", NOTICE.format(a="法"))]], tmp_path)[::2]
-        found = find([sign(part.path, i, tmp_path / "s") for i, part in enumerate((first, second))])
-        assert [mark(part, v, "mark", RUN, tmp_path) for part, v in zip((first, second), found, strict=True)] == [
-            [first],
-            [second],
-        ]
+    def test_a_batch_without_duplicates_is_left_alone(self) -> None:
+        tables = tables_of([document("a", ARTICLE)])
+        modes: tuple[Dedup, ...] = ("mark", "drop", "off")
+        assert [mark_tables(tables, {}, dedup) for dedup in modes] == [None] * 3
+        assert not any(needs_marking(tables.index, {}, dedup) for dedup in modes)
 
     def test_marking_changes_three_columns_and_nothing_else(self, tmp_path: Path) -> None:
         outcomes = [document("a", ARTICLE, damage=2, repairs=3), document("b", ARTICLE), document("c", TOLD)]
-        before = rows(written([outcomes], tmp_path / "before"))
-        after = rows(marked([outcomes], tmp_path / "after"))
-        new = {"duplicate_of", "duplicate_similarity", "cluster_size"}
+        before = rows([tables_of(outcomes)])
+        after = rows(marked([outcomes], tmp_path))
         for name, row in after.items():
-            assert {k: v for k, v in row.items() if k not in new} == {
-                k: v for k, v in before[name].items() if k not in new
+            assert {k: v for k, v in row.items() if k not in Mark._fields} == {
+                k: v for k, v in before[name].items() if k not in Mark._fields
             }
         assert after["a"]["duplicate_of"] == before["b"]["doc_id"]
 
     def test_dropped_documents_are_in_rejected_with_the_one_that_is_kept(self, tmp_path: Path) -> None:
         outcomes = [document("a", ARTICLE, damage=2, repairs=3), document("b", ARTICLE), document("c", TOLD)]
-        parts = marked([outcomes], tmp_path, "drop")
-        clean, rejected = rows(parts), rows(parts, "rejected")
+        made = marked([outcomes], tmp_path, "drop")
+        clean, rejected = rows(made), rows(made, "rejected")
         assert set(clean) == {"b", "c"}
         assert set(rejected) == {"a"}
         assert rejected["a"]["reason"] == "duplicate"
-        assert clean["b"]["doc_id"] in rejected["a"]["detail"]
+        similarity = made[0].index["duplicate_similarity"][0].as_py()
+        assert 0.9 < similarity < 1
+        assert rejected["a"]["detail"] == (
+            f"It tells the same as document {clean['b']['doc_id']} (similarity {similarity:.2f})."
+        )
         assert rejected["a"]["text"].endswith(ARTICLE[10:])
         assert rejected["a"]["damage"]
         assert clean["b"]["cluster_size"] == 2
+        assert made[0].index["reason"].to_pylist() == ["duplicate", None, None]
 
-    @pytest.mark.parametrize("dedup", ["mark", "drop"])
-    def test_every_document_is_counted_once(self, dedup: Dedup, tmp_path: Path) -> None:
-        outcomes = [document(name, text) for name, text in SAME.items()]
-        before = sum((part.counts for part in written([outcomes], tmp_path / "before")), Counts())
-        parts = marked([outcomes[:2], outcomes[2:]], tmp_path, dedup)
-        counts = sum((part.counts for part in parts), Counts())
-        n = len(SAME) - 1
-        assert counts.documents == before.documents == len(rows(parts)) + len(rows(parts, "rejected"))
-        assert counts.clean == len(rows(parts)) == (1 if dedup == "drop" else n + 1)
-        assert dict(counts.rejected) == ({"duplicate": n} if dedup == "drop" else {})
-        assert counts.duplicates == (n if dedup == "mark" else 0)
-        assert counts.chars_in == before.chars_in
-        assert counts.chars_out == sum(row["n_chars"] for row in rows(parts).values())
-        assert counts.langs.total() == counts.clean
+    def test_the_next_best_comes_back_when_the_best_is_gone(self, tmp_path: Path) -> None:
+        outcomes = [document("a", ARTICLE, damage=1), document("b", ARTICLE), document("c", without(2), damage=2)]
+        made = marked([outcomes[:1], outcomes[1:]], tmp_path, "drop")
+        assert set(rows(made)) == {"b"}
+        after, _ = rerun(made, frozenset(ids(outcomes[1:2])), "drop", tmp_path / "after", None)
+        assert stored(after) == stored(marked([outcomes[::2]], tmp_path / "scratch", "drop"))
+        assert set(rows(after)) == {"a"}
+        assert after[0].rejected is None
+        assert after[1].clean is None
 
-    def test_the_same_parts_on_any_number_of_processes(self, tmp_path: Path) -> None:
-        shards = [[document(name, text)] for name, text in [*SAME.items()][:4]]
+    def test_tables_in_which_nothing_changes_are_the_same_objects(self, tmp_path: Path) -> None:
+        # A third copy changes how many there are, and not what `rejected` says.
+        outcomes = [document("a", ARTICLE), document("b", without(2), damage=2)]
+        (before,) = marked([outcomes], tmp_path, "drop")
+        third = document("c", without(3), damage=3)
+        after, _ = rerun([before, tables_of([third])], frozenset(), "drop", tmp_path / "after", None)
+        found = found_in([before, tables_of([third])], tmp_path / "found").marks[0]
+        same = mark_tables(before, found, "drop")
+        assert same is not None
+        assert same.rejected is before.rejected
+        assert rows(after)["a"]["cluster_size"] == 3
 
-        def hashes(workers: int) -> list[str]:
-            folder = tmp_path / str(workers)
-            return [part.sha256 for part in mark_parts(written(shards, folder), "drop", RUN, folder, workers)]
+    def test_other_reasons_to_reject_stay(self) -> None:
+        tables = tables_of([document("a", ARTICLE), document("b", TOLD)])
+        assert tables.clean is not None
+        short = {**tables.clean.to_pylist()[1], "reason": "too-short", "detail": "It is."}
+        rejected = pa.Table.from_pylist([{name: short[name] for name in REJECTED.names}], schema=REJECTED)
+        index = tables.index.to_pylist()
+        index[1] |= {"reason": "too-short", "folded_hash": None, "bands": None, "folded_bytes": None}
+        made = Tables(tables.clean[:1], rejected, pa.Table.from_pylist(index, schema=INDEX))
+        after = mark_tables(made, {index[0]["doc_id"]: Mark("0" * 32, 0.5, 2)}, "drop")
+        assert after is not None
+        assert after.clean is None
+        assert after.rejected is not None
+        assert after.rejected["reason"].to_pylist() == ["duplicate", "too-short"]
+        back = mark_tables(after, {}, "off")
+        assert back is not None
+        assert stored([back]) == stored([made])
 
-        assert hashes(1) == hashes(3)
 
+class TestAsItWas:
+    """What was found before there were batches: goes with `sign` and `find`."""
 
-Make = Callable[..., Outcome]
-
-
-def test_damage_stands_as_it_is_stored(make_kept: Make, tmp_path: Path) -> None:
-    """Places of `damage` are read from the part, in characters."""
-    (part,) = [part for part in write_parts([make_kept(1)], RUN, tmp_path) if part.table == "clean"]
-    signed = sign(part.path, 0, tmp_path / "signatures")
-    (row,) = np.load(signed.rows)
-    (stored,) = rows([part]).values()
-    assert row["doc_id"].decode() == stored["doc_id"]
-    assert row["damage"] == 1
-    assert signed.texts.read_text("utf-8") == folded(stored["text"], [(0, 2)])
-    assert signed.texts.read_text("utf-8").startswith("\ufffd\ufffd")
+    @settings(max_examples=10, deadline=None)
+    @given(corpora())
+    def test_the_same_is_found(self, outcomes: list[Outcome]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            parts = [part for part in write_parts(outcomes, RUN, Path(folder)) if part.table == "clean"]
+            found = [
+                {name: verdict for name, verdict in zip(ids(outcomes), of_part, strict=True) if verdict["size"]}
+                for of_part in find([sign(part.path, 0, Path(folder) / "signatures") for part in parts])
+            ]
+        wanted = expected(outcomes)
+        assert {name: v["kept"].decode() or None for of_part in found for name, v in of_part.items()} == {
+            name: mark.duplicate_of for name, mark in wanted.items()
+        }

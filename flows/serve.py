@@ -1,0 +1,95 @@
+"""One process that serves the flow on a schedule, against a server that stays: `qingyuan serve`."""
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+from prefect import serve
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron
+from prefect.server.schemas.schedules import CronSchedule
+from prefect.settings import get_current_settings
+from prefect.types.entrypoint import EntrypointType
+from pydantic import ValidationError
+
+from flows.clean import clean_corpus
+from flows.local import ServerError
+from schemas.config import RunConfig
+from tasks.read import STDIN
+
+START = """Start one that stays, and name it (README, 'Scheduling'):
+  prefect server start --host 127.0.0.1 --port 4200
+  export PREFECT_API_URL="http://127.0.0.1:4200/api\""""
+
+
+def serve_on_schedule(config: RunConfig, cron: str, timezone: str, name: str | None) -> None:
+    """Serve runs with this configuration, one at a time, until SIGINT or SIGTERM. Its schedule is off afterwards.
+
+    Raises:
+        ValueError: if the schedule or the name is none, or a source can't be read again and again.
+        ServerError: if there is no server that stays, or it can't be worked with.
+    """
+    next_run(cron, timezone)
+    _check_server()
+    deployment = _deployment(config, cron, timezone, name)
+    # Nothing is queued here while a run is on: what is missed is done by the next one.
+    serve(deployment, limit=1)
+
+
+def next_run(cron: str, timezone: str) -> datetime:
+    """When a schedule fires next.
+
+    Raises:
+        ValueError: if it is none, or never fires.
+    """
+    try:
+        dates = asyncio.run(CronSchedule(cron=cron, timezone=timezone).get_dates(1))
+    except ValidationError as error:
+        if error.errors()[0]["loc"] == ("timezone",):
+            raise ValueError(f"there is no time zone {timezone!r}: take one such as Asia/Shanghai") from error
+        raise ValueError(
+            f"{cron!r} is no schedule: give minute, hour, day, month and weekday, such as '0 3 * * *' for 3 at night"
+        ) from error
+    except ValueError as error:  # of croniter, for the 30th of February
+        raise ValueError(f"the schedule {cron!r} never fires") from error
+    return dates[0]
+
+
+def _check_server() -> None:
+    """Find out before anything starts whether the server is there, stays, and lets us in."""
+    url = get_current_settings().api.url
+    if not url:
+        raise ServerError(f"there is no Prefect server that the schedule could be kept by. {START}")
+    try:
+        with get_client(sync_client=True) as client:
+            client.hello().raise_for_status()
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code in {401, 403}:
+            why = "doesn't let us in: is PREFECT_API_AUTH_STRING the password that it was started with?"
+            raise ServerError(f"the Prefect server at {url} {why}") from error
+        raise ServerError(f"what answers at {url} is no Prefect server: {error.response.status_code}") from error
+    except (httpx.HTTPError, RuntimeError) as error:
+        raise ServerError(f"no Prefect server answers at {url} (PREFECT_API_URL): {error}. {START}") from error
+
+
+def _deployment(config: RunConfig, cron: str, timezone: str, name: str | None) -> RunnerDeployment:
+    """The flow with this configuration as its parameters; paths are absolute, since runs may be started elsewhere."""
+    if STDIN in config.sources:
+        raise ValueError("standard input can be read once only: serve needs files, folders or patterns")
+    sources = [source if source.startswith("file://") else str(Path(source).absolute()) for source in config.sources]
+    out = config.out.absolute()
+    given = {**config.model_dump(mode="json", exclude_unset=True), "sources": sources, "out": str(out)}
+    # By module and not by path, which would depend on the folder this is started in.
+    deployment = clean_corpus.to_deployment(
+        name=name or out.name,
+        schedule=Cron(cron, timezone=timezone),
+        parameters={"config": given},
+        tags=["qingyuan", out.name],
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    assert isinstance(deployment, RunnerDeployment)  # a coroutine within an event loop
+    return deployment
