@@ -50,7 +50,7 @@ def clean_corpus(config: RunConfig) -> State[Summary]:
         with tempfile.TemporaryDirectory(prefix="qingyuan-") as spool, store.lock(config.wait, _tell_who):
 
             def plan(run: Run, last: Snapshot | None) -> Plan:
-                sources = find_sources(config.sources, config.out, Path(spool))
+                sources = find_sources(config.sources, Path(config.out), Path(spool))
                 return plan_run(sources, last, store, run, config)
 
             run = _new_run(config.clean)

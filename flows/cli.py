@@ -118,7 +118,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--keep-missing", is_flag=True, default=None, help="Keep documents that are not among the sources."
         ),
         running_options,
-        click.option("--out", type=click.Path(path_type=Path), help="Folder of the dataset."),
+        click.option("--out", metavar="PATH", help="Folder of the dataset, or an address such as s3://bucket/crawl."),
         click.argument("sources", nargs=-1, metavar="SOURCE..."),
     ):
         command = option(command)

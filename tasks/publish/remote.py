@@ -25,6 +25,7 @@ from uuid import uuid4
 from tasks.publish.local import LocalStore
 from tasks.publish.parts import Part
 from tasks.publish.snapshots import (
+    DamageError,
     DatasetBusyError,
     DatasetError,
     Snapshot,
@@ -37,7 +38,7 @@ from tasks.publish.store import OnWait, newest
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import RetryConfig
 
 GRACE = timedelta(days=1)
 """Objects that no manifest names stay so long: another machine may have put them there for its own, and readers may
@@ -46,11 +47,9 @@ have opened a snapshot before it was removed. No publishing takes longer, nor do
 _RETRIES: "RetryConfig" = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
 """Of every request. The defaults, 10 and three minutes, keep a user waiting who has mistyped the address."""
 
-_CLIENT: "ClientConfig" = {"timeout": "120s"}
-"""For a request. Four pieces of 5 MB at a time take the default of 30 s at 5 Mbit/s."""
-
 _UPLOADS = 4
-"""Parts at a time, since small ones wait for answers most of all; and of a large one, pieces at a time (5 MB each)."""
+"""Parts at a time, since small ones wait for answers most of all. Of a large one, a piece of 5 MB at a time: four take
+the 30 s that a request may take by default (see AWS_TIMEOUT) at 5 Mbit/s."""
 
 _TRIES = 3
 """Of a conditional put that was neither taken nor refused for good."""
@@ -94,7 +93,7 @@ class RemoteStore:
             ) from error
 
     def path(self, part: StoredPart) -> Path:
-        """The object on this machine. What is fetched is checked against its hash before it is there."""
+        """The object on this machine, fetched if need be; DamageError if its hash isn't its own."""
         path = self._folder.path(part)
         try:
             if path.stat().st_size == part.bytes:
@@ -244,7 +243,7 @@ class RemoteStore:
         if not part.path.is_file():
             raise DatasetError(f"the part {part.path} has gone: nothing was published. Run it again")
         with self._explained():
-            obstore.put(self._bucket, _object(part.sha256), part.path, max_concurrency=_UPLOADS)
+            obstore.put(self._bucket, _object(part.sha256), part.path, max_concurrency=1)
 
     def _create(self, path: str, content: bytes) -> bool:
         """Put an object, if there is none of this name."""
@@ -282,7 +281,7 @@ class RemoteStore:
             with beside.open("wb") as file:
                 problem = self._problem(part, file.write)
             if problem:
-                raise DatasetError(problem)
+                raise DamageError(problem)
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
@@ -336,7 +335,8 @@ def _connect(address: str) -> Any:
         )
     provider = _profile(address) if scheme in {"s3", "s3a"} else None
     try:
-        return from_url(address, retry_config=_RETRIES, client_options=_CLIENT, credential_provider=provider)
+        # No client_options: they would replace those of the environment, AWS_ALLOW_HTTP and AWS_PROXY_URL among them.
+        return from_url(address, retry_config=_RETRIES, credential_provider=provider)
     except BaseError as error:
         raise DatasetError(f"{address} can't be used: {_reason(error, address)}") from None
 

@@ -32,6 +32,10 @@ class NoDatasetError(DatasetError):
     """What was named as the folder of a dataset is something else: nothing was done to it."""
 
 
+class DamageError(DatasetError):
+    """An object of a dataset is missing, or not what it was."""
+
+
 class SnapshotGoneError(DatasetError):
     """There is no such snapshot (any more)."""
 

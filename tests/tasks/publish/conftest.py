@@ -10,9 +10,10 @@ import pytest
 from schemas.dataset import TABLES, clean_row, edits_row, rejected_row, run_row
 from schemas.document import Outcome, Run
 from schemas.index import INDEX
-from tasks.publish import Contents, Snapshot, publish, roll_back, run_folder
+from tasks.publish import Contents, publish, roll_back, run_folder
 from tasks.publish.counts import count_rows
 from tasks.publish.parts import Draft, write_part
+from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import Store, open_store
 
 Publish = Callable[..., Snapshot]
@@ -37,7 +38,13 @@ def index_row(outcome: Outcome, run: Run) -> dict[str, Any]:
     of_origin = {name: getattr(outcome.origin, name) for name in ("doc_id", "source_uri", "record")}
     of_run = {"cleaned_with": "x", "first_run_id": run.run_id, "run_id": run.run_id}
     learned = {"sites": [], "lines": [], "body": [], "headed": False, "learned": 0, "removed_lines": []}
-    return {**of_origin, "raw_sha256": outcome.origin.sha256, **of_run, **learned, "reason": outcome.rejection.reason if outcome.rejection else None}
+    return {
+        **of_origin,
+        "raw_sha256": outcome.origin.sha256,
+        **of_run,
+        **learned,
+        "reason": outcome.rejection.reason if outcome.rejection else None,
+    }
 
 
 def contents(store: Store, run: Run, batches: Iterable[dict[str, pa.Table]]) -> Contents:
@@ -51,11 +58,11 @@ def contents(store: Store, run: Run, batches: Iterable[dict[str, pa.Table]]) -> 
         for batch in batches
     ]
     lines, files = write_part("lines", [], run, folder), write_part("files", [], run, folder)
-    return Contents([(None, draft) for draft in drafts], lines, files, "mark")
+    return Contents([(None, draft) for draft in drafts], lines, {"files": files}, "mark")
 
 
 def row_of(run: Run, kind: str = "clean") -> dict[str, Any]:
-    return {**run_row(run, ["pages/"]), **TALLY, "kind": kind}
+    return {**run_row(run), **TALLY, "kind": kind, "sources": ["pages/"]}
 
 
 @pytest.fixture
