@@ -45,7 +45,8 @@ from schemas.config import CleanConfig
 from schemas.dataset import CLEAN
 from schemas.index import INDEX
 from tasks.clean import clean
-from tasks.corpus.duplicates import GRAM, Batch, Mark, find_changes, folded, signatures
+from tasks.corpus.duplicates import GRAM, Mark, find_changes, folded, signatures
+from tasks.publish.parts import BatchFiles
 
 SHORTEST, LONGEST = 120, 2000
 """Characters of the documents that are copied. A longer one is cut at a line's end."""
@@ -163,7 +164,7 @@ def _found(texts: list[str], damage: list[list[tuple[int, int]]]) -> Clusters:
     return [stands_for.get(i, i) for i in range(len(texts))]
 
 
-def _stored(texts: list[str], damage: list[list[tuple[int, int]]], folder: Path) -> Batch:
+def _stored(texts: list[str], damage: list[list[tuple[int, int]]], folder: Path) -> BatchFiles:
     """Texts as a dataset has them, as far as duplicates are concerned."""
     rows = [
         {
@@ -181,7 +182,7 @@ def _stored(texts: list[str], damage: list[list[tuple[int, int]]], folder: Path)
     pq.write_table(pa.Table.from_pylist(rows, schema=clean), folder / "clean", row_group_size=1000)
     columns = [field for field in INDEX if field.name in {*index[0], *Mark._fields}]
     pq.write_table(pa.Table.from_pylist(index, schema=pa.schema(columns)), folder / "index")
-    return Batch(folder / "index", folder / "clean", None)
+    return BatchFiles(folder / "index", folder / "clean", None, None)
 
 
 def same_hash(documents: list[Document]) -> Clusters:

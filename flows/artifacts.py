@@ -58,8 +58,8 @@ def run_name() -> str:
     """Name of the run that is going on: its dataset, its deployment if it has one, and when it was to start, in UTC."""
     config = flow_run.parameters["config"]
     out = Path(config.out if isinstance(config, DatasetConfig) else config["out"])
-    what = " ".join(filter(None, [visible(out.absolute().name), deployment.name]))
-    return f"{what} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M}Z"
+    names = dict.fromkeys([visible(out.absolute().name), deployment.name or ""])
+    return f"{' '.join(filter(None, names))} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M}Z"
 
 
 def report(summary: Summary, run: Run, config: RunConfig | ReplayConfig) -> None:

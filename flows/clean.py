@@ -114,7 +114,7 @@ def _run(  # noqa: PLR0913, PLR0917
     tell("publishing")
     counted = {f"n_{name}": n for name, n in asdict(tally).items()}
     snapshot = publish(store, contents, run, {**run_row(run), **row, **counted}, config.keep_snapshots)
-    shutil.rmtree(store.local / "work")
+    shutil.rmtree(store.local / "work", ignore_errors=True)
     name = store.name if "://" in store.name else str(Path(store.name).absolute())
     return Summary(name, snapshot.number, snapshot.counts, tally, 0)
 

@@ -1,14 +1,17 @@
 """One process that serves the flow on a schedule, against a server that stays: `qingyuan serve`."""
 
 import asyncio
+import signal
+import threading
 from datetime import datetime
 from pathlib import Path
 
 import httpx
-from prefect import serve
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
+from prefect.logging import get_logger
+from prefect.runner import Runner
 from prefect.schedules import Cron
 from prefect.server.schemas.schedules import CronSchedule
 from prefect.settings import get_current_settings
@@ -19,6 +22,8 @@ from flows.clean import clean_corpus
 from flows.local import ServerError
 from schemas.config import RunConfig
 from tasks.read import STDIN
+
+logger = get_logger("qingyuan")
 
 START = """Start one that stays, and name it (README, 'Scheduling'):
   prefect server start --host 127.0.0.1 --port 4200
@@ -32,11 +37,41 @@ def serve_on_schedule(config: RunConfig, cron: str, timezone: str, name: str | N
         ValueError: if the schedule or the name is none, or a source can't be read again and again.
         ServerError: if there is no server that stays, or it can't be worked with.
     """
-    next_run(cron, timezone)
+    when = next_run(cron, timezone)
     _check_server()
     deployment = _deployment(config, cron, timezone, name)
-    # Nothing is queued here while a run is on: what is missed is done by the next one.
-    serve(deployment, limit=1)
+    asyncio.run(_serve(deployment, when))
+
+
+async def _serve(deployment: RunnerDeployment, when: datetime) -> None:
+    """Serve until we are told to stop; then end the run that is on, turn the schedule off, and end.
+
+    Prefect's own `serve` leaves that run Running for good, at Ctrl-C as well as at SIGTERM.
+    """
+    runner = Runner(name="qingyuan", limit=1)
+    await runner.aadd_deployment(deployment)
+    serving = asyncio.create_task(runner.start())
+    await asyncio.sleep(0)  # the runner takes SIGTERM when it starts
+    stopping = asyncio.create_task(_stop_signal())
+    logger.info("Serving clean_corpus/%s; next run %s. Ctrl-C ends it.", deployment.name, f"{when:%Y-%m-%d %H:%M %Z}")
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stopping.done():
+        await runner.astop()
+    await serving
+
+
+async def _stop_signal() -> None:
+    """Wait for SIGINT or SIGTERM.
+
+    Ctrl-C goes to all processes of a terminal, runs included, which would then end in their own way. So it is blocked
+    in the thread that starts them, since they inherit that, and another thread is there for it to arrive at.
+    """
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    await stopped.wait()
 
 
 def next_run(cron: str, timezone: str) -> datetime:
@@ -48,7 +83,7 @@ def next_run(cron: str, timezone: str) -> datetime:
     try:
         dates = asyncio.run(CronSchedule(cron=cron, timezone=timezone).get_dates(1))
     except ValidationError as error:
-        if error.errors()[0]["loc"] == ("timezone",):
+        if "timezone" in error.errors()[0]["msg"]:
             raise ValueError(f"there is no time zone {timezone!r}: take one such as Asia/Shanghai") from error
         raise ValueError(
             f"{cron!r} is no schedule: give minute, hour, day, month and weekday, such as '0 3 * * *' for 3 at night"

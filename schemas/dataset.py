@@ -426,7 +426,7 @@ LINES = pa.schema(
     [
         _field("site", pa.string(), "Folder, host or name of the site; empty for a row about the whole corpus."),
         _field("fingerprint", pa.string(), "16 hex digits: the same for lines that differ in script, signs, numbers."),
-        _field("line", pa.string(), "The line, as it stands in the first document that has it, before its removal."),
+        _field("line", pa.string(), "The line, as it stands in the first document, by its source, before its removal."),
         _field("documents", pa.int64(), "Documents of the site that have the line near one of their ends."),
         _field("bodies", pa.int64(), "Different texts among these: copies of an article count as one."),
         _field("site_documents", pa.int64(), "Documents of the site in all."),

@@ -1,12 +1,14 @@
 """Documents that went through the pipeline, made by hand: tests of the dataset depend on no step."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from schemas.config import CleanConfig
+from schemas.dataset import run_row
 from schemas.document import (
     BadByte,
     Cleaned,
@@ -20,10 +22,24 @@ from schemas.document import (
     Run,
     Stage,
 )
+from tasks.corpus import Revision
+from tasks.ingest.batches import write_batch
+from tasks.publish import KEEP_SNAPSHOTS, Contents, publish, run_folder
+from tasks.publish.parts import Draft, write_part
+from tasks.publish.snapshots import Snapshot
+from tasks.publish.store import Store, open_store
 from tasks.scripts import simplify
 from tasks.steps.edits import apply
 
 MakeOutcome = Callable[..., Outcome]
+PublishOutcomes = Callable[..., Snapshot]
+
+ROW = {
+    "kind": "clean",
+    "sources": ["pages/"],
+    **{f"n_{name}": 0 for name in ("added", "changed", "unchanged", "removed", "recleaned", "relearned")},
+}
+"""What a flow adds to the row of a run."""
 
 
 def kept(number: int, text: str = "標題：產(chǎn)業發展。\n第{}段，責任編輯。\n") -> Outcome:
@@ -89,3 +105,29 @@ def later_run() -> Run:
 
 def make_run(number: int) -> Run:
     return Run(f"run-{number}", datetime(2026, 11, number, 12, tzinfo=UTC), CleanConfig(), "0.1.0", f"rules{number}")
+
+
+def drafts(shards: Iterable[Iterable[Outcome]], run: Run, folder: Path) -> list[Draft]:
+    """Batches of some outcomes."""
+    return [write_batch(map(Revision, shard), run, {}, folder) for shard in shards]
+
+
+def contents(store: Store, run: Run, shards: Iterable[Iterable[Outcome]]) -> Contents:
+    """What a snapshot of some outcomes consists of."""
+    folder = run_folder(store, run.run_id)
+    batches = [(None, draft) for draft in drafts(shards, run, folder)]
+    files = write_part("files", [], run, folder)
+    return Contents(batches, write_part("lines", [], run, folder), {"files": files}, "off")
+
+
+def publish_outcomes(out: Path, run: Run, *shards: Sequence[Outcome], keep: int = KEEP_SNAPSHOTS) -> Snapshot:
+    """Make these outcomes the dataset, a batch of each shard, in place of what was in it."""
+    store = open_store(out)
+    with store.lock():
+        store.prepare()
+        return publish(store, contents(store, run, shards), run, {**run_row(run), **ROW}, keep)
+
+
+@pytest.fixture(name="publish_outcomes")
+def _publish_outcomes() -> PublishOutcomes:
+    return publish_outcomes

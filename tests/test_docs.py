@@ -30,7 +30,7 @@ BIN = Path(sys.executable).parent
 CLEAN = "qingyuan clean 'seeds/*.txt' --out data/clean-seeds"
 """What `make run` does: the README of the seeds is none of them."""
 
-NOT_RUN = ("make run", ". .venv/bin/activate", "prefect ")
+NOT_RUN = ("make run", ". .venv/bin/activate", "prefect ", "qingyuan serve")
 """Shell blocks with these lines are looked at, not run: they install, or need a server."""
 
 
@@ -149,14 +149,23 @@ class TestReadme:
         told = capsys.readouterr().out
         assert [word for word in words if word.startswith("--") and word not in told] == []
 
-    def test_prefect_commands_name_what_the_deployment_names(self) -> None:
-        text = (ROOT / "prefect.yaml").read_text()
-        deployment = yaml.safe_load(text)["deployments"][0]
+    def test_prefect_commands_name_what_the_deployments_name(self) -> None:
+        deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
         shown = " ".join(prefect_commands())
-        assert set(re.findall(r"(?:create|--pool) (\w+)", shown)) == {deployment["work_pool"]["name"]}
-        assert re.findall(r"deployment run (\S+)", shown) == [f"clean_corpus/{deployment['name']}"]
-        assert deployment["concurrency_limit"]["limit"] == 1
-        assert "active: false" in text
+        assert set(re.findall(r"(?:create|--pool) (\w+)", shown)) == {d["work_pool"]["name"] for d in deployments}
+        names = [deployment["name"] for deployment in deployments]
+        assert [row[0].strip("`") for row in tables(README, "deployment")] == names
+        assert set(re.findall(r"deployment run clean_corpus/(\S+)", shown)) <= set(names)
+        assert {deployment["concurrency_limit"]["limit"] for deployment in deployments} == {1}
+        assert not any(s["active"] for deployment in deployments for s in deployment.get("schedules", []))
+
+    def test_a_run_is_called_crashed_after_three_heartbeats_at_the_earliest(self) -> None:
+        from prefect.events.schemas.automations import AutomationCore
+        from prefect.settings import Settings
+
+        (data,) = yaml.safe_load((ROOT / "automations.yaml").read_text())["automations"]
+        trigger: Any = AutomationCore.model_validate(data).trigger
+        assert trigger.within.total_seconds() > 3 * (Settings().flows.heartbeat_frequency or 0)
 
     @pytest.mark.parametrize("line", sorted(set(re.findall(r"PREFECT_\w+=\S+", README))))
     def test_prefect_knows_the_settings(self, line: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,9 +21,9 @@ from schemas.document import Cleaned, Edit, Outcome, Reason, Rejection, Run
 from tasks.clean import clean_further
 from tasks.corpus import learned, lines
 from tasks.corpus.lines import Counted, Features
-from tasks.corpus.table import Batch, lines_table
+from tasks.corpus.table import lines_table
 from tasks.judge import judge_output
-from tasks.publish.parts import Part, write_part
+from tasks.publish.parts import BatchFiles, Part, write_part
 from tasks.steps.lines import key
 
 
@@ -113,7 +113,7 @@ def told(counted: Counted, known: Learned) -> lines.Rows:
     """What the counts say of each document of a batch, as a digest: 0 where they have nothing to say."""
     if known.lines is None:
         return lines.nothing_told(counted)
-    return lines.told(counted, lines.recurring(known.lines))
+    return lines.told(counted, lines.Recurring(known.lines))
 
 
 def changed(part: Path, gone: frozenset[str], counted: Counted, known: Learned) -> list[str]:
@@ -127,7 +127,7 @@ def changed(part: Path, gone: frozenset[str], counted: Counted, known: Learned) 
     return [doc_id for doc_id in others.to_pylist() if doc_id not in gone]
 
 
-def write_lines(batches: Sequence[Batch], known: Learned, run: Run, folder: Path) -> Part:
+def write_lines(batches: Sequence[BatchFiles], known: Learned, run: Run, folder: Path) -> Part:
     """What is known of lines as a part of the table `lines`, each line of a site once.
 
     Args:
@@ -140,8 +140,8 @@ def write_lines(batches: Sequence[Batch], known: Learned, run: Run, folder: Path
         OSError: if something can't be read or written.
         EditError: if edits do not belong to their text.
     """
-    nothing = known.lines is None
-    rows = [] if nothing else list(lines_table(batches, lines.recurring(known.lines), run.config.learn_from))
+    threshold = run.config.learn_from
+    rows = list(lines_table(batches, lines.Recurring(known.lines), threshold)) if known.lines else []
     return write_part("lines", rows, run, folder)
 
 

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from schemas.config import Dedup
 from schemas.dataset import CLEAN, REJECTED
 from schemas.document import Reason
+from tasks.publish.parts import BatchFiles
 from tasks.steps.lines import fold
 
 GRAM = 5
@@ -292,24 +293,10 @@ def _band_keys(shingles: Sequence[Grams]) -> NDArray[np.uint32]:
 # Gathering
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Where the rows of some documents are."""
-
-    index: Path
-    """Its part of `schemas.index.INDEX`."""
-    clean: Path | None
-    """Its part of `clean`; None if it has none."""
-    rejected: Path | None
-    """The same with `rejected`."""
-    gone: frozenset[str] = frozenset()
-    """doc_ids of documents that leave it: they take no part."""
-
-
 class Gathered(NamedTuple):
     """What the indexes of all batches tell, in files of a folder: `fold_batch` adds to it, `find_marks` reads it."""
 
-    batches: tuple[Batch, ...]
+    batches: tuple[BatchFiles, ...]
     folder: Path
     sizes: tuple[int, ...]
     """Documents of each batch, but for those that are gone."""
@@ -340,8 +327,11 @@ ROW = np.dtype(
 )
 """What is held in memory of a document: 84 bytes."""
 
-PAIR = np.dtype([("a", "<u8", 2), ("b", "<u8", 2), ("jaccard", "<f8"), ("is_near", "?"), ("is_copy", "?")])
-"""Two texts, by their hashes, that were compared: 42 bytes."""
+PAIR = np.dtype([("a", "<u8"), ("b", "<u8"), ("jaccard", "<f8"), ("is_near", "?"), ("is_copy", "?")])
+"""Two texts, by half of their hashes, that were compared: 26 bytes."""
+
+MOST_PAIRS = 4_000_000
+"""That are kept for the next run: 100 MB. News have 0.3 for a document, notices of one template with other names 75."""
 
 VERDICT = np.dtype([("kept", "S32"), ("size", "<u4"), ("similarity", "<f8")])
 """A `Mark`, 44 bytes: nothing is the empty string, or 0."""
@@ -352,7 +342,7 @@ _INDEX_COLUMNS = [
 ]
 
 
-def gather(batches: Sequence[Batch], folder: Path, known: Path | None = None) -> Gathered:
+def gather(batches: Sequence[BatchFiles], folder: Path, known: Path | None = None) -> Gathered:
     """Bring the indexes of all batches together, and find out whose texts must be compared.
 
     Args:
@@ -388,7 +378,7 @@ def _ask(places: NDArray[np.int64], sizes: Sequence[int], folder: Path) -> tuple
     return tuple(map(len, wanted))
 
 
-def _collect(batches: Sequence[Batch], folder: Path) -> tuple[int, ...]:
+def _collect(batches: Sequence[BatchFiles], folder: Path) -> tuple[int, ...]:
     """Write what the indexes have into arrays: `ROW` and `VERDICT` by document, keys by band and document."""
     n_rows = sum(pq.read_metadata(batch.index).num_rows for batch in batches)
     rows, stored = [np.empty(0, ROW)], [np.empty(0, VERDICT)]
@@ -405,7 +395,7 @@ def _collect(batches: Sequence[Batch], folder: Path) -> tuple[int, ...]:
     return tuple(map(len, rows[1:]))
 
 
-def _read_index(batch: Batch) -> pa.Table:
+def _read_index(batch: BatchFiles) -> pa.Table:
     with pq.ParquetFile(batch.index) as file:
         table = file.read(columns=_INDEX_COLUMNS)
     if batch.gone:
@@ -456,7 +446,7 @@ def _candidates(corpus: "_Corpus", keys: NDArray[np.uint32]) -> NDArray[np.int64
 # Folding candidates
 
 
-def fold_batch(batch: Batch, number: int, folder: Path) -> None:
+def fold_batch(batch: BatchFiles, number: int, folder: Path) -> None:
     """Write the folded texts of the candidates of a batch, which `Gathered.wanted` says are there.
 
     Args:
@@ -475,7 +465,7 @@ def fold_batch(batch: Batch, number: int, folder: Path) -> None:
     np.save(folder / f"ends-{number:06}.npy", np.cumsum([0, *map(len, texts)]))
 
 
-def _fold(batch: Batch, doc_ids: Sequence[str]) -> list[bytes]:
+def _fold(batch: BatchFiles, doc_ids: Sequence[str]) -> list[bytes]:
     """Folded texts of documents of a batch, in UTF-8."""
     texts = dict(_folded_texts(batch, pa.array(doc_ids)))
     if missing := [doc_id for doc_id in doc_ids if doc_id not in texts]:
@@ -483,7 +473,7 @@ def _fold(batch: Batch, doc_ids: Sequence[str]) -> list[bytes]:
     return [texts[doc_id] for doc_id in doc_ids]
 
 
-def _folded_texts(batch: Batch, doc_ids: pa.Array) -> Iterator[tuple[str, bytes]]:
+def _folded_texts(batch: BatchFiles, doc_ids: pa.Array) -> Iterator[tuple[str, bytes]]:
     """Folded texts in UTF-8. Row groups that have none of them are not read."""
     for path in filter(None, (batch.clean, batch.rejected)):
         with pq.ParquetFile(path) as file:
@@ -537,6 +527,12 @@ class Compared(NamedTuple):
 _DIFFERENT = Compared(0.0, is_near=False, is_copy=False)
 
 
+def _compared(a: tuple[str, Grams], b: tuple[str, Grams]) -> Compared:
+    """As `tells_the_same`, with shingles that are at hand."""
+    found = likeness(a[1], b[1])
+    return Compared(found.jaccard, is_near=True, is_copy=_fits(a[0], b[0])) if found.is_near else _DIFFERENT
+
+
 class Found(NamedTuple):
     """What a search for duplicates found."""
 
@@ -562,38 +558,32 @@ class _Corpus:
         """The best document with the same text."""
         self.parent = self.twin.copy()
         """The best document that is known to tell the same, or one on the way there."""
-        self.known = dict[tuple[int, int], Compared]()
-        """Two documents, the better one first, each the best with its text."""
-        self.used = dict[tuple[int, int], Compared]()
-        """Those of them that were asked for in this try."""
+        self.known = dict[int, Compared]()
+        """By pair: place of the better document, times the number of all, plus that of the other one."""
         self.wanted = set[int]()
         self._read = read
-        self.grams = lru_cache(maxsize=1000)(self._grams)
+        self._text = lru_cache(maxsize=1000)(self._text_and_grams)
+
+    def _text_and_grams(self, i: int) -> tuple[str, Grams] | None:
+        text = self._read(int(self.order[i]))
+        return None if text is None else (text, grams(text))
 
     def try_again(self) -> None:
-        """Begin anew, with what is known."""
-        self.parent, self.used, self.wanted = self.twin.copy(), {}, set()
-
-    def text(self, i: int) -> str | None:
-        return self._read(int(self.order[i]))
-
-    def _grams(self, i: int) -> Grams:
-        return grams(self.text(i) or "")
+        """Begin anew, with what is known, and with texts that were not at hand before."""
+        self.parent, self.wanted = self.twin.copy(), set()
+        self._text.cache_clear()
 
     def compared(self, i: int, j: int) -> Compared:
-        """What is known of two documents, the better one first, or can be told by their texts."""
-        pair = int(self.twin[i]), int(self.twin[j])
-        if pair not in self.known:
-            if missing := [k for k in pair if self.text(k) is None]:
-                self.wanted.update(missing)
+        """What is known of two documents, or can be told by their texts: the best with that text, the better first."""
+        pair = i * len(self.order) + j
+        found = self.known.get(pair)
+        if found is None:
+            a, b = self._text(i), self._text(j)
+            if a is None or b is None:
+                self.wanted.update(k for k, text in ((i, a), (j, b)) if text is None)
                 return _DIFFERENT
-            self.known[pair] = self._compare(*pair)
-        return self.used.setdefault(pair, self.known[pair])
-
-    def _compare(self, i: int, j: int) -> Compared:
-        found = likeness(self.grams(i), self.grams(j))
-        is_copy = found.is_near and _fits(self.text(i) or "", self.text(j) or "")
-        return Compared(found.jaccard, found.is_near, is_copy)
+            found = self.known[pair] = _compared(a, b)
+        return found
 
     def root(self, i: int) -> int:
         while self.parent[i] != i:
@@ -666,23 +656,35 @@ def _try(corpus: _Corpus, candidates: NDArray[np.int64], keys: NDArray[np.uint32
 
 def _remember(corpus: _Corpus, candidates: NDArray[np.int64], known: Path | None) -> None:
     """Have what another run found out about pairs that are still there."""
-    if known is None:
+    if known is None or not len(candidates):
         return
-    n_rows = len(corpus.rows)
-    by_hash = {corpus.rows["hash"][i].tobytes(): i for i in candidates.tolist()}
-    for a, b, *found in np.load(known):
-        i, j = by_hash.get(a.tobytes(), n_rows), by_hash.get(b.tobytes(), -1)
-        if i < j:  # aligned the other way round, two texts can have another number of conflicts
-            corpus.known[i, j] = Compared(*(value.item() for value in found))
+    pairs = np.load(known)
+    (is_there_a, i), (is_there_b, j) = (_looked_up(corpus, candidates, pairs[name]) for name in ("a", "b"))
+    # Aligned the other way round, two texts can have another number of conflicts.
+    is_there = is_there_a & is_there_b & (i < j)
+    numbers = i * len(corpus.order) + j
+    corpus.known = dict.fromkeys(numbers[is_there & ~pairs["is_near"]].tolist(), _DIFFERENT)
+    is_near = is_there & pairs["is_near"]
+    found = pairs[list(Compared._fields)][is_near].tolist()
+    corpus.known |= zip(numbers[is_near].tolist(), map(Compared._make, found), strict=True)
+
+
+def _looked_up(
+    corpus: _Corpus, candidates: NDArray[np.int64], hashes: NDArray[np.uint64]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Whether there are texts with these hashes, and which."""
+    known = corpus.rows["hash"][candidates, 0]
+    order = np.argsort(known)
+    at = order[np.minimum(np.searchsorted(known[order], hashes), len(order) - 1)]
+    return known[at] == hashes, candidates[at]
 
 
 def _pairs(corpus: _Corpus) -> NDArray[Any]:
-    pairs = np.zeros(len(corpus.used), PAIR)
-    if len(pairs):
-        for name, which in zip(("a", "b"), np.array(list(corpus.used)).T, strict=True):
-            pairs[name] = corpus.rows["hash"][which]
-        for name, values in zip(Compared._fields, zip(*corpus.used.values(), strict=True), strict=True):
-            pairs[name] = values
+    pairs = np.zeros(min(len(corpus.known), MOST_PAIRS), PAIR)
+    better, other = np.divmod(np.fromiter(corpus.known, np.int64, len(pairs)), max(len(corpus.order), 1))
+    pairs["a"], pairs["b"] = corpus.rows["hash"][better, 0], corpus.rows["hash"][other, 0]
+    for i, name in enumerate(Compared._fields):
+        pairs[name] = np.fromiter((found[i] for found in corpus.known.values()), PAIR[name], len(pairs))
     return pairs
 
 
@@ -702,7 +704,7 @@ def _mark(verdict: Any) -> Mark:
     return Mark(kept or None, float(verdict["similarity"]) if kept else None, int(verdict["size"]) or None)
 
 
-def find_changes(batches: Sequence[Batch], folder: Path, known: Path | None = None) -> Found:
+def find_changes(batches: Sequence[BatchFiles], folder: Path, known: Path | None = None) -> Found:
     """All of it in one process: `gather`, `fold_batch`, `find_marks`. They say what they take and raise."""
     gathered = gather(batches, folder, known)
     for number, batch in enumerate(batches):
@@ -745,16 +747,18 @@ def _by_key(keys: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.in
 
 def _join_bucket(corpus: _Corpus, bucket: Iterable[int]) -> None:
     """Compare the documents of a bucket."""
-    leaders: list[int] = []
+    leaders = dict[int, int]()  # and their roots
     for i in bucket:
-        for leader in leaders:
-            if corpus.root(leader) == corpus.root(i):
+        root = corpus.root(i)
+        for leader, of_leader in leaders.items():
+            if of_leader == root:
                 break
             if corpus.compared(leader, i).is_copy:
                 corpus.join(leader, i)
+                leaders = {leader: corpus.root(leader) for leader in leaders}
                 break
         else:
-            leaders += [i] if len(leaders) < LEADERS else []
+            leaders |= {i: root} if len(leaders) < LEADERS else {}
 
 
 def _verdicts(corpus: _Corpus) -> NDArray[Any]:
@@ -788,9 +792,9 @@ def _clusters(corpus: _Corpus) -> Iterator[tuple[int, dict[int, float]]]:
 
 def _similarity(corpus: _Corpus, kept: int, i: int) -> float | None:
     """The Jaccard index of two documents; None if one can't stand for the other."""
-    if corpus.twin[kept] == corpus.twin[i]:
+    if corpus.twin[i] == kept:  # the best of a cluster is the best with its text
         return 1.0
-    found = corpus.compared(kept, i)
+    found = corpus.compared(kept, int(corpus.twin[i]))
     return found.jaccard if found.is_near else None
 
 

@@ -9,7 +9,7 @@ ten times is ten documents and one body, a line of the site's template stands ar
   sorted by line, and 65 for each `DOCUMENT`.
 - `merge` goes through the lines of all batches side by side, by ranges of fingerprints, and writes what recurs: 41
   bytes for each line and site, sorted again, in files that workers map. It holds 33 bytes for each document in memory
-  (twice that for a moment), and `MERGE_ROWS` lines (about 400 MB), or as many as the commonest line has.
+  (80 for a moment), and `MERGE_ROWS` lines (300 MB at most), or as many as the commonest line has.
 - `told` is what the counts say of each document of a batch, as a digest. A document of which they say what they said
   before stays as it is.
 
@@ -477,7 +477,7 @@ class Recurring:
 
 @cache
 def recurring(folder: Path) -> Recurring:
-    """What `merge` wrote to a folder; opened once in a process."""
+    """What `merge` wrote to a folder; opened once in a worker process, since `revise` looks up one document each."""
     return Recurring(folder)
 
 

@@ -6,7 +6,6 @@ documents alone in which a line is quoted, one for each line.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +27,7 @@ from tasks.corpus.lines import (
     places,
     run_starts,
 )
+from tasks.publish.parts import BatchFiles
 from tasks.steps.lines import lines_of
 
 UNUSABLE = (Reason.FAILED, Reason.CRASHED)
@@ -39,18 +39,6 @@ the last: the whole corpus), whether no site before it has the very same counts,
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Where the documents of a batch are: its parts, None where it has no rows of that table."""
-
-    index: Path
-    clean: Path | None
-    rejected: Path | None
-    edits: Path | None
-    gone: frozenset[str] = frozenset()
-    """Of the doc_ids: what is in the parts, and no longer in the dataset."""
-
-
 class Quoted(NamedTuple):
     """The document that a line is quoted from; the smallest is."""
 
@@ -59,6 +47,8 @@ class Quoted(NamedTuple):
     record: str
     batch: int
     doc_id: str
+    is_revised: bool
+    """Whether learned lines went from it."""
 
 
 class Noted(NamedTuple):
@@ -76,7 +66,7 @@ class Noted(NamedTuple):
         return Noted(self.site, *sums, min(self.quoted, other.quoted))
 
 
-def lines_table(batches: Sequence[Batch], known: Recurring, threshold: int) -> Iterator[dict[str, Any]]:
+def lines_table(batches: Sequence[BatchFiles], known: Recurring, threshold: int) -> Iterator[dict[str, Any]]:
     """Rows of the table `lines`, in order of site and fingerprint. It takes some 500 bytes a row in memory.
 
     Args:
@@ -111,11 +101,12 @@ def lines_table(batches: Sequence[Batch], known: Recurring, threshold: int) -> I
 
 # Which documents have which lines
 
-_COLUMNS = ["doc_id", "source_uri", "record", "reason", *FEATURES.names, "removed_lines"]
+_QUOTED = ["doc_id", "source_uri", "record", "reason", "sites", "removed_lines"]
+_COLUMNS = list(dict.fromkeys([*_QUOTED, *FEATURES.names]))
 
 
 def _noted(
-    batch: Batch, number: int, known: Recurring, candidates: Rows, threshold: int
+    batch: BatchFiles, number: int, known: Recurring, candidates: Rows, threshold: int
 ) -> Iterator[tuple[int, Noted]]:
     """What the documents of a batch say of lines that have bodies enough, by rows of `Recurring`."""
     table = pq.read_table(batch.index, columns=_COLUMNS)
@@ -126,7 +117,7 @@ def _noted(
     starts = run_starts(found["row"])
     first = found[starts]
     sums = (np.add.reduceat(found[name], starts, dtype=np.int64).tolist() for name in ("is_told", "is_removed"))
-    documents = table.select(_COLUMNS[:5]).take(pa.array(first["document"])).to_pylist()
+    documents = table.select(_QUOTED).take(pa.array(first["document"])).to_pylist()
     rows, slots = first["row"].tolist(), first["slot"].tolist()
     for row, slot, document, n_told, n_removed in zip(rows, slots, documents, *sums, strict=True):
         site = document["sites"][slot] if slot < len(document["sites"]) else ""
@@ -135,7 +126,8 @@ def _noted(
 
 def _quoted(document: Mapping[str, Any], number: int) -> Quoted:
     is_unusable = document["reason"] in UNUSABLE
-    return Quoted(is_unusable, document["source_uri"], document["record"], number, document["doc_id"])
+    source = document["source_uri"], document["record"]
+    return Quoted(is_unusable, *source, number, document["doc_id"], bool(document["removed_lines"]))
 
 
 def _ranks(table: pa.Table) -> Rows:
@@ -189,30 +181,32 @@ def _telling(at: Rows, known: Recurring) -> Rows:
 # What they say
 
 
-def _quotes(batches: Sequence[Batch], told: Mapping[int, Noted], known: Recurring) -> dict[int, str]:
+def _quotes(batches: Sequence[BatchFiles], told: Mapping[int, Noted], known: Recurring) -> dict[int, str]:
     """The line of each row as the document has it that it is quoted from, before learned lines went."""
-    wanted: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    wanted: dict[int, dict[Quoted, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row, note in told.items():
-        wanted[note.quoted.batch][note.quoted.doc_id].append(row)
+        wanted[note.quoted.batch][note.quoted].append(row)
     lines = dict.fromkeys(told, "")
-    for number, rows_by_document in wanted.items():
-        for doc_id, text in _texts(batches[number], sorted(rows_by_document)):
+    for number, rows in wanted.items():
+        for quoted, text in _texts(batches[number], list(rows)):
             near = {place.fingerprint: place.line.text for place in reversed(places(lines_of(text)))}
-            lines.update({row: near.get(int(known.line(row)), "") for row in rows_by_document[doc_id]})
+            lines.update({row: near.get(int(known.line(row)), "") for row in rows[quoted]})
     return lines
 
 
-def _texts(batch: Batch, doc_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _texts(batch: BatchFiles, quoted: Sequence[Quoted]) -> Iterator[tuple[Quoted, str]]:
     """Clean texts of some documents, before learned lines went."""
-    logs = dict(_read(batch.edits, "edits", doc_ids))
+    by_id = {one.doc_id: one for one in quoted}
+    # Edits take longer to read than texts, and most lines that are told are no furniture.
+    logs = dict(_read(batch.edits, "edits", [one.doc_id for one in quoted if one.is_revised]))
     for path in (batch.clean, batch.rejected):
-        for doc_id, text in _read(path, "text", doc_ids):
-            yield doc_id, text_before(text or "", logs.get(doc_id, []))
+        for doc_id, text in _read(path, "text", list(by_id)):
+            yield by_id[doc_id], text_before(text or "", logs.get(doc_id, []))
 
 
 def _read(path: Path | None, column: str, doc_ids: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """A column of a part for some documents."""
-    if path is not None:
+    if path is not None and doc_ids:
         is_wanted = pc.field("doc_id").isin(doc_ids)
         table = pq.read_table(path, columns=["doc_id", column], filters=is_wanted)
         yield from zip(table["doc_id"].to_pylist(), table[column].to_pylist(), strict=True)

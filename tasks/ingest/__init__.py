@@ -1,7 +1,7 @@
 """Which documents a run has to clean: those that are new or changed, and those that other rules have cleaned.
 
 The rest is carried over. What is compared is in the last snapshot: its file states (`schemas.index.FILES`) and the
-index of its batches. A file is looked into only if its size or time is another than it was, or its time is too young to tell.
+index of its batches. A file is looked into only if its size or time is another than it was, or too young to tell.
 """
 
 import stat
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,15 +52,21 @@ class Plan:
     relearned: set[str] = field(default_factory=set)
     """Ids of documents that are cleaned again by what was learned."""
 
-    def leaving(self, batch: int) -> frozenset[str]:
-        """Ids of the documents that a batch of the last snapshot loses."""
-        rows = self.known[(self.known["batch"] == batch) & self.known["leaves"]]
-        return frozenset(rows["doc_id"])
+    def leaving(self) -> dict[int, frozenset[str]]:
+        """Ids of the documents that batches of the last snapshot lose, by their places in it."""
+        rows = self.known[self.known["leaves"]]
+        by_batch: Any = rows.groupby("batch")["doc_id"]
+        return {batch: frozenset(of_batch) for batch, of_batch in by_batch}
 
-    def first_runs(self, uris: Iterable[str]) -> dict[str, str]:
-        """The runs in which documents of some sources came first, by id, as far as they are known."""
-        rows = self.known[self.known["leaves"] & self.known["source_uri"].isin(list(uris))]
-        return dict(zip(rows["doc_id"], rows["first_run_id"], strict=True))
+    def first_runs(self, shards: Sequence[Sequence[Source]]) -> list[dict[str, str]]:
+        """For each shard the runs in which its documents came first, by id, as far as they are known."""
+        rows = self.known[self.known["leaves"]]
+        shard_of = {source.uri: number for number, sources in enumerate(shards) for source in sources}
+        found: list[dict[str, str]] = [{} for _ in shards]
+        for uri, doc_id, first_run in zip(rows["source_uri"], rows["doc_id"], rows["first_run_id"], strict=True):
+            if uri in shard_of:
+                found[shard_of[uri]][doc_id] = first_run
+        return found
 
     def relearn(self, doc_ids: Iterable[str]) -> list[Source]:
         """Have carried-over documents cleaned again; the sources of those that are still there."""

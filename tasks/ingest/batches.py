@@ -24,7 +24,7 @@ from schemas.index import INTERNAL
 from tasks.corpus import Revision
 from tasks.corpus.duplicates import Mark, Tables, mark_tables, needs_marking, signatures
 from tasks.publish.counts import Counts, count_rows
-from tasks.publish.parts import ROWS_PER_GROUP, Draft, PartWriter, write_part
+from tasks.publish.parts import ROWS_PER_GROUP, BatchFiles, Draft, PartWriter, write_part
 from tasks.publish.snapshots import BATCH_TABLES, Batch
 from tasks.publish.store import Store
 
@@ -54,6 +54,12 @@ class Stored:
     """Ids of documents that leave it."""
     marks: Mapping[str, Mark] = field(default_factory=dict)
     """What was found about its documents, by id, where that is something new."""
+
+    @property
+    def files(self) -> BatchFiles:
+        """Where its rows are."""
+        paths = self.paths
+        return BatchFiles(paths["index"], paths.get("clean"), paths.get("rejected"), paths.get("edits"), self.gone)
 
     @property
     def number(self) -> int | None:
@@ -125,7 +131,8 @@ def _rows(revision: Revision, run: Run, first_runs: Mapping[str, str]) -> _Rows:
         json.dumps(rows, default=repr, ensure_ascii=False).encode()  # finds lone surrogates
     except Exception:  # noqa: BLE001  # whatever it is, the other documents are unaffected
         rejection = Rejection(Reason.FAILED, f"It can't be stored. {traceback.format_exc()}")
-        failed = Revision(Outcome(revision.outcome.origin, rejection=rejection))
+        # What it adds to the counts stays: they were made with it.
+        failed = revision._replace(outcome=Outcome(revision.outcome.origin, rejection=rejection), removed_lines=())
         return _rows_as_is(failed, run, first_runs)
     return rows
 

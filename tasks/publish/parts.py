@@ -36,6 +36,20 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchFiles:
+    """Where the rows of a batch are, on this machine."""
+
+    index: Path
+    """Its part of `schemas.index.INDEX`."""
+    clean: Path | None
+    """Its part of that table; None if it has no rows there. So are the other two."""
+    rejected: Path | None
+    edits: Path | None
+    gone: frozenset[str] = frozenset()
+    """Of the doc_ids: what is in the parts, and no longer in the dataset."""
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A batch that is not published yet: its parts by table, and what is in them."""
 

@@ -35,8 +35,8 @@ def digest() -> str:
     """16 hex digits that name the rules: they change whenever the same bytes could come out as another text.
 
     Covered are the rule tables, the language model, the source of everything that reads, decodes, cleans and judges,
-    and the versions of the libraries whose tables take part. Not covered is what only moves documents about, so that
-    a change there doesn't have every dataset cleaned again.
+    and the versions of the libraries whose tables and hashes take part. Not covered is what only moves documents about:
+    a change there must not have every dataset cleaned again.
     """
     tasks = _FOLDER.parent
     sources = (path for path in tasks.rglob("*.py") if path.relative_to(tasks).parts[0] not in _MOVERS)
@@ -44,6 +44,6 @@ def digest() -> str:
     state = hashlib.sha256()
     for path in sorted(files):
         state.update(path.relative_to(tasks).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    for library in ("chardet", "ftfy", "lxml", "opencc-python-reimplemented", "pypinyin"):
+    for library in ("chardet", "ftfy", "lxml", "opencc-python-reimplemented", "pypinyin", "rapidfuzz", "rensa"):
         state.update(f"{library} {version(library)}\0".encode())
     return state.hexdigest()[:16]

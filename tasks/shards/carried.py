@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from schemas.config import Dedup
 from tasks import corpus
-from tasks.corpus import Learned, duplicates, table
+from tasks.corpus import Learned, duplicates
 from tasks.corpus.lines import Counted, count_index
 from tasks.ingest import Plan
 from tasks.ingest.batches import Stored, groups_to_write, of_snapshot, rewrite, stays
@@ -31,7 +31,9 @@ class Settled:
 
 def carried(last: Snapshot | None, store: Store, plan: Plan) -> list[Stored]:
     """The batches of the last snapshot, with the documents that a plan has leave them."""
-    return [of_snapshot(batch, store, plan.leaving(at)) for at, batch in enumerate(last.batches if last else ())]
+    leaving = plan.leaving()
+    batches = enumerate(last.batches if last else ())
+    return [of_snapshot(batch, store, leaving.get(at, frozenset())) for at, batch in batches]
 
 
 def count_carried(batches: Sequence[Stored], work: Work) -> list[Counted]:
@@ -73,6 +75,7 @@ def settle(batches: Sequence[Stored], learned: Learned, work: Work, dedup: Dedup
         StoppedError: if the run was stopped meanwhile.
     """
     pairs = None
+    batches = [stored for stored in batches if len(stored.gone) < stored.counts.documents]
     if dedup != "off":
         tell("comparing")
         found = _compare(batches, work, known_pairs)
@@ -84,7 +87,7 @@ def settle(batches: Sequence[Stored], learned: Learned, work: Work, dedup: Dedup
     drafts = in_processes(work, ((rewrite, group, dedup, work.run, work.folder) for group in changing))
     written = {id(group): draft for group, draft in zip(changing, drafts, strict=True)}
     settled = [_settled(group, written.get(id(group))) for group in groups]
-    rest = [_table_batch(stored) for stored in batches]
+    rest = [stored.files for stored in batches]
     (lines,) = in_processes(work, [(corpus.write_lines, rest, learned, work.run, work.folder)])
     return Settled(settled, lines, pairs)
 
@@ -100,15 +103,13 @@ def _settled(group: Sequence[Stored], written: Draft | None) -> tuple[int | None
 
 
 def _compare(batches: Sequence[Stored], work: Work, known_pairs: Path | None) -> duplicates.Found:
-    given = [duplicates.Batch(b.paths["index"], b.paths.get("clean"), b.paths.get("rejected"), b.gone) for b in batches]
+    given = [stored.files for stored in batches]
     folder = work.folder / f"duplicates-{uuid4().hex}"  # another try must not find what this one left
-    (gathered,) = in_processes(work, [(duplicates.gather, given, folder, known_pairs)])
+    if known_pairs:  # few texts will be wanted
+        (found,) = in_processes(work, [(duplicates.find_changes, given, folder, known_pairs)])
+        return found  # type: ignore[no-any-return]
+    (gathered,) = in_processes(work, [(duplicates.gather, given, folder)])
     wanted = ((duplicates.fold_batch, given[i], i, folder) for i, n in enumerate(gathered.wanted) if n)
     in_processes(work, wanted)
     (found,) = in_processes(work, [(duplicates.find_marks, gathered)])
     return found  # type: ignore[no-any-return]
-
-
-def _table_batch(stored: Stored) -> table.Batch:
-    paths = stored.paths
-    return table.Batch(paths["index"], paths.get("clean"), paths.get("rejected"), paths.get("edits"), stored.gone)

@@ -119,8 +119,8 @@ def clean_sources(  # noqa: PLR0913
         surveyed += _survey(again, len(surveyed), work)
         tell("writing")
     given = [
-        {"survey": made, "learned": learned, "work": work, "first_runs": plan.first_runs(shard.uris)}
-        for shard, made in surveyed
+        {"survey": made, "learned": learned, "work": work, "first_runs": first_runs}
+        for (_, made), first_runs in zip(surveyed, plan.first_runs([s.sources for s, _ in surveyed]), strict=True)
     ]
     drafts: list[Draft] = _each(finish_shard, given, work)
     new = index_rows(drafts, _NEW).to_pandas()

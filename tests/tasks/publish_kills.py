@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.dataset  # or every fork loads it
 import pyarrow.parquet as pq
 
-from schemas.dataset import clean_row, run_row
-from tasks import publish as module
-from tasks.publish import DatasetLock, prepare, publish, run_folder, write_parts
+from schemas.dataset import clean_row
+from tasks.publish import local as module
+from tasks.publish.store import open_store
 from tasks.verify import verify
 
 EVENTS = {"open", "os.link", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"}
@@ -37,12 +37,7 @@ spec.loader.exec_module(conftest)
 
 def publish_run(out: Path, number: int) -> None:
     """A run of ten documents more than the one before."""
-    run = conftest.make_run(number)
-    with DatasetLock(out):
-        prepare(out)
-        outcomes = [conftest.kept(n) for n in range(10 * number)]
-        parts = write_parts(outcomes, run, run_folder(out, run.run_id))
-        publish(out, parts, run_row(run, ["pages/"]))
+    conftest.publish_outcomes(out, conftest.make_run(number), [conftest.kept(n) for n in range(10 * number)])
 
 
 def kill_before(n: int, *, exchange: bool) -> None:
@@ -112,12 +107,15 @@ def killed_run(out: Path, n: int, exchange: bool) -> None:
 def aftermath(out: Path, go_on: bool) -> dict[str, Any]:
     """What readers see, what recovery makes of it, and whether the next run is as if nothing had been."""
     seen = look(out)
-    with DatasetLock(out):
-        prepare(out)
+    store = open_store(out)
+    with store.lock():
+        store.prepare()
+    used = {part.sha256 for number in store.numbers() for part in store.snapshot(number).objects()}
+    left = [path.name for path in (out / "_store" / "tmp").iterdir() if not path.name.startswith("view-")]
     recovered = {
         "seen": look(out),
         "problems": verify(out).problems,
-        "left": [path.name for path in (out / "_store" / "tmp").iterdir()],
+        "left": left + [path.name for path in (out / "_store" / "objects").iterdir() if path.name not in used],
     }
     if not go_on:
         return {"seen": seen, "recovered": recovered}

@@ -1,11 +1,15 @@
 import errno
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +23,57 @@ import pytest
 from schemas.dataset import TABLES, run_row
 from schemas.document import Outcome, Run
 from tasks import publish as module
-from tasks.publish import (
+from tasks.corpus import Revision
+from tasks.ingest.batches import write_batch
+from tasks.publish import Contents, expired, last_config, local, publish, refuse_to_empty, roll_back, run_folder
+from tasks.publish.counts import Counts, count_rows
+from tasks.publish.parts import write_part
+from tasks.publish.snapshots import (
     DatasetBusyError,
     DatasetError,
-    DatasetLock,
     NoDatasetError,
     Snapshot,
-    prepare,
-    publish,
-    refuse_to_empty,
-    run_folder,
-    write_parts,
+    StoredPart,
+    from_json,
+    to_json,
 )
-from tasks.publish.snapshots import newest, numbers, object_path, read_snapshot
+from tasks.publish.store import current, open_store
+from tasks.verify import verify
 
 ROOT = Path(__file__).parents[2]
 
-
-def publish_run(out: Path, run: Run, *shards: list[Outcome]) -> Snapshot:
-    with DatasetLock(out):
-        prepare(out)
-        folder = run_folder(out, run.run_id)
-        parts = [part for shard in shards for part in write_parts(shard, run, folder)]
-        return publish(out, parts, run_row(run, ["pages/"]))
+PublishOutcomes = Callable[..., Snapshot]
 
 
 @pytest.fixture
-def out(tmp_path: Path, outcomes: list[Outcome], run: Run) -> Path:
-    """A dataset of thirty documents in three shards."""
-    publish_run(tmp_path / "out", run, outcomes[:10], outcomes[10:20], outcomes[20:])
+def out(tmp_path: Path, outcomes: list[Outcome], run: Run, publish_outcomes: PublishOutcomes) -> Path:
+    """A dataset of thirty documents in three batches."""
+    publish_outcomes(tmp_path / "out", run, outcomes[:10], outcomes[10:20], outcomes[20:])
     return tmp_path / "out"
+
+
+def prepare(out: Path) -> None:
+    open_store(out).prepare()
+
+
+def take_lock(out: Path) -> None:
+    with open_store(out).lock():
+        pass
+
+
+def object_of(out: Path, part: StoredPart) -> Path:
+    return open_store(out).path(part)
+
+
+def row_of(run: Run, **more: Any) -> dict[str, Any]:
+    names = ("added", "changed", "unchanged", "removed", "recleaned", "relearned")
+    return {**run_row(run), "kind": "clean", "sources": ["pages/"], **{f"n_{name}": 0 for name in names}, **more}
+
+
+def nothing(out: Path, run: Run) -> Contents:
+    """A snapshot without documents."""
+    folder = run_folder(open_store(out), run.run_id)
+    return Contents([], write_part("lines", [], run, folder), {"files": write_part("files", [], run, folder)}, "off")
 
 
 def ids(outcomes: list[Outcome], *, kept: bool) -> list[str]:
@@ -94,8 +119,8 @@ def test_readers_that_look_into_every_folder_see_nothing_twice(out: Path, outcom
     assert n == (2 * len(outcomes) + 1,)
 
 
-def test_empty_tables_can_be_read(tmp_path: Path, run: Run) -> None:
-    publish_run(tmp_path, run)
+def test_empty_tables_can_be_read(tmp_path: Path, run: Run, publish_outcomes: PublishOutcomes) -> None:
+    publish_outcomes(tmp_path, run)
     for table, schema in TABLES.items():
         assert pd.read_parquet(tmp_path / table).columns.tolist() == schema.names
         assert pl.read_parquet(tmp_path / table).height == int(table == "runs")
@@ -107,8 +132,9 @@ def test_the_view_holds_parts_and_nothing_else(out: Path) -> None:
     for table in TABLES:
         names = sorted(path.name for path in (out / table).iterdir())
         assert all(name.startswith(f"part-{i:05}-") and name.endswith(".parquet") for i, name in enumerate(names))
+        assert names
     assert not list((out / "_store").rglob("*.parquet"))
-    assert not list((out / "_store" / "tmp").iterdir())
+    assert all(path.name.startswith("view-") for path in (out / "_store" / "tmp").iterdir())  # until the next run
 
 
 def test_a_run_tells_what_became_of_its_documents(out: Path, outcomes: list[Outcome]) -> None:
@@ -120,10 +146,10 @@ def test_a_run_tells_what_became_of_its_documents(out: Path, outcomes: list[Outc
     assert row["finished_at"] > row["started_at"]
 
 
-def test_the_next_run_replaces_the_documents_and_adds_itself(
-    out: Path, outcomes: list[Outcome], later_run: Run
+def test_the_next_snapshot_holds_what_it_is_given_and_one_more_run(
+    out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: PublishOutcomes
 ) -> None:
-    snapshot = publish_run(out, later_run, outcomes[:5])
+    snapshot = publish_outcomes(out, later_run, outcomes[:5])
     assert snapshot.number == 2
     assert pd.read_parquet(out / "clean")["run_id"].unique().tolist() == ["run-2"]
     assert pd.read_parquet(out / "edits").shape[0] == 5
@@ -131,19 +157,259 @@ def test_the_next_run_replaces_the_documents_and_adds_itself(
     assert pd.read_parquet(out / "runs")["n_documents"].tolist() == [30, 5]
 
 
-def test_old_snapshots_go_and_the_last_but_one_stays(out: Path, outcomes: list[Outcome], later_run: Run) -> None:
-    publish_run(out, later_run, outcomes[:5])
-    publish_run(out, later_run, outcomes[:4])
-    assert numbers(out) == [2, 3]
-    used = {part.sha256 for number in (2, 3) for parts in read_snapshot(out, number).tables.values() for part in parts}
-    assert {path.name for path in (out / "_store" / "objects").iterdir()} == used
+def test_batches_keep_their_numbers_and_new_ones_come_after_all_that_are_there(
+    out: Path, outcomes: list[Outcome], make_kept: Callable[[int], Outcome], later_run: Run
+) -> None:
+    """The second one is written anew, the first one has gone, two are new, one of which has no documents."""
+    store = open_store(out)
+    last = current(store)
+    folder = run_folder(store, later_run.run_id)
+    anew = write_batch(map(Revision, outcomes[10:15]), later_run, {}, folder)
+    none = write_batch((), later_run, {}, folder)
+    new = write_batch([Revision(make_kept(99))], later_run, {}, folder)
+    batches = [(last.batches[1].number, anew), last.batches[2], (None, none), (None, new)]
+    snapshot = publish(store, replace(nothing(out, later_run), batches=batches), later_run, row_of(later_run))
+    numbers = [batch.number for batch in snapshot.batches]
+    assert numbers[:2] == [1, 2]
+    assert numbers[2] > 2
+    assert len(numbers) == 3
+    assert snapshot.batches[1] == last.batches[2]
+    names = [path.name for path in sorted((out / "edits").iterdir())]
+    assert [name[:10] for name in names] == [f"part-{number:05}" for number in numbers]
+    assert names[1] == last.batches[2].parts["edits"].name
+    assert names[0] != last.batches[1].parts["edits"].name
+    assert all(name[11:27] == hash_of(out / "edits" / name)[:16] for name in names)
+    assert snapshot.counts.documents == 5 + 10 + 1
 
 
-def test_a_reader_in_the_middle_of_a_snapshot_can_finish(out: Path, outcomes: list[Outcome], later_run: Run) -> None:
-    snapshot = newest(out)
-    assert snapshot
-    publish_run(out, later_run, outcomes[:5])
-    assert sum(pq.read_metadata(object_path(out, p)).num_rows for p in snapshot.tables["clean"]) == 21
+def hash_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def move_back(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
+    """Have what is published from now on look as if it were published so long ago."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) - timedelta(hours=hours)
+
+    monkeypatch.setattr(module, "datetime", Clock)
+
+
+class TestRetention:
+    """By default ten snapshots, and those that were current within the hour."""
+
+    def test_young_ones_stay_however_many_and_however_few_are_wanted(
+        self, out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: PublishOutcomes
+    ) -> None:
+        for n in range(1, 4):
+            publish_outcomes(out, later_run, outcomes[:n], keep=1)
+        assert open_store(out).numbers() == [1, 2, 3, 4]
+
+    def test_old_ones_go_with_their_objects_but_for_the_newest_ten(
+        self,
+        tmp_path: Path,
+        outcomes: list[Outcome],
+        run: Run,
+        publish_outcomes: PublishOutcomes,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        move_back(monkeypatch, 3)
+        for n in range(12):
+            publish_outcomes(tmp_path, run, outcomes[: n + 1])
+        monkeypatch.undo()
+        publish_outcomes(tmp_path, run, outcomes)
+        store = open_store(tmp_path)
+        assert store.numbers() == list(range(4, 14))
+        used = {part.sha256 for number in store.numbers() for part in store.snapshot(number).objects()}
+        assert {path.name for path in (tmp_path / "_store" / "objects").iterdir()} == used
+
+    def test_one_that_was_current_until_a_moment_ago_stays_however_old_it_is(  # noqa: PLR0913, PLR0917  # fixtures
+        self,
+        tmp_path: Path,
+        outcomes: list[Outcome],
+        run: Run,
+        later_run: Run,
+        publish_outcomes: PublishOutcomes,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A reader that opened it then may not have finished."""
+        move_back(monkeypatch, 48)
+        publish_outcomes(tmp_path, run, outcomes[:5])
+        publish_outcomes(tmp_path, run, outcomes[:6])
+        monkeypatch.undo()
+        publish_outcomes(tmp_path, later_run, outcomes[:7], keep=1)
+        assert open_store(tmp_path).numbers() == [2, 3]
+
+    def test_one_with_the_same_documents_does_not_count(
+        self,
+        tmp_path: Path,
+        outcomes: list[Outcome],
+        run: Run,
+        publish_outcomes: PublishOutcomes,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Runs with nothing to do, every hour of a night, must not push out what was there before."""
+        store = open_store(tmp_path)
+        move_back(monkeypatch, 3)
+        publish_outcomes(tmp_path, run, outcomes[:5])
+        last = publish_outcomes(tmp_path, run, outcomes[:6])
+        for _ in range(12):
+            lines = last.singles["lines"][0]
+            last = publish(store, Contents(last.batches, lines, last.state, "off"), run, row_of(run))
+        monkeypatch.undo()
+        assert open_store(tmp_path).numbers()[0] == 1
+        assert 1 not in expired(store, 2)
+        assert 1 in expired(store, 1)
+        assert last.number not in expired(store, 1, timedelta())
+
+    def test_a_clock_that_went_back_does_not_make_readers_lose_theirs(
+        self,
+        out: Path,
+        outcomes: list[Outcome],
+        later_run: Run,
+        publish_outcomes: PublishOutcomes,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        publish_outcomes(out, later_run, outcomes[:5])
+        move_back(monkeypatch, 48)
+        assert expired(open_store(out), 1) == []
+
+
+def test_a_reader_in_the_middle_of_a_snapshot_can_finish(
+    out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: PublishOutcomes
+) -> None:
+    snapshot = current(open_store(out))
+    names = sorted(path.name for path in (out / "clean").iterdir())
+    folder = os.open(out / "clean", os.O_RDONLY)  # one that has begun to list it
+    publish_outcomes(out, later_run, outcomes[:5])
+    assert sum(pq.read_metadata(object_of(out, p)).num_rows for p in snapshot.tables["clean"]) == 21
+    assert sorted(os.listdir(folder)) == names  # noqa: PTH208  of an open folder
+    os.close(folder)
+    prepare(out)
+    assert not list((out / "_store" / "tmp").iterdir())
+
+
+class TestRollBack:
+    def test_an_older_snapshot_is_published_again_and_history_goes_on(
+        self, out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: PublishOutcomes
+    ) -> None:
+        store = open_store(out)
+        first = current(store)
+        publish_outcomes(out, later_run, outcomes[:5])
+        back = replace(later_run, run_id="run-3")
+        restored = roll_back(store, 1, back, row_of(back, kind="rollback", sources=["1"]))
+        assert (restored.number, restored.restores, restored.run_id) == (3, 1, "run-3")
+        assert restored == current(store)
+        assert (restored.batches, restored.state, restored.counts) == (first.batches, first.state, first.counts)
+        assert pd.read_parquet(out / "clean")["doc_id"].tolist() == ids(outcomes, kept=True)
+        runs = pd.read_parquet(out / "runs")
+        assert runs["run_id"].tolist() == ["run-1", "run-2", "run-3"]
+        assert runs["snapshot"].tolist() == [1, 2, 3]
+        assert runs["n_documents"].tolist() == [30, 5, 30]
+        assert runs["kind"].tolist() == ["clean", "clean", "rollback"]
+        assert verify(out).problems == []
+
+    def test_what_cannot_be_restored_is_told_and_changes_nothing(
+        self, out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: PublishOutcomes
+    ) -> None:
+        store = open_store(out)
+        first = current(store)
+        publish_outcomes(out, later_run, outcomes[:5])
+        object_of(out, first.batches[0].parts["index"]).unlink()
+        for number, match in [
+            (7, "no snapshot 7. It has: 1, 2"),
+            (2, "is the current one"),
+            (1, "damaged: .* missing"),
+        ]:
+            with pytest.raises(DatasetError, match=match):
+                roll_back(store, number, later_run, row_of(later_run))
+        assert store.numbers() == [1, 2]
+        assert len(pd.read_parquet(out / "edits")) == 5
+
+    def test_one_of_another_schema_is_refused(
+        self, out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: PublishOutcomes
+    ) -> None:
+        publish_outcomes(out, later_run, outcomes[:5])
+        make_old(out, 1)
+        with pytest.raises(DatasetError, match="has schema version 2, this program"):
+            roll_back(open_store(out), 1, later_run, row_of(later_run))
+
+
+def test_the_configuration_of_the_last_run_is_known(
+    tmp_path: Path, outcomes: list[Outcome], run: Run, later_run: Run, publish_outcomes: PublishOutcomes
+) -> None:
+    with pytest.raises(DatasetError, match="holds no dataset"):
+        last_config(open_store(tmp_path))
+    publish_outcomes(tmp_path, run, outcomes[:3])
+    other = later_run.config.model_copy(update={"script": "tw", "skip": ("spam",)})
+    publish_outcomes(tmp_path, replace(later_run, config=other), outcomes[:3])
+    assert last_config(open_store(tmp_path)) == other
+
+
+def make_old(out: Path, number: int) -> None:
+    """Have a manifest look like one of schema version 2, which had parts by table and no index."""
+    path = out / "_store" / "manifests" / f"{number:06}.json"
+    snapshot = from_json(path.read_bytes())
+    common = {"number": number, "run_id": snapshot.run_id, "published_at": snapshot.published_at.isoformat()}
+    tables = {
+        table: [
+            {
+                "name": f"part-{i:05}-{part.sha256[:16]}.parquet",
+                "sha256": part.sha256,
+                "rows": part.rows,
+                "bytes": part.bytes,
+            }
+            for i, part in enumerate(parts)
+        ]
+        for table, parts in snapshot.tables.items()
+    }
+    path.write_text(json.dumps({**common, "schema_version": "2", "tables": tables}))
+
+
+def without_columns(path: Path, names: list[str]) -> None:
+    """Write a part anew without some columns, under the same name."""
+    table = pq.read_table(path).drop_columns(names)
+    path.unlink()
+    pq.write_table(table, path)
+
+
+class TestSchemaVersion2:
+    """Manifests of before there were batches."""
+
+    def test_readers_see_it_as_before_and_nothing_is_carried_over(self, out: Path, outcomes: list[Outcome]) -> None:
+        make_old(out, 1)
+        prepare(out)
+        snapshot = current(open_store(out))
+        assert (snapshot.schema_version, snapshot.batches, dict(snapshot.state)) == ("2", (), {})
+        assert snapshot.rows("clean") == 21
+        assert pd.read_parquet(out / "clean")["doc_id"].tolist() == ids(outcomes, kept=True)
+
+    def test_its_runs_are_kept(
+        self, out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: PublishOutcomes
+    ) -> None:
+        make_old(out, 1)
+        (runs,) = current(open_store(out)).singles["runs"]
+        new = ["kind", "n_added", "n_changed", "n_unchanged", "n_removed", "n_recleaned", "n_relearned"]
+        without_columns(object_of(out, runs), new)
+        publish_outcomes(out, later_run, outcomes[:5])
+        first, second = pq.read_table(out / "runs").to_pylist()
+        assert (first["run_id"], first["n_documents"], second["run_id"]) == ("run-1", 30, "run-2")
+        assert (first["kind"], first["n_added"], first["n_removed"]) == ("clean", 30, 0)
+        assert verify(out).problems == []
+
+
+def test_a_manifest_says_all_that_a_snapshot_is(out: Path) -> None:
+    snapshot = current(open_store(out))
+    assert from_json(to_json(snapshot).encode()) == snapshot
+
+
+def test_counts_of_a_snapshot_are_those_of_its_rows(out: Path) -> None:
+    snapshot = current(open_store(out))
+    assert snapshot.counts == count_rows(pq.read_table(out / "clean"), pq.read_table(out / "rejected"))
+    assert count_rows(None, None) == Counts()
+    assert Counts.from_json(json.loads(json.dumps(snapshot.counts.to_json()))) == snapshot.counts
 
 
 @pytest.mark.parametrize("how", ["gone", "emptied", "another", "copied", "a file"])
@@ -173,10 +439,36 @@ def test_what_a_dead_run_left_is_cleared(out: Path) -> None:
     assert not (out / "_store" / "objects" / ("0" * 64)).exists()
 
 
+def test_a_view_of_links_is_as_good_where_folders_cannot_be_exchanged(  # noqa: PLR0913, PLR0917  # fixtures
+    tmp_path: Path,
+    outcomes: list[Outcome],
+    run: Run,
+    later_run: Run,
+    publish_outcomes: PublishOutcomes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "_renameat2", lambda *_: False)
+    publish_outcomes(tmp_path, run, outcomes)
+    assert (tmp_path / "clean").is_symlink()
+    assert pd.read_parquet(tmp_path / "clean")["doc_id"].tolist() == ids(outcomes, kept=True)
+    before = os.path.realpath(tmp_path / "clean")
+    publish_outcomes(tmp_path, later_run, outcomes[:5])
+    assert pd.read_parquet(tmp_path / "clean")["doc_id"].tolist() == ids(outcomes[:5], kept=True)
+    assert len(list(Path(before).iterdir())) == 1  # for those that read it
+    prepare(tmp_path)
+    assert not Path(before).exists()
+    assert verify(tmp_path).problems == []
+    monkeypatch.undo()  # a kernel that can, from now on
+    publish_outcomes(tmp_path, run, outcomes)
+    assert not (tmp_path / "clean").is_symlink()
+    assert pd.read_parquet(tmp_path / "clean")["doc_id"].tolist() == ids(outcomes, kept=True)
+    assert verify(tmp_path).problems == []
+
+
 def refused(out: Path, *, match: str, named_wrong: bool = False) -> None:
     """Neither lock nor prepare goes on, and both leave everything as it was."""
     before = sorted(out.rglob("*")) if out.is_dir() else out.read_bytes()
-    for attempt in (prepare, lambda folder: DatasetLock(folder).__enter__()):
+    for attempt in (prepare, take_lock):
         with pytest.raises(NoDatasetError if named_wrong else DatasetError, match=match):
             attempt(out)
     assert (sorted(out.rglob("*")) if out.is_dir() else out.read_bytes()) == before
@@ -195,9 +487,11 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "out", match="is a file", named_wrong=True)
 
 
-def test_hidden_files_do_not_make_a_folder_someone_elses(tmp_path: Path, run: Run) -> None:
+def test_hidden_files_do_not_make_a_folder_someone_elses(
+    tmp_path: Path, run: Run, publish_outcomes: PublishOutcomes
+) -> None:
     (tmp_path / ".gitkeep").touch()
-    publish_run(tmp_path, run)
+    publish_outcomes(tmp_path, run)
     assert (tmp_path / ".gitkeep").exists()
 
 
@@ -235,32 +529,33 @@ def test_a_lock_that_cannot_be_opened_is_told(out: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(DatasetError, match=r"_store/lock can't be written to \(Operation not permitted\)\. Change"):
-        DatasetLock(out).__enter__()
+        take_lock(out)
 
 
 def test_what_a_dead_run_left_and_cannot_be_cleared_is_told(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
 
-    monkeypatch.setattr(module, "_clear", fail)
+    monkeypatch.setattr(local, "_clear", fail)
     with pytest.raises(DatasetError, match=r"_store/tmp can't be written to \(Operation not permitted\)\. Change"):
         prepare(out)
 
 
 def test_a_run_that_kept_nothing_may_come_first_and_not_after_one_that_did(
-    tmp_path: Path, outcomes: list[Outcome], run: Run, later_run: Run
+    tmp_path: Path, outcomes: list[Outcome], run: Run, later_run: Run, publish_outcomes: PublishOutcomes
 ) -> None:
     kept = [outcome for outcome in outcomes if not outcome.rejection]
     rejected = [outcome for outcome in outcomes if outcome.rejection]
-    none = write_parts(rejected, run, tmp_path / "none")
-    some = write_parts(kept, run, tmp_path / "some")
-    refuse_to_empty(tmp_path / "out", none)
-    publish_run(tmp_path / "out", run, rejected)
-    refuse_to_empty(tmp_path / "out", none)
-    publish_run(tmp_path / "out", later_run, kept)
-    refuse_to_empty(tmp_path / "out", some)
+    store = open_store(tmp_path / "out")
+    none = write_batch(map(Revision, rejected), run, {}, tmp_path / "none").counts
+    some = write_batch(map(Revision, kept), run, {}, tmp_path / "some").counts
+    refuse_to_empty(store, none)
+    publish_outcomes(tmp_path / "out", run, rejected)
+    refuse_to_empty(store, none)
+    publish_outcomes(tmp_path / "out", later_run, kept)
+    refuse_to_empty(store, some)
     with pytest.raises(DatasetError, match=rf"no document was kept \(.* holds {len(kept)} clean"):
-        refuse_to_empty(tmp_path / "out", none)
+        refuse_to_empty(store, none)
 
 
 def test_a_file_system_without_hard_links_is_refused(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,10 +567,11 @@ def test_a_file_system_without_hard_links_is_refused(out: Path, monkeypatch: pyt
         prepare(out)
 
 
-def test_a_dataset_with_a_missing_object_is_refused(out: Path) -> None:
-    snapshot = newest(out)
-    assert snapshot
-    object_path(out, snapshot.tables["runs"][0]).unlink()
+@pytest.mark.parametrize("which", ["runs", "index", "files"])
+def test_a_dataset_with_a_missing_object_is_refused(which: str, out: Path) -> None:
+    snapshot = current(open_store(out))
+    parts = {"runs": snapshot.tables["runs"][0], "index": snapshot.batches[1].parts["index"], **snapshot.state}
+    object_of(out, parts[which]).unlink()
     with pytest.raises(DatasetError, match="is missing"):
         prepare(out)
 
@@ -287,39 +583,76 @@ def test_a_manifest_that_cannot_be_read_is_told(out: Path) -> None:
 
 
 def test_a_missing_part_leaves_the_dataset_as_it_was(out: Path, outcomes: list[Outcome], later_run: Run) -> None:
-    with DatasetLock(out):
-        prepare(out)
-        parts = write_parts(outcomes[:3], later_run, run_folder(out, later_run.run_id))
-        parts[1].path.unlink()
+    store = open_store(out)
+    with store.lock():
+        store.prepare()
+        draft = write_batch(map(Revision, outcomes[:3]), later_run, {}, run_folder(store, later_run.run_id))
+        draft.parts["edits"].path.unlink()
         with pytest.raises(DatasetError, match="nothing was published"):
-            publish(out, parts, run_row(later_run, []))
-    assert numbers(out) == [1]
+            publish(store, replace(nothing(out, later_run), batches=[(None, draft)]), later_run, row_of(later_run))
+    assert store.numbers() == [1]
     assert pd.read_parquet(out / "clean")["doc_id"].tolist() == ids(outcomes, kept=True)
 
 
 def test_unknown_columns_of_a_run_are_told(out: Path, later_run: Run) -> None:
     with pytest.raises(DatasetError, match="no columns of 'runs': colour"):
-        publish(out, [], {**run_row(later_run, []), "colour": "red"})
+        publish(open_store(out), nothing(out, later_run), later_run, row_of(later_run, colour="red"))
+    assert open_store(out).numbers() == [1]
 
 
 def test_a_number_is_given_once(out: Path, later_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "newest", lambda _: None)  # as another process saw it before the first was published
     with pytest.raises(DatasetBusyError, match="snapshot 1"):
-        publish(out, [], run_row(later_run, []))
+        publish(open_store(out), nothing(out, later_run), later_run, row_of(later_run))
+
+
+def test_an_error_after_the_commit_says_that_it_is_published(
+    out: Path, later_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(local, "_exchange", fail)
+    with pytest.raises(OSError, match="Input/output") as caught:
+        publish(open_store(out), nothing(out, later_run), later_run, row_of(later_run))
+    assert caught.value.__notes__ == [f"Snapshot 2 is published; {out} will show it after the next run."]
+    monkeypatch.undo()
+    prepare(out)
+    assert verify(out).problems == []
+    assert verify(out).snapshot == 2
 
 
 def test_a_second_run_is_told_who_has_the_lock(out: Path) -> None:
-    with DatasetLock(out), pytest.raises(DatasetBusyError, match=rf"process {os.getpid()} on \S+, since 20"):
-        DatasetLock(out).__enter__()
-    with DatasetLock(out):
+    holder = rf"process {os.getpid()} on \S+, since 20"
+    with open_store(out).lock(), pytest.raises(DatasetBusyError, match=rf"{holder}.*--wait SECONDS"):
+        take_lock(out)
+    take_lock(out)
+
+
+def test_a_second_run_may_wait_and_gets_the_lock_as_soon_as_it_is_free(out: Path) -> None:
+    told: list[str] = []
+    first = open_store(out).lock()
+    first.__enter__()
+    threading.Timer(0.3, first.__exit__, (None, None, None)).start()
+    with open_store(out).lock(20, told.append):
         pass
+    (holder,) = told
+    assert holder.startswith(f"process {os.getpid()} on ")
+
+
+def test_waiting_has_an_end(out: Path) -> None:
+    with open_store(out).lock():
+        started = time.monotonic()
+        with pytest.raises(DatasetBusyError), open_store(out).lock(0.3):
+            pass
+    assert 0.3 <= time.monotonic() - started < 5
 
 
 HOLD = """
 import os, signal, sys, time
 from pathlib import Path
-from tasks.publish import DatasetLock
-with DatasetLock(Path(sys.argv[1])):
+from tasks.publish.store import open_store
+with open_store(Path(sys.argv[1])).lock():
     if os.fork() == 0:  # a child that outlives its parent
         time.sleep(30)
         os._exit(0)
@@ -337,19 +670,22 @@ def test_the_lock_of_a_killed_process_is_free_though_its_children_live(out: Path
     assert holder.stdout
     assert holder.stdout.readline() == b"held\n"
     with pytest.raises(DatasetBusyError, match=f"process {holder.pid} "):
-        DatasetLock(out).__enter__()
+        take_lock(out)
     holder.stdin.close()
     assert holder.wait() < 0
-    with DatasetLock(out):
-        pass
+    take_lock(out)
     holder.stdout.close()
 
 
 def test_readers_never_see_a_mixture(
-    tmp_path: Path, make_kept: Callable[[int], Outcome], run: Run, later_run: Run
+    tmp_path: Path,
+    make_kept: Callable[[int], Outcome],
+    run: Run,
+    later_run: Run,
+    publish_outcomes: PublishOutcomes,
 ) -> None:
     """A reader loops while two runs take turns: it sees the one or the other, or misses a file, and then asks again."""
-    publish_run(tmp_path, run, [make_kept(n) for n in range(6)])
+    publish_outcomes(tmp_path, run, *([make_kept(n)] for n in range(6)))
     stop = threading.Event()
     seen: set[tuple[str, ...]] = set()
 
@@ -365,11 +701,12 @@ def test_readers_never_see_a_mixture(
     try:
         for turn in range(20):
             shards = [[make_kept(n)] for n in range(6 if turn % 2 else 4)]
-            publish_run(tmp_path, run if turn % 2 else later_run, *shards)
+            publish_outcomes(tmp_path, run if turn % 2 else later_run, *shards)
     finally:
         stop.set()
         reader.join()
     assert seen <= {("run-1",) * 6, ("run-2",) * 4}
+    assert seen
 
 
 @pytest.mark.parametrize("how", ["exchange", "fallback"])

@@ -9,26 +9,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.dataset import TABLES, run_row
+from schemas.dataset import TABLES
 from schemas.document import Cleaned, Decoded, Outcome, Run
+from schemas.index import INTERNAL
 from tasks import verify as module
-from tasks.publish import DatasetError, DatasetLock, prepare, publish, run_folder, write_parts
 from tasks.publish import parts as parts_module
-from tasks.publish.snapshots import current, object_path
+from tasks.publish.snapshots import DatasetError, Snapshot, StoredPart
+from tasks.publish.store import current, open_store
 from tasks.verify import DocumentNotFoundError, Report, read_document, revert_document, verify
 
-
-def publish_shards(out: Path, run: Run, *shards: list[Outcome]) -> Path:
-    with DatasetLock(out):
-        prepare(out)
-        parts = [part for shard in shards for part in write_parts(shard, run, run_folder(out, run.run_id))]
-        publish(out, parts, run_row(run, ["pages/"]))
-    return out
+PublishOutcomes = Callable[..., Snapshot]
 
 
 @pytest.fixture
-def out(tmp_path: Path, outcomes: list[Outcome], run: Run) -> Path:
-    return publish_shards(tmp_path / "out", run, outcomes[:10], outcomes[10:20], outcomes[20:])
+def out(tmp_path: Path, outcomes: list[Outcome], run: Run, publish_outcomes: PublishOutcomes) -> Path:
+    publish_outcomes(tmp_path / "out", run, outcomes[:10], outcomes[10:20], outcomes[20:])
+    return tmp_path / "out"
+
+
+def current_of(out: Path) -> Snapshot:
+    return current(open_store(out))
+
+
+def object_of(out: Path, part: StoredPart) -> Path:
+    return open_store(out).path(part)
 
 
 def test_a_document_is_read_by_its_id_or_the_start_of_it(out: Path, outcomes: list[Outcome]) -> None:
@@ -84,8 +88,9 @@ def test_memory_is_bounded_by_batches(out: Path, monkeypatch: pytest.MonkeyPatch
     assert seen == [*range(3, 31, 3), 30]
 
 
-def test_an_empty_dataset_is_good(tmp_path: Path, run: Run) -> None:
-    assert verify(publish_shards(tmp_path, run)).ok
+def test_an_empty_dataset_is_good(tmp_path: Path, run: Run, publish_outcomes: PublishOutcomes) -> None:
+    publish_outcomes(tmp_path, run)
+    assert verify(tmp_path).ok
 
 
 def problem(out: Path) -> str:
@@ -95,9 +100,15 @@ def problem(out: Path) -> str:
     return "\n".join(report.problems)
 
 
-@pytest.mark.parametrize("table", TABLES)
+def part_of(snapshot: Snapshot, table: str) -> StoredPart:
+    if table == "index":
+        return snapshot.batches[1].parts["index"]
+    return snapshot.state["files"] if table == "files" else snapshot.tables[table][0]
+
+
+@pytest.mark.parametrize("table", [*TABLES, *INTERNAL])
 def test_a_flipped_bit_is_found(table: str, out: Path) -> None:
-    path = object_path(out, current(out).tables[table][0])
+    path = object_of(out, part_of(current_of(out), table))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)  # the view is the same file
@@ -105,12 +116,17 @@ def test_a_flipped_bit_is_found(table: str, out: Path) -> None:
 
 
 def test_a_missing_object_is_found(out: Path) -> None:
-    object_path(out, current(out).tables["edits"][1]).unlink()
-    assert "can't be read" in problem(out)
+    gone = {table: object_of(out, part_of(current_of(out), table)) for table in ("edits", "index", "files")}
+    for path in gone.values():
+        path.unlink()
+    told = problem(out)
+    for table, path in gone.items():
+        assert f"{table}/" in told
+        assert f"{path} can't be read" in told
 
 
 def test_a_truncated_object_is_found(out: Path) -> None:
-    path = object_path(out, current(out).tables["clean"][0])
+    path = object_of(out, current_of(out).tables["clean"][0])
     path.write_bytes(path.read_bytes()[:100])
     assert "was changed or damaged" in problem(out)
 
@@ -137,14 +153,12 @@ Change = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 def changed(table: str, change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have parts written with changed rows: a bug of a writer, which no hash would show."""
-    write = parts_module.PartWriter._write_group
+    write = parts_module.PartWriter.write_rows
 
-    def write_changed(self: parts_module.PartWriter) -> None:
-        if self._table == table:
-            self._buffer = change(self._buffer)
-        write(self)
+    def write_changed(self: parts_module.PartWriter, rows: list[dict[str, Any]]) -> pa.Table:
+        return write(self, change(rows) if self._table == table else rows)
 
-    monkeypatch.setattr(parts_module.PartWriter, "_write_group", write_changed)
+    monkeypatch.setattr(parts_module.PartWriter, "write_rows", write_changed)
 
 
 def with_first(**values: Any) -> Change:
@@ -168,6 +182,8 @@ def with_first(**values: Any) -> Change:
         ("clean", lambda rows: [rows[0], *rows], "more than once"),
         ("clean", lambda rows: rows[1:], "neither in clean nor in rejected"),
         ("edits", lambda rows: rows[::-1], ""),
+        ("index", lambda rows: rows[1:], "not both in the index"),
+        ("index", with_first(doc_id="f" * 32), f"document {'f' * 32} is not both in the index"),
         ("runs", with_first(n_clean=7), "counts n_clean = 7, the tables have 21"),
         ("runs", with_first(rejected_by_reason=[]), "0 documents by reason, rejected has 9"),
         ("runs", with_first(snapshot=9), "0 rows for snapshot 1"),
@@ -181,19 +197,22 @@ def test_a_wrong_row_is_found(  # noqa: PLR0913, PLR0917  # fixtures
     tmp_path: Path,
     outcomes: list[Outcome],
     run: Run,
+    publish_outcomes: PublishOutcomes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     changed(table, change, monkeypatch)
-    out = publish_shards(tmp_path, run, outcomes)
+    publish_outcomes(tmp_path, run, outcomes)
     if told:
-        assert told in problem(out)
+        assert told in problem(tmp_path)
     else:
-        assert verify(out).ok
+        assert verify(tmp_path).ok
 
 
-def test_documents_of_two_shards_with_one_id_are_found(tmp_path: Path, outcomes: list[Outcome], run: Run) -> None:
-    out = publish_shards(tmp_path, run, outcomes[:3], outcomes[2:4])
-    assert "more than once" in problem(out)
+def test_documents_of_two_batches_with_one_id_are_found(
+    tmp_path: Path, outcomes: list[Outcome], run: Run, publish_outcomes: PublishOutcomes
+) -> None:
+    publish_outcomes(tmp_path, run, outcomes[:3], outcomes[2:4])
+    assert "more than once" in problem(tmp_path)
 
 
 def test_another_schema_is_found(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,29 +221,40 @@ def test_another_schema_is_found(out: Path, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_of_many_problems_the_first_are_told(
-    tmp_path: Path, make_kept: Callable[[int], Outcome], run: Run, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    make_kept: Callable[[int], Outcome],
+    run: Run,
+    publish_outcomes: PublishOutcomes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     changed("clean", lambda rows: [{**row, "n_chars": 0} for row in rows], monkeypatch)
-    report = verify(publish_shards(tmp_path, run, [make_kept(n) for n in range(120)]))
+    publish_outcomes(tmp_path, run, [make_kept(n) for n in range(120)])
+    report = verify(tmp_path)
     assert (report.n_problems, len(report.problems)) == (120, 100)
 
 
 def test_a_run_that_publishes_meanwhile_does_not_disturb(
-    out: Path, outcomes: list[Outcome], later_run: Run, monkeypatch: pytest.MonkeyPatch
+    out: Path,
+    outcomes: list[Outcome],
+    later_run: Run,
+    publish_outcomes: PublishOutcomes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    snapshot = current(out)
-    publish_shards(out, later_run, outcomes[:4])
+    snapshot = current_of(out)
+    publish_outcomes(out, later_run, outcomes[:4])
     monkeypatch.setattr(module, "current", lambda _: snapshot)
     assert read_document(out, outcomes[12].origin.doc_id).row["run_id"] == "run-1"
 
 
-def test_texts_of_all_sorts_come_back(tmp_path: Path, outcomes: list[Outcome], run: Run) -> None:
+def test_texts_of_all_sorts_come_back(
+    tmp_path: Path, outcomes: list[Outcome], run: Run, publish_outcomes: PublishOutcomes
+) -> None:
     texts = ["", "\x00\n", "\ufeff\ufffd", "👩‍👩‍👧 𠀀", "a" * 100_000, "\r\n\u2028\x85"]
     made = [
         replace(outcome, decoded=Decoded(text, "utf-8", 1.0, "strict"), cleaned=Cleaned(text, ()), rejection=None)
         for outcome, text in zip(outcomes, texts, strict=False)
     ]
-    out = publish_shards(tmp_path, run, made)
-    assert pq.read_table(out / "clean")["text"].to_pylist() == texts
-    assert verify(out).ok
-    assert [revert_document(out, outcome.origin.doc_id) for outcome in made] == texts
+    publish_outcomes(tmp_path, run, made)
+    assert pq.read_table(tmp_path / "clean")["text"].to_pylist() == texts
+    assert verify(tmp_path).ok
+    assert [revert_document(tmp_path, outcome.origin.doc_id) for outcome in made] == texts

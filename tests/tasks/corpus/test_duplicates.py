@@ -26,12 +26,10 @@ from schemas.index import INDEX
 from tasks.corpus.duplicates import (
     BANDS,
     LEADERS,
-    Batch,
     Found,
     Mark,
     Tables,
     conflicts,
-    find,
     find_changes,
     fold_batch,
     folded,
@@ -40,11 +38,10 @@ from tasks.corpus.duplicates import (
     likeness,
     mark_tables,
     needs_marking,
-    sign,
     signatures,
     tells_the_same,
 )
-from tasks.publish.parts import write_parts
+from tasks.publish.parts import BatchFiles
 from tasks.scripts import traditionalize
 
 RUN = Run("run-1", datetime(2026, 11, 1, tzinfo=UTC), CleanConfig(), "0.1.0", "rules")
@@ -202,13 +199,13 @@ def tables_of(outcomes: Sequence[Outcome]) -> Tables:
     )
 
 
-def saved(tables: Tables, folder: Path, gone: frozenset[str] = frozenset()) -> Batch:
+def saved(tables: Tables, folder: Path, gone: frozenset[str] = frozenset()) -> BatchFiles:
     """A batch in files, in small row groups."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / name for name in ("clean", "rejected", "index") if getattr(tables, name) is not None}
     for name, path in paths.items():
         pq.write_table(getattr(tables, name), path, row_group_size=5)
-    return Batch(paths["index"], paths.get("clean"), paths.get("rejected"), gone)
+    return BatchFiles(paths["index"], paths.get("clean"), paths.get("rejected"), paths.get("edits"), gone)
 
 
 def found_in(
@@ -590,7 +587,7 @@ def without_documents(tables: Tables, gone: frozenset[str]) -> Tables:
     return Tables(left(tables.clean), left(tables.rejected), left(tables.index))
 
 
-def read(batch: Batch) -> Tables:
+def read(batch: BatchFiles) -> Tables:
     return Tables(*(path and pq.read_table(path) for path in (batch.clean, batch.rejected, batch.index)))
 
 
@@ -686,21 +683,3 @@ class TestMarking:
         back = mark_tables(after, {}, "off")
         assert back is not None
         assert stored([back]) == stored([made])
-
-
-class TestAsItWas:
-    """What was found before there were batches: goes with `sign` and `find`."""
-
-    @settings(max_examples=10, deadline=None)
-    @given(corpora())
-    def test_the_same_is_found(self, outcomes: list[Outcome]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            parts = [part for part in write_parts(outcomes, RUN, Path(folder)) if part.table == "clean"]
-            found = [
-                {name: verdict for name, verdict in zip(ids(outcomes), of_part, strict=True) if verdict["size"]}
-                for of_part in find([sign(part.path, 0, Path(folder) / "signatures") for part in parts])
-            ]
-        wanted = expected(outcomes)
-        assert {name: v["kept"].decode() or None for of_part in found for name, v in of_part.items()} == {
-            name: mark.duplicate_of for name, mark in wanted.items()
-        }
