@@ -24,9 +24,9 @@ Publish = Callable[..., Any]
 
 
 @pytest.fixture
-def out(tmp_path: Path, outcomes: list[Outcome], run: Run, publish_run: Publish) -> Path:
+def out(tmp_path: Path, outcomes: list[Outcome], run: Run, publish_outcomes: Publish) -> Path:
     """A dataset of thirty documents in three batches."""
-    publish_run(tmp_path / "out", run, outcomes[:10], outcomes[10:20], outcomes[20:])
+    publish_outcomes(tmp_path / "out", run, outcomes[:10], outcomes[10:20], outcomes[20:])
     return tmp_path / "out"
 
 
@@ -55,9 +55,9 @@ def test_tables_are_those_that_the_folders_show(table: str, out: Path) -> None:
 
 
 def test_an_older_snapshot_is_opened_by_its_number(
-    out: Path, outcomes: list[Outcome], later_run: Run, publish_run: Publish
+    out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: Publish
 ) -> None:
-    publish_run(out, later_run, outcomes[:5])
+    publish_outcomes(out, later_run, outcomes[:5])
     assert open_dataset(out).to_pandas("clean").run_id.unique() == ["run-2"]
     first = open_dataset(out, snapshot=1)
     assert (first.number, len(first.to_pandas("edits"))) == (1, 30)
@@ -85,10 +85,10 @@ def test_a_damaged_manifest_is_told_and_not_tried_again(out: Path) -> None:
 
 
 def test_what_is_open_stays_whole_until_it_is_closed(
-    out: Path, outcomes: list[Outcome], later_run: Run, publish_run: Publish
+    out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: Publish
 ) -> None:
     dataset = open_dataset(out)
-    publish_run(out, later_run, outcomes[:5])
+    publish_outcomes(out, later_run, outcomes[:5])
     assert vacuum(out) == 0
     assert open_store(out).numbers() == [1, 2]
     tables = {table: dataset.to_pandas(table) for table in TABLES}
@@ -102,23 +102,23 @@ def test_what_is_open_stays_whole_until_it_is_closed(
 
 
 def test_two_who_read_a_snapshot_do_not_wait_for_each_other(
-    out: Path, outcomes: list[Outcome], later_run: Run, publish_run: Publish
+    out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: Publish
 ) -> None:
     one, other = open_dataset(out), open_dataset(out)
-    publish_run(out, later_run, outcomes[:5])
+    publish_outcomes(out, later_run, outcomes[:5])
     one.close()
     vacuum(out)
     assert len(other.to_pandas("clean")) == 21
 
 
 def test_what_nobody_holds_any_more_is_closed(
-    out: Path, outcomes: list[Outcome], later_run: Run, publish_run: Publish
+    out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: Publish
 ) -> None:
     assert open_dataset(out).number == 1
     with open_dataset(out) as dataset:
         assert dataset.number == 1
     gc.collect()
-    publish_run(out, later_run, outcomes[:5])
+    publish_outcomes(out, later_run, outcomes[:5])
     vacuum(out)
     assert open_store(out).numbers() == [2]
 
@@ -133,13 +133,13 @@ time.sleep(60)
 
 
 def test_a_reader_that_was_killed_holds_nothing(
-    out: Path, outcomes: list[Outcome], later_run: Run, publish_run: Publish
+    out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: Publish
 ) -> None:
     root = Path(__file__).parents[3]
     with subprocess.Popen([sys.executable, "-c", READ, out], stdout=subprocess.PIPE, text=True, cwd=root) as reader:
         assert reader.stdout
         assert reader.stdout.readline() == "1\n"
-        publish_run(out, later_run, outcomes[:5])
+        publish_outcomes(out, later_run, outcomes[:5])
         vacuum(out)
         assert open_store(out).numbers() == [1, 2]
         reader.kill()
@@ -148,22 +148,22 @@ def test_a_reader_that_was_killed_holds_nothing(
 
 
 def test_a_snapshot_that_goes_while_it_is_opened_gives_way_to_the_newest(
-    out: Path, outcomes: list[Outcome], later_run: Run, publish_run: Publish, monkeypatch: pytest.MonkeyPatch
+    out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = LocalStore.numbers
     stale = [[1], [1]]
-    publish_run(out, later_run, outcomes[:5])
+    publish_outcomes(out, later_run, outcomes[:5])
     vacuum(out)
     monkeypatch.setattr(LocalStore, "numbers", lambda store: stale.pop() if stale else listed(store))
     assert open_dataset(out).number == 2
 
 
 def test_a_snapshot_that_goes_between_opening_its_manifest_and_locking_it(
-    out: Path, outcomes: list[Outcome], later_run: Run, publish_run: Publish, monkeypatch: pytest.MonkeyPatch
+    out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lock(descriptor: int, operation: int) -> None:
         monkeypatch.undo()
-        publish_run(out, later_run, outcomes[:5])
+        publish_outcomes(out, later_run, outcomes[:5])
         vacuum(out)
         fcntl.flock(descriptor, operation)
 
@@ -194,9 +194,9 @@ def test_a_dataset_that_cannot_be_written_can_be_read(out: Path) -> None:
 
 
 def test_what_a_snapshot_shares_with_newer_ones_is_kept_and_the_rest_freed(
-    out: Path, outcomes: list[Outcome], later_run: Run, publish_run: Publish
+    out: Path, outcomes: list[Outcome], later_run: Run, publish_outcomes: Publish
 ) -> None:
-    publish_run(out, later_run, outcomes[:5])
+    publish_outcomes(out, later_run, outcomes[:5])
     vacuum(out)
     snapshot = newest(open_store(out))
     assert snapshot

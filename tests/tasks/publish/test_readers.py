@@ -115,13 +115,13 @@ def swap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture
 def versions(
-    tmp_path: Path, make_kept: Callable[[int], Outcome], run: Run, later_run: Run, publish_run: Fixture
+    tmp_path: Path, make_kept: Callable[[int], Outcome], run: Run, later_run: Run, publish_outcomes: Fixture
 ) -> Versions:
     """Two versions with several parts each, of which none is in both."""
     documents = [make_kept(n) for n in range(18)]
     out = tmp_path / "out"
-    publish_run(out, run, *(documents[n : n + 3] for n in range(0, 18, 3)))
-    publish_run(out, later_run, *(documents[n : n + 4] for n in range(0, 16, 4)))
+    publish_outcomes(out, run, *(documents[n : n + 3] for n in range(0, 18, 3)))
+    publish_outcomes(out, later_run, *(documents[n : n + 4] for n in range(0, 16, 4)))
     both = ((run, documents), (later_run, documents[:16]))
     return Versions(out, {i: [(o.origin.doc_id, r.run_id) for o in some] for i, (r, some) in enumerate(both, 1)})
 

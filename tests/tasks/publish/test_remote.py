@@ -70,16 +70,16 @@ class Dataset(NamedTuple):
     address: str
     outcomes: list[Outcome]
     run: Run
-    publish_run: Fixture
+    publish_outcomes: Fixture
     restore: Fixture
 
     def publish(self, n: int, run_id: str = "run-2") -> None:
         """A run of the first n documents, in one batch."""
-        self.publish_run(self.address, replace(self.run, run_id=run_id), self.outcomes[:n])
+        self.publish_outcomes(self.address, replace(self.run, run_id=run_id), self.outcomes[:n])
 
     def publish_first(self) -> Snapshot:
         """The same as at first."""
-        snapshot: Snapshot = self.publish_run(self.address, self.run, *self.batches)
+        snapshot: Snapshot = self.publish_outcomes(self.address, self.run, *self.batches)
         return snapshot
 
     @property
@@ -91,8 +91,8 @@ class Dataset(NamedTuple):
 
 
 @pytest.fixture
-def data(address: str, outcomes: list[Outcome], run: Run, publish_run: Fixture, restore: Fixture) -> Dataset:
-    dataset = Dataset(address, outcomes, run, publish_run, restore)
+def data(address: str, outcomes: list[Outcome], run: Run, publish_outcomes: Fixture, restore: Fixture) -> Dataset:
+    dataset = Dataset(address, outcomes, run, publish_outcomes, restore)
     dataset.publish_first()
     return dataset
 
@@ -186,7 +186,7 @@ class TestPublishing:
         assert verify(out).problems == []
 
     def test_the_bucket_has_the_same_objects_as_a_folder(self, data: Dataset, out: str, tmp_path: Path) -> None:
-        batches = data.publish_run(tmp_path / "out", data.run, *data.batches).batches
+        batches = data.publish_outcomes(tmp_path / "out", data.run, *data.batches).batches
         assert current(out).batches == batches
         for name in objects(current(out)):
             content = bytes(obstore.get(bucket(out), f"objects/{name}").bytes())
