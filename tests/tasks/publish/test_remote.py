@@ -147,6 +147,18 @@ def days_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(remote, "GRACE", timedelta(seconds=-5))
 
 
+@pytest.fixture
+def old_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All objects have been in the bucket for long, unlike what was just forgotten."""
+    really = RemoteStore._objects
+
+    def aged(store: RemoteStore) -> dict[str, Any]:
+        there = really(store).items()
+        return {name: {**entry, "last_modified": entry["last_modified"] - timedelta(days=9)} for name, entry in there}
+
+    monkeypatch.setattr(RemoteStore, "_objects", aged)
+
+
 def client(server: str) -> Any:
     return boto3.client("s3", endpoint_url=server, region_name=REGION)
 
@@ -323,6 +335,7 @@ class TestTwoAtOnce:
 
 
 class TestForgetting:
+    @pytest.mark.usefixtures("old_objects")
     def test_a_snapshot_goes_at_once_and_its_objects_a_day_later(
         self, data: Dataset, out: str, days_pass: Fixture
     ) -> None:
@@ -351,6 +364,7 @@ class TestForgetting:
         elsewhere()
         assert verify(out).problems == []
 
+    @pytest.mark.usefixtures("old_objects")
     def test_a_snapshot_can_be_restored_though_another_machine_removes_it_meanwhile(
         self, data: Dataset, out: str, elsewhere: Fixture, before_commit: Fixture, days_pass: Fixture
     ) -> None:
@@ -385,6 +399,7 @@ class TestForgetting:
 
 
 class TestReading:
+    @pytest.mark.usefixtures("old_objects")
     def test_a_reader_that_opened_a_snapshot_goes_on_when_it_is_removed(
         self, data: Dataset, out: str, elsewhere: Fixture
     ) -> None:
