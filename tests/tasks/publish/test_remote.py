@@ -148,13 +148,15 @@ def days_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 @pytest.fixture
-def old_objects(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All objects have been in the bucket for long, unlike what was just forgotten."""
+def old_objects(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The objects of the first snapshot have been in the bucket for long, unlike what comes now."""
     really = RemoteStore._objects
+    old = {*names(out, "objects")}
 
     def aged(store: RemoteStore) -> dict[str, Any]:
         there = really(store).items()
-        return {name: {**entry, "last_modified": entry["last_modified"] - timedelta(days=9)} for name, entry in there}
+        ages = {name: timedelta(days=9 if name in old else 0) for name, _ in there}
+        return {name: {**entry, "last_modified": entry["last_modified"] - ages[name]} for name, entry in there}
 
     monkeypatch.setattr(RemoteStore, "_objects", aged)
 
