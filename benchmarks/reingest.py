@@ -195,7 +195,7 @@ def main() -> int:
     texts = documents(given.source, given.seed)["hans"]
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.keep or Path(temporary)
-        n_problems = simulate_days(texts, given.pages, given.days, given.seed, folder)
+        n_problems = simulate_days(texts, given.pages, given.days, given.seed, folder) if given.days else 0
         measure_cost(texts, given.pages, given.changed, given.seed, folder)
     return min(n_problems, 1)
 

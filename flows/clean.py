@@ -1,7 +1,6 @@
 """The flows: `clean_corpus`, raw files in, one snapshot of a clean Parquet dataset out; and `replay_rejected`."""
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -47,11 +46,12 @@ def clean_corpus(config: RunConfig) -> State[Summary]:
     store = open_store(config.out)
     try:
         check_steps(config.clean.skip)
-        with tempfile.TemporaryDirectory(prefix="qingyuan-") as spool, store.lock(config.wait, _tell_who):
+        with store.lock(config.wait, _tell_who):
 
             def plan(run: Run, last: Snapshot | None) -> Plan:
-                sources = find_sources(config.sources, Path(config.out), Path(spool))
-                return plan_run(sources, last, store, run, config)
+                spool = run_folder(store, run.run_id)
+                spool.mkdir(parents=True)
+                return plan_run(find_sources(config.sources, Path(config.out), spool), last, store, run, config)
 
             run = _new_run(config.clean)
             row = {"kind": "clean", "sources": list(config.sources)}

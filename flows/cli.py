@@ -1,12 +1,13 @@
 """The command line. Each command imports what it needs: `explain` must not wait for Prefect."""
 
+import contextlib
 import difflib
 import os
 import signal
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -24,7 +25,7 @@ Exit codes:
   1    check: something would change; verify: the dataset is damaged
   2    wrong use, or nothing there to work on: nothing was done
   3    clean: published, but documents were unreadable, or failed or crashed
-  4    clean: the run failed; the dataset is as it was before
+  4    clean, rollback, vacuum: failed; the dataset is as it was before, unless it says otherwise
   130  interrupted (143: terminated); the dataset is as it was before
 """
 
@@ -44,6 +45,22 @@ class InputError(click.ClickException):
     """What the user asked for cannot be done. The message says what, where, and what to do."""
 
     exit_code = WRONG_USE
+
+
+class WritingError(click.ClickException):
+    """Something could not be written."""
+
+    exit_code = RUN_FAILED
+
+
+class _Dataset(click.Path):
+    """A folder that is there, or an address in an object store, which is left to whoever opens it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
+DATASET = _Dataset(exists=True, file_okay=False, path_type=Path)
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -165,7 +182,7 @@ def serve(*, cron: str, timezone: str, name: str | None, **settings: Any) -> Non
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR", type=DATASET)
 @click.option("--reason", "reasons", multiple=True, type=click.Choice(REPLAYED), help="Only these. Can be repeated.")
 @running_options
 @click.option("-v", "--verbose", is_flag=True, help="Show the log of the Prefect run.")
@@ -220,7 +237,7 @@ def check(files: tuple[str, ...], **how: Any) -> None:
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR", type=DATASET)
 @click.argument("doc_id")
 def revert(folder: Path, doc_id: str) -> None:
     """Print the text that a document of the dataset in DIR had before cleaning.
@@ -244,8 +261,9 @@ def revert(folder: Path, doc_id: str) -> None:
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def verify(folder: Path) -> None:
+@click.argument("folder", metavar="DIR", type=DATASET)
+@click.option("--snapshot", type=int, metavar="N", help="An older snapshot.  [default: the current one]")
+def verify(folder: Path, snapshot: int | None) -> None:
     """Check the dataset in DIR: files against their hashes, counts, and that every document reverts."""
     from rich.console import Console
     from rich.progress import Progress
@@ -259,7 +277,7 @@ def verify(folder: Path) -> None:
     try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("verifying", total=None)
-            report = verify_dataset(folder, lambda done, n: progress.update(task, completed=done, total=n))
+            report = verify_dataset(folder, lambda done, n: progress.update(task, completed=done, total=n), snapshot)
     except (DatasetError, OSError) as error:
         raise InputError(str(error)) from error
     for problem in report.problems:
@@ -267,6 +285,120 @@ def verify(folder: Path) -> None:
     what = f"snapshot {report.snapshot} of {folder}: {terminal.count(report.documents, 'document')}"
     click.echo(f"{what}, {'all well' if report.ok else terminal.count(report.n_problems, 'problem')}")
     sys.exit(0 if report.ok else 1)
+
+
+_DATASET = click.argument("folder", metavar="DIR", type=DATASET)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, with all there is to tell.")
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+_WAIT = click.option(
+    "--wait", type=click.FloatRange(0), default=0, metavar="SECONDS", help="Wait for another process that is writing."
+)
+
+
+@main.command()
+@_DATASET
+@_JSON
+def snapshots(folder: Path, as_json: bool) -> None:
+    """List the snapshots of the dataset in DIR: when, what changed, how much room each one takes."""
+    from flows import history
+
+    with _explained():
+        if as_json:
+            click.echo(history.as_json(history.snapshots_as_json(folder), is_terminal=sys.stdout.isatty()))
+        else:
+            history.show_snapshots(folder, history.console())
+
+
+@main.command()
+@_DATASET
+@click.argument("numbers", nargs=-1, type=int, metavar="[A [B]]")
+@_JSON
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    metavar="N",
+    help="At most N rules, and N documents of a kind.  [default: 20; with --json all]",
+)
+@click.option("--doc-ids", is_flag=True, help="Name the documents.")
+def diff(folder: Path, numbers: tuple[int, ...], as_json: bool, limit: int | None, doc_ids: bool) -> None:
+    """Show what differs from snapshot A to B of the dataset in DIR, and by which rule.
+
+    Without B, to the current snapshot; without A as well, from the one before it. Edits are told of documents whose raw
+    bytes are the same in both: gone are those that only A has, new those that only B has.
+    """
+    from flows import history
+
+    if len(numbers) > 2:
+        raise click.UsageError("Give two snapshots at most.")
+    with _explained():
+        found, settings = history.difference(folder, numbers)
+        if as_json:
+            told = history.difference_as_json(found, settings, limit, doc_ids=doc_ids)
+            click.echo(history.as_json(told, is_terminal=sys.stdout.isatty()))
+        else:
+            n = history.LIMIT if limit is None else limit
+            history.show_difference(found, settings, history.console(), n, doc_ids=doc_ids)
+
+
+@main.command()
+@_DATASET
+@click.argument("number", type=int, required=False)
+@_DRY_RUN
+@_WAIT
+def rollback(folder: Path, number: int | None, dry_run: bool, wait: float) -> None:
+    """Take the dataset in DIR back to snapshot NUMBER, published again as a new one.
+
+    Without NUMBER, to the last one with other documents than the current one has: twice takes a rollback back.
+    """
+    from flows import history
+
+    with _explained(writing=True):
+        history.roll_back(folder, number, wait, history.console(), dry_run=dry_run)
+
+
+@main.command()
+@_DATASET
+@click.option("--keep", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="Snapshots that stay.")
+@click.option(
+    "--older-than",
+    type=click.FloatRange(0),
+    default=1,
+    show_default=True,
+    metavar="HOURS",
+    help="Only what has not been the current snapshot for so long: somebody may be reading it.",
+)
+@click.option("--work", is_flag=True, help="Also what runs had finished that did not end. Not for the next run then.")
+@_DRY_RUN
+@_WAIT
+def vacuum(  # noqa: PLR0913 (one for each option)
+    *, folder: Path, keep: int, older_than: float, work: bool, dry_run: bool, wait: float
+) -> None:
+    """Remove old snapshots of the dataset in DIR, and what killed runs left. The current one always stays.
+
+    Of several snapshots with the same documents the newest one counts.
+    """
+    from datetime import timedelta
+
+    from flows import history
+
+    with _explained(writing=True):
+        age = timedelta(hours=min(older_than, 1_000_000))
+        history.vacuum(folder, keep, age, wait, history.console(), work=work, dry_run=dry_run)
+
+
+@contextlib.contextmanager
+def _explained(*, writing: bool = False) -> Iterator[None]:
+    """Errors of datasets in words for the user."""
+    from tasks.publish.snapshots import DatasetError
+
+    _die_of_broken_pipes()
+    try:
+        yield
+    except DatasetError as error:
+        raise InputError(str(error)) from error
+    except OSError as error:
+        message = "\n".join([str(error), *getattr(error, "__notes__", [])])
+        raise (WritingError if writing else InputError)(message) from error
 
 
 def settings_of_run(*, sources: tuple[str, ...], learn_from: int | None, **settings: Any) -> RunConfig:

@@ -115,28 +115,24 @@ def _by_rule(edits: Iterable[Edit]) -> Iterator[tuple[str, list[Edit]]]:
 
 
 def _change(text: str, edit: Edit, line: int, *, color: bool) -> Text:
-    """One edit with what stands around it; in the manner of wdiff where there are no colours."""
     end = edit.start + len(edit.before)
     shown = Text(f"    {line:>4}  ", style="dim")
-    shown.append(_left(text, edit.start), style="dim not bold")
-    marks = ("", "", "", "") if color else ("[-", "-]", "{+", "+}")
-    if edit.before:
-        shown.append(marks[0] + _abridged(edit.before) + marks[1], style="not dim red strike")
-    if edit.after:
-        shown.append(marks[2] + _abridged(edit.after) + marks[3], style="not dim green bold")
-    shown.append(_right(text, end), style="dim not bold")
+    left, right = text[max(0, edit.start - CONTEXT) : edit.start], text[end : end + CONTEXT]
+    shown.append(marked(left, edit.before, edit.after, right, color=color))
     if edit.confidence < 1:
         shown.append(f"  {edit.confidence:.0%} sure", style="not dim yellow")
     return shown
 
 
-def _left(text: str, end: int) -> str:
-    """What stands before, in the same line."""
-    return visible(text[max(0, end - CONTEXT) : end].rpartition("\n")[2])
-
-
-def _right(text: str, start: int) -> str:
-    return visible(text[start : start + CONTEXT].partition("\n")[0])
+def marked(left: str, before: str, after: str, right: str, *, color: bool) -> Text:
+    """One edit with what stands around it in its line; in the manner of wdiff where there are no colours."""
+    shown = Text().append(visible(left.rpartition("\n")[2]), style="dim not bold")
+    marks = ("", "", "", "") if color else ("[-", "-]", "{+", "+}")
+    if before:
+        shown.append(marks[0] + _abridged(before) + marks[1], style="not dim red strike")
+    if after:
+        shown.append(marks[2] + _abridged(after) + marks[3], style="not dim green bold")
+    return shown.append(visible(right.partition("\n")[0]), style="dim not bold")
 
 
 def _abridged(text: str) -> str:

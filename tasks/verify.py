@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from schemas.dataset import SCHEMA_VERSION, TABLES, edits_by_step, sha256
 from schemas.index import INTERNAL
 from tasks.publish.parts import hash_file
-from tasks.publish.snapshots import DamageError, DatasetError, Snapshot, StoredPart
-from tasks.publish.store import Store, current, open_store
+from tasks.publish.snapshots import DamagedError, DatasetError, Snapshot, StoredPart
+from tasks.publish.store import Store, at, current, open_store
 from tasks.steps.edits import EditError
 from tasks.steps.log import revert_all, take_back
 
@@ -110,20 +110,25 @@ def revert_document(out: str | Path, doc_id: str) -> str:
     return text
 
 
-def verify(out: str | Path, progress: Progress | None = None) -> Report:
+def verify(out: str | Path, progress: Progress | None = None, number: int | None = None) -> Report:
     """Check a dataset as a whole, in bounded memory but for some 32 bytes a document.
 
     Objects have the content that their names say, the view shows the snapshot, schemas and counts are right, every
     document is there once, with its edits, and reverts to the input that was decoded.
 
+    Args:
+        out: Where the dataset lies.
+        progress: Told now and then.
+        number: An older snapshot instead of the current one: no view shows it.
+
     Raises:
-        DatasetError: if the folder holds no dataset, or its manifest can't be read.
+        DatasetError: if the folder holds no dataset or no such snapshot, or its manifest can't be read.
     """
     store = open_store(out)
-    snapshot = current(store)
+    snapshot = current(store) if number is None else at(store, number)
     report = Report(snapshot.number, snapshot.rows("clean") + snapshot.rows("rejected"))
     damaged = _check_objects(store, snapshot, report)
-    for problem in store.problems(snapshot):
+    for problem in store.problems(snapshot) if number in {None, store.numbers()[-1]} else ():
         report.add(problem)
     if not damaged:
         _check_run(store, snapshot, report)
@@ -185,7 +190,7 @@ def _check_objects(store: Store, snapshot: Snapshot, report: Report) -> bool:
 def _problems_of(store: Store, table: str, part: StoredPart) -> Iterator[str]:
     try:
         path = store.path(part)
-    except DamageError as error:
+    except DamagedError as error:
         yield str(error)
         return
     try:

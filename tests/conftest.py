@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from schemas.config import CleanConfig
-from schemas.dataset import run_row
+from schemas.dataset import TABLES, clean_row, cleaned_with, edits_row, rejected_row, run_row
 from schemas.document import (
     BadByte,
     Cleaned,
@@ -25,11 +27,14 @@ from schemas.document import (
 from tasks.corpus import Revision
 from tasks.ingest.batches import write_batch
 from tasks.publish import KEEP_SNAPSHOTS, Contents, publish, run_folder
+from tasks.publish.counts import count_rows
 from tasks.publish.parts import Draft, write_part
-from tasks.publish.snapshots import Snapshot
+from tasks.publish.snapshots import Batch, Snapshot
 from tasks.publish.store import Store, open_store
 from tasks.scripts import simplify
 from tasks.steps.edits import apply
+
+TALLIES = ("n_added", "n_changed", "n_unchanged", "n_removed", "n_recleaned", "n_relearned")
 
 MakeOutcome = Callable[..., Outcome]
 PublishOutcomes = Callable[..., Snapshot]
@@ -40,6 +45,8 @@ ROW = {
     **{f"n_{name}": 0 for name in ("added", "changed", "unchanged", "removed", "recleaned", "relearned")},
 }
 """What a flow adds to the row of a run."""
+
+Put = Callable[..., Snapshot]
 
 
 def kept(number: int, text: str = "標題：產(chǎn)業發展。\n第{}段，責任編輯。\n") -> Outcome:
@@ -103,6 +110,11 @@ def later_run() -> Run:
     return make_run(2)
 
 
+@pytest.fixture
+def put() -> Put:
+    return put_batches
+
+
 def make_run(number: int) -> Run:
     return Run(f"run-{number}", datetime(2026, 11, number, 12, tzinfo=UTC), CleanConfig(), "0.1.0", f"rules{number}")
 
@@ -131,3 +143,46 @@ def publish_outcomes(out: Path, run: Run, *shards: Sequence[Outcome], keep: int 
 @pytest.fixture(name="publish_outcomes")
 def _publish_outcomes() -> PublishOutcomes:
     return publish_outcomes
+
+
+def put_batches(out: Path, run: Run, *batches: Sequence[Outcome] | Batch, keep: int = 10, **columns: Any) -> Snapshot:
+    """Publish batches without the flow: outcomes of this run, or batches carried over.
+
+    `columns` are those of `runs`; and `marks`, columns of `clean` by id of the document.
+    """
+    store = open_store(out)
+    marks = columns.pop("marks", {})
+    with store.lock():
+        store.prepare()
+        folder = run_folder(store, run.run_id)
+        made = [b if isinstance(b, Batch) else (None, draft(b, run, folder, marks)) for b in batches]
+        lines, files = (write_part(table, [], run, folder) for table in ("lines", "files"))
+        row = {**run_row(run), "sources": ["pages/"], **dict.fromkeys(TALLIES, 0), "kind": "clean", **columns}
+        return publish(store, Contents(made, lines, {"files": files}, "mark"), run, row, keep)
+
+
+def draft(outcomes: Sequence[Outcome], run: Run, folder: Path, marks: dict[str, dict[str, Any]]) -> Draft:
+    """The parts of a batch."""
+    rows: dict[str, list[dict[str, Any]]] = {"clean": [], "rejected": [], "edits": [], "index": []}
+    for outcome in outcomes:
+        table = "clean" if outcome.rejection is None else "rejected"
+        row = (clean_row if table == "clean" else rejected_row)(outcome, run)
+        rows[table].append({**row, **marks.get(row["doc_id"], {})})
+        rows["edits"].append(edits_row(outcome))
+        rows["index"].append(index_row(outcome, run))
+    parts = {table: write_part(table, of_table, run, folder) for table, of_table in rows.items() if of_table}
+    tables = (pa.Table.from_pylist(rows[table], TABLES[table]) for table in ("clean", "rejected"))
+    return Draft(parts, count_rows(*tables))
+
+
+def index_row(outcome: Outcome, run: Run) -> dict[str, Any]:
+    origin, reason = outcome.origin, outcome.rejection.reason if outcome.rejection else None
+    own = {"doc_id": origin.doc_id, "source_uri": origin.source_uri, "record": "", "raw_sha256": origin.sha256}
+    runs = {"cleaned_with": cleaned_with(run), "first_run_id": run.run_id, "run_id": run.run_id, "reason": reason}
+    return {
+        **own,
+        **runs,
+        **dict.fromkeys(("sites", "lines", "body", "removed_lines"), ()),
+        "headed": False,
+        "learned": 0,
+    }

@@ -16,6 +16,7 @@ nor what was found before. docs/adr/0014-duplicates.md has the figures.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -382,7 +383,9 @@ def _collect(batches: Sequence[BatchFiles], folder: Path) -> tuple[int, ...]:
     """Write what the indexes have into arrays: `ROW` and `VERDICT` by document, keys by band and document."""
     n_rows = sum(pq.read_metadata(batch.index).num_rows for batch in batches)
     rows, stored = [np.empty(0, ROW)], [np.empty(0, VERDICT)]
-    keys = np.lib.format.open_memmap(folder / "keys.npy", "w+", np.dtype("<u4"), (BANDS, max(n_rows, 1)))
+    keys = np.lib.format.open_memmap(path := folder / "keys.npy", "w+", np.dtype("<u4"), (BANDS, max(n_rows, 1)))
+    with path.open("r+b") as file:  # writing to a mapped file on a full disk would be a SIGBUS
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     start = 0
     for batch in batches:
         table = _read_index(batch)

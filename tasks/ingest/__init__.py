@@ -95,9 +95,9 @@ class Plan:
 
     def file_states(self, new: pd.DataFrame, run: Run) -> pa.Table:
         """Rows of `schemas.index.FILES`, with the hashes of what was read (columns source_uri, raw_sha256)."""
-        read = new.drop_duplicates("source_uri").set_index("source_uri")["raw_sha256"]
-        files = self.files.copy()
-        files["sha256"] = files["source_uri"].map(read).fillna(files["sha256"]).fillna("")
+        read = dict(zip(new["source_uri"], new["raw_sha256"], strict=True))
+        known = zip(self.files["source_uri"], self.files["sha256"].fillna(""), strict=True)
+        files = self.files.assign(sha256=[read.get(uri, sha256) for uri, sha256 in known])
         now = int(run.started_at.timestamp() * 1e9)
         files["settled"] = files["mtime_ns"] < now - SETTLED_NS
         return pa.Table.from_pandas(files.sort_values("source_uri"), FILES, preserve_index=False)

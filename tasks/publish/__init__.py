@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ from schemas.document import Run
 from tasks.publish.counts import Counts
 from tasks.publish.opened import OpenedDataset as OpenedDataset
 from tasks.publish.opened import open_dataset as open_dataset
-from tasks.publish.parts import Draft, Part, write_part
-from tasks.publish.snapshots import Batch, DatasetError, Snapshot, StoredPart
-from tasks.publish.store import Store, current, newest
+from tasks.publish.parts import Draft, Part, hash_file, write_part
+from tasks.publish.snapshots import Batch, DamagedError, DatasetError, Snapshot, StoredPart
+from tasks.publish.store import Store, at, current, newest
 
 KEEP_SNAPSHOTS = 10
 
@@ -135,61 +135,86 @@ def publish(store: Store, contents: Contents, run: Run, row: Mapping[str, Any], 
 def roll_back(store: Store, number: int, run: Run, row: Mapping[str, Any]) -> Snapshot:
     """Publish a copy of an older snapshot, with the lock held: what came after it stays as history.
 
+    No snapshot is forgotten on this occasion: who takes something back may want to look at what it was.
+
     Raises:
-        DatasetError: if there is no such snapshot, it is the current one, or some of it is missing.
+        DatasetError: as `restorable`.
         OSError: as `publish`.
     """
-    last = current(store)
-    if number not in store.numbers():
-        there = ", ".join(map(str, store.numbers()))
-        raise DatasetError(f"{store.name} has no snapshot {number}. It has: {there}")
-    if number == last.number:
+    older, upcoming = restorable(store, number), store.numbers()[-1] + 1
+    rows = [*_known_runs(store), _complete_row(row, older.counts, upcoming)]
+    runs = write_part("runs", rows, run, run_folder(store, run.run_id))
+    singles = {**older.singles, "runs": (_stored(runs, 0),)}
+    moment = datetime.now(UTC)
+    restored = replace(older, number=upcoming, run_id=run.run_id, published_at=moment, singles=singles, restores=number)
+    store.add([runs])
+    return _finish(store, restored)
+
+
+def restorable(store: Store, number: int) -> Snapshot:
+    """An older snapshot that can be published again: every object of it has the content that its name says.
+
+    Raises:
+        DatasetError: if there is no such snapshot, it is the current one, or one of another version.
+        DamagedError: if some of it is missing or damaged.
+        OSError: if an object can't be read.
+    """
+    older = at(store, number)
+    if number == store.numbers()[-1]:
         raise DatasetError(f"snapshot {number} is the current one of {store.name}: there is nothing to take back")
-    older = store.snapshot(number)
     if older.schema_version != SCHEMA_VERSION:
         raise DatasetError(
             f"snapshot {number} has schema version {older.schema_version}, this program {SCHEMA_VERSION}: use the "
             "program that made it"
         )
-    if missing := [part.sha256 for part in older.objects() if not store.holds(part)]:
-        raise DatasetError(f"snapshot {number} of {store.name} is damaged: {missing[0]} is missing")
-    rows = [*_runs(store, last), _complete_row(row, older.counts, last.number + 1)]
-    runs = write_part("runs", rows, run, run_folder(store, run.run_id))
-    singles = {**older.singles, "runs": (_stored(runs, 0),)}
-    moment = datetime.now(UTC)
-    restored = replace(
-        older, number=last.number + 1, run_id=run.run_id, published_at=moment, singles=singles, restores=number
-    )
-    store.add([runs])
-    return _finish(store, restored, KEEP_SNAPSHOTS)
+    for part in older.objects():
+        if not _is_whole(store, part):
+            raise DamagedError(f"snapshot {number} of {store.name} is damaged: {part.sha256} is missing or has changed")
+    return older
 
 
 def expired(store: Store, keep: int = KEEP_SNAPSHOTS, keep_time: timedelta = KEEP_TIME) -> list[int]:
     """Snapshots that need not stay: neither among the newest `keep`, nor current within `keep_time`.
 
-    One with the same documents as the one after it, since there was nothing to do, does not count among the newest.
+    Of several with the same documents, since a run found nothing to do or took something back, the newest one counts
+    among the newest. A clock that goes back, or was wrong for a while, makes more snapshots stay and never fewer: one
+    that seems to be older than one before it may have been published at any time until the next. Without a
+    `keep_time` no clock counts.
     """
-    newest_first = [store.snapshot(number) for number in reversed(store.numbers())]
-    now = datetime.now(UTC)
-    n_kept, found = 1, list[int]()
-    for successor, snapshot in pairwise(newest_first):
-        if n_kept < keep and snapshot.batches != successor.batches:
-            n_kept += 1
-        elif now - successor.published_at > keep_time:
+    published = [store.snapshot(number) for number in store.numbers()]
+    latest = list(accumulate((snapshot.published_at for snapshot in published), max))
+    now, documents, found = datetime.now(UTC), [last.documents for last in published[-1:]], list[int]()
+    superseded = now
+    for snapshot, successor, at_least in zip(published[-2::-1], published[:0:-1], latest[:0:-1], strict=True):
+        superseded = at_least if successor.published_at == at_least else superseded
+        if len(documents) < keep and snapshot.documents not in documents:
+            documents.append(snapshot.documents)
+        elif not keep_time or now - superseded > keep_time:
             found.append(snapshot.number)
     return sorted(found)
 
 
-def _finish(store: Store, snapshot: Snapshot, keep: int) -> Snapshot:
+def _finish(store: Store, snapshot: Snapshot, keep: int | None = None) -> Snapshot:
     store.commit(snapshot)
     try:
         store.show(snapshot)
-        store.forget(expired(store, keep))
+        if keep:
+            store.forget(expired(store, keep))
         shutil.rmtree(run_folder(store, snapshot.run_id))
     except (OSError, DatasetError) as error:
         error.add_note(f"Snapshot {snapshot.number} is published; {store.name} will show it after the next run.")
         raise
     return snapshot
+
+
+def _is_whole(store: Store, part: StoredPart) -> bool:
+    return store.holds(part) and hash_file(store.path(part)) == part.sha256
+
+
+def _known_runs(store: Store) -> list[dict[str, Any]]:
+    """All runs there were, as the newest snapshot has them whose table of them is whole."""
+    snapshots = (store.snapshot(number) for number in reversed(store.numbers()))
+    return next(_runs(store, s) for s in snapshots if all(_is_whole(store, part) for part in s.singles["runs"]))
 
 
 def _runs(store: Store, last: Snapshot | None) -> list[dict[str, Any]]:

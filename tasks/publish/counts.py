@@ -40,14 +40,9 @@ class Counts:
         """Field by field."""
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
-    def to_json(self) -> dict[str, Any]:
-        """Numbers, and dicts of numbers by name, for JSON."""
-        values = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return {name: dict(value) if isinstance(value, Counter) else value for name, value in values}
-
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """What `to_json` gave.
+        """As a manifest has them.
 
         Raises:
             TypeError: if there is an unknown field.

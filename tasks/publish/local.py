@@ -20,6 +20,7 @@ from uuid import uuid4
 from schemas.dataset import TABLES
 from tasks.publish.parts import Part, hash_file, sync
 from tasks.publish.snapshots import (
+    DamagedError,
     DatasetBusyError,
     DatasetError,
     NoDatasetError,
@@ -254,9 +255,9 @@ class LocalStore:
     def _refuse_damage(self, snapshot: Snapshot) -> None:
         for part in snapshot.objects():
             if not self.holds(part):
-                raise DatasetError(
+                raise DamagedError(
                     f"the dataset in {self.out} is damaged: {self.path(part)} is missing. See: "
-                    f"qingyuan verify {self.out}"
+                    f"qingyuan verify {self.out}, and qingyuan rollback {self.out} if there is an older snapshot"
                 )
 
     @contextmanager

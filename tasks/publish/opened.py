@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from schemas.dataset import TABLES
 from tasks.publish.snapshots import DatasetError, SnapshotGoneError
-from tasks.publish.store import Store, current, open_store
+from tasks.publish.store import Store, at, current, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,11 +102,7 @@ def open_dataset(out: str | Path, snapshot: int | None = None) -> OpenedDataset:
     store = open_store(out)
     if snapshot is None:
         return _newest(store)
-    numbers = store.numbers()
-    if snapshot not in numbers:
-        current(store)  # says so if there is no dataset
-        raise SnapshotGoneError(f"{store.name} has no snapshot {snapshot}. It has: {', '.join(map(str, numbers))}")
-    return OpenedDataset(store, snapshot)
+    return OpenedDataset(store, at(store, snapshot).number)
 
 
 def _newest(store: Store) -> OpenedDataset:

@@ -25,7 +25,7 @@ from uuid import uuid4
 from tasks.publish.local import LocalStore
 from tasks.publish.parts import Part
 from tasks.publish.snapshots import (
-    DamageError,
+    DamagedError,
     DatasetBusyError,
     DatasetError,
     Snapshot,
@@ -93,7 +93,7 @@ class RemoteStore:
             ) from error
 
     def path(self, part: StoredPart) -> Path:
-        """The object on this machine, fetched if need be; DamageError if its hash isn't its own."""
+        """The object on this machine, fetched if need be; DamagedError if its hash isn't its own."""
         path = self._folder.path(part)
         try:
             if path.stat().st_size == part.bytes:
@@ -269,9 +269,9 @@ class RemoteStore:
         there = self._objects()
         for part in snapshot.objects():
             if part.sha256 not in there or there[part.sha256]["size"] != part.bytes:
-                raise DatasetError(
+                raise DamagedError(
                     f"the dataset {self.name} is damaged: {_object(part.sha256)} is missing, or not whole. See: "
-                    f"qingyuan verify {self.name}"
+                    f"qingyuan verify {self.name}, and qingyuan rollback {self.name} if there is an older snapshot"
                 )
 
     def _fetch(self, part: StoredPart, path: Path) -> None:
@@ -281,7 +281,7 @@ class RemoteStore:
             with beside.open("wb") as file:
                 problem = self._problem(part, file.write)
             if problem:
-                raise DamageError(problem)
+                raise DamagedError(problem)
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)

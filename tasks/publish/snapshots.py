@@ -32,8 +32,8 @@ class NoDatasetError(DatasetError):
     """What was named as the folder of a dataset is something else: nothing was done to it."""
 
 
-class DamageError(DatasetError):
-    """An object of a dataset is missing, or not what it was."""
+class DamagedError(DatasetError):
+    """A part of the dataset is missing, or its content is no more what it was."""
 
 
 class SnapshotGoneError(DatasetError):
@@ -103,6 +103,11 @@ class Snapshot:
         """Of all documents."""
         return sum((batch.counts for batch in self.batches), Counts())
 
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """Hashes of the parts that have documents: snapshots for which this is the same have the same ones."""
+        return tuple(p.sha256 for t in ("clean", "edits", "rejected") for p in self.tables[t] if p.rows)
+
     def rows(self, table: str) -> int:
         """Number of rows of a table."""
         return sum(part.rows for part in self.tables[table])
@@ -116,15 +121,13 @@ class Snapshot:
 
 def to_json(snapshot: Snapshot) -> str:
     """The manifest of a snapshot."""
-    values = {f.name: getattr(snapshot, f.name) for f in fields(snapshot)}
-    return json.dumps(values, default=_plain, indent=1) + "\n"
+    return json.dumps(snapshot, default=_plain, indent=1) + "\n"
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Counts):
-        return value.to_json()
     if isinstance(value, datetime):
         return value.isoformat()
+    # Not `asdict`: in Python 3.11 it makes Counters of what is in Counters.
     return {f.name: getattr(value, f.name) for f in fields(value)}
 
 

@@ -84,6 +84,18 @@ def current(store: Store) -> Snapshot:
     return snapshot
 
 
+def at(store: Store, number: int) -> Snapshot:
+    """A snapshot by the number that a user gave.
+
+    Raises:
+        DatasetError: if there is no such snapshot (the message lists those there are), or its manifest can't be read.
+    """
+    current(store)
+    if number not in (published := store.numbers()):
+        raise DatasetError(f"{store.name} has no snapshot {number}. It has: {', '.join(map(str, published))}")
+    return store.snapshot(number)
+
+
 def open_store(out: str | Path) -> Store:
     """The place that a path or an address names, such as `data/crawl` or `s3://bucket/crawl`.
 

@@ -22,9 +22,11 @@ import pyarrow as pa
 import schemas
 from schemas.document import Outcome, Run
 
-_HEADER = struct.Struct("<4s16s32sIII")
-"""Mark, URI of the source (hashed), SHA-256 of its bytes, length of the packed outcome and of the pickled one, and
-CRC-32 of the packed one."""
+_HEADER = struct.Struct("<4s16s32sII")
+"""Mark, URI of the source (hashed), SHA-256 of its bytes, length of the packed outcome and of the pickled one. Behind
+it stands the CRC-32 of all that and of the packed outcome, and then that."""
+
+_CHECKSUM = struct.Struct("<I")
 
 _MARK = b"qyj1"
 
@@ -66,8 +68,8 @@ class Journal:
         packed = pa.compress(pickled, codec="zstd", asbytes=True)
         entry = Entry(self._path, self._file.tell(), bytes.fromhex(outcome.origin.sha256 or "00" * 32))
         key = key_of(outcome.origin.source_uri)
-        header = _HEADER.pack(_MARK, key, entry.sha256, len(packed), len(pickled), zlib.crc32(packed))
-        content = memoryview(header + packed)
+        header = _HEADER.pack(_MARK, key, entry.sha256, len(packed), len(pickled))
+        content = memoryview(header + _CHECKSUM.pack(zlib.crc32(packed, zlib.crc32(header))) + packed)
         while content:  # a write may be short, on a disk that is nearly full
             content = content[self._file.write(content) :]
         return entry
@@ -107,8 +109,8 @@ def _entries(path: Path) -> Iterator[tuple[bytes, Entry]]:
     with path.open("rb") as file:
         offset = 0
         while len(header := file.read(_HEADER.size)) == _HEADER.size:
-            mark, key, sha256, n_packed, _, _ = _HEADER.unpack(header)
-            end = offset + _HEADER.size + n_packed
+            mark, key, sha256, n_packed, _ = _HEADER.unpack(header)
+            end = offset + _HEADER.size + _CHECKSUM.size + n_packed
             if mark != _MARK or end > size:
                 return
             yield key, Entry(path, offset, sha256)
@@ -134,12 +136,12 @@ def read(entries: Iterable[Entry]) -> Iterator[Outcome | None]:
 
 def _read(file: pa.NativeFile, offset: int) -> Outcome | None:
     file.seek(offset)
-    header = file.read(_HEADER.size)
-    if len(header) < _HEADER.size:
+    header, checksum = file.read(_HEADER.size), file.read(_CHECKSUM.size)
+    if len(checksum) < _CHECKSUM.size:
         return None
-    mark, _, _, n_packed, n_pickled, checksum = _HEADER.unpack(header)
+    _, _, _, n_packed, n_pickled = _HEADER.unpack(header)
     packed = file.read(n_packed)
-    if mark != _MARK or zlib.crc32(packed) != checksum:
+    if _CHECKSUM.pack(zlib.crc32(packed, zlib.crc32(header))) != checksum:
         return None
     outcome: Outcome = pickle.loads(pa.decompress(packed, n_pickled, codec="zstd"))  # noqa: S301  ours
     return outcome

@@ -4,6 +4,7 @@ Processes are forked from a server that has the pipeline loaded and no threads (
 takes milliseconds, and nothing is inherited from the threads of the one who asks. Prefect is not loaded in them.
 """
 
+import ctypes
 import multiprocessing
 import os
 import pickle
@@ -20,6 +21,9 @@ Report = Callable[[int], None]
 """Takes the number of documents that were done since it was last called."""
 
 NAME = "qingyuan-worker"
+
+_PR_SET_PDEATHSIG = 1
+"""linux/prctl.h."""
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -122,7 +126,18 @@ def _answer(receiver: Connection, report: Report) -> Any:
             return value
 
 
+def _end_with_parent() -> None:
+    """Have the kernel end this process with its parent, the server, which ends with the run, however that is.
+
+    Otherwise a worker of a run that was killed would go on, and write beside the next one.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:  # it is Linux's
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def _serve(sender: Connection, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:

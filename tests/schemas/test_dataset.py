@@ -196,7 +196,7 @@ def test_raw_bytes_can_be_made_of_the_rows(run: Run) -> None:
 
 
 def test_a_run_tells_its_versions(run: Run) -> None:
-    row = run_row(run, ["pages/"])
+    row = run_row(run)
     assert row.keys() <= set(RUNS.names)
     assert {"name": "pyarrow", "version": pa.__version__} in row["libraries"]
     assert json.loads(row["config"])["script"] == "hans"

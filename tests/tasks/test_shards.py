@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from schemas.document import Origin, Outcome
 from tasks import shards
 from tasks.read import Source
 from tasks.shards import SHARD_BYTES, SHARD_DOCUMENTS, plan_shards
@@ -47,13 +46,18 @@ def test_large_inputs_get_larger_shards_and_not_more(size: int, monkeypatch: pyt
     assert len(planned) <= 5
 
 
-def test_documents_of_a_shard_that_is_begun_again_are_counted_once() -> None:
+def test_numbers_of_shards_go_on_where_others_ended() -> None:
+    assert [shard.number for shard in plan_shards(sources(*[1] * (SHARD_DOCUMENTS + 1)), 7)] == [7, 8]
+
+
+def test_documents_of_a_shard_that_is_begun_again_are_told_once() -> None:
     seen: list[int] = []
     token = watcher.set(lambda _, n: seen.append(n))
     tally = shards._Tally()
-    tally.add(1)
-    tally.add(1)
-    outcomes = [Outcome(Origin(str(n), "", "", 0)) for n in range(5)]
-    assert list(tally.again(outcomes)) == outcomes
-    assert seen == [1] * 5
+    for reports in ([1, 1], [1], [1, 1, 1], [3, 1, 1]):
+        tally.begin()
+        for n in reports:
+            tally.add(n)
     watcher.reset(token)
+    assert seen == [1, 1, 1, 1, 1]
+    assert tally.at == 5

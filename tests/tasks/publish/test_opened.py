@@ -17,7 +17,7 @@ from schemas.dataset import TABLES
 from schemas.document import Outcome, Run
 from tasks.publish import expired, open_dataset
 from tasks.publish.local import LocalStore
-from tasks.publish.snapshots import DatasetError, SnapshotGoneError
+from tasks.publish.snapshots import DatasetError
 from tasks.publish.store import newest, open_store
 
 Publish = Callable[..., Any]
@@ -67,7 +67,7 @@ def test_an_older_snapshot_is_opened_by_its_number(
 
 
 def test_what_is_not_there_is_told(out: Path, tmp_path: Path) -> None:
-    with pytest.raises(SnapshotGoneError, match=r"has no snapshot 7\. It has: 1$"):
+    with pytest.raises(DatasetError, match=r"has no snapshot 7\. It has: 1$"):
         open_dataset(out, 7)
     with pytest.raises(DatasetError, match=r"no table 'texts'\. There are: clean, edits, rejected, lines, runs"):
         open_dataset(out).paths("texts")

@@ -22,7 +22,7 @@ from schemas.document import Outcome, Run
 from tasks.publish import expired, open_dataset, remote
 from tasks.publish.parts import Part
 from tasks.publish.remote import RemoteStore
-from tasks.publish.snapshots import DatasetBusyError, DatasetError, Snapshot, SnapshotGoneError, StoredPart
+from tasks.publish.snapshots import DatasetBusyError, DatasetError, Snapshot, StoredPart
 from tasks.publish.store import newest, open_store
 from tasks.verify import revert_document, verify
 
@@ -413,7 +413,7 @@ class TestReading:
         rows = {"clean": 21, "edits": 30, "rejected": 9, "lines": 0, "runs": 1}
         assert {table: len(dataset.to_pandas(table)) for table in TABLES} == rows
         assert list(dataset.snapshots()) == [2]
-        with pytest.raises(SnapshotGoneError, match="has no snapshot 1"):
+        with pytest.raises(DatasetError, match="has no snapshot 1"):
             open_dataset(out, 1)
 
     def test_a_snapshot_that_goes_while_it_is_opened_gives_way_to_the_newest(

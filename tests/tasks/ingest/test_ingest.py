@@ -1,0 +1,450 @@
+"""What a run has to clean, over several runs on real files; what cleaning gives is made by hand."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.config import CleanConfig, RunConfig
+from schemas.dataset import cleaned_with, run_row
+from schemas.document import Cleaned, Decoded, Origin, Outcome, Reason, Rejection, Run
+from schemas.index import FILES
+from tasks import ingest as module
+from tasks.corpus import Revision
+from tasks.ingest import Plan, plan_replay, plan_run, read_known
+from tasks.ingest.batches import index_rows, of_snapshot, rewrite, write_batch
+from tasks.publish import Contents, publish, run_folder
+from tasks.publish.counts import Tally
+from tasks.publish.parts import write_part
+from tasks.publish.snapshots import Snapshot
+from tasks.publish.store import Store, newest, open_store
+from tasks.read import Source, find_sources
+
+START = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+LONG_AGO = START - timedelta(days=30)
+
+
+class World:
+    """A folder of files and a dataset of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pages = folder / "pages"
+        self.out = folder / "out"
+        self.pages.mkdir()
+        self.store: Store = open_store(self.out)
+        self.runs = 0
+        self.config = CleanConfig()
+        self.rules = "rules"
+
+    def write(self, name: str, content: str = "", at: datetime = LONG_AGO) -> None:
+        """A file, last changed at some time."""
+        (self.pages / name).write_text(content or f"內容{name}")
+        os.utime(self.pages / name, (at.timestamp(), at.timestamp()))
+
+    def sources(self) -> list[Source]:
+        return find_sources([str(self.pages)], self.out, self.pages)
+
+    def next_run(self) -> Run:
+        """One a day."""
+        return Run(f"run-{self.runs + 1}", START + timedelta(days=self.runs), self.config, "0.1.0", self.rules)
+
+    @property
+    def last(self) -> Snapshot | None:
+        return newest(self.store)
+
+    def plan(self, **settings: Any) -> Plan:
+        config = RunConfig(sources=(str(self.pages),), out=self.out, clean=self.config, **settings)
+        return plan_run(self.sources(), self.last, self.store, self.next_run(), config)
+
+    def to_clean(self, **settings: Any) -> list[str]:
+        return names(self.plan(**settings).to_clean)
+
+    def carry_out(self, plan: Plan, make: Callable[[Source], Outcome] | None = None) -> Tally:
+        """Do what a plan says, and publish it."""
+        run = self.next_run()
+        self.runs += 1
+        with self.store.lock():
+            self.store.prepare()
+            folder = run_folder(self.store, run.run_id)
+            outcomes = map(make or outcome_of, plan.to_clean)
+            (firsts,) = plan.first_runs([plan.to_clean])
+            draft = write_batch(map(Revision, outcomes), run, firsts, folder)
+            new = index_rows([draft] if draft.parts else [], ["doc_id", "source_uri", "raw_sha256"]).to_pandas()
+            batches: list[Any] = []
+            for place, batch in enumerate(self.last.batches if self.last else ()):
+                gone = plan.leaving().get(place, frozenset())
+                stored = of_snapshot(batch, self.store, gone)
+                batches.append((batch.number, rewrite([stored], "off", run, folder)) if gone else batch)
+            files = write_part("files", plan.file_states(new, run), run, folder)
+            contents = Contents(
+                [*batches, (None, draft)], write_part("lines", [], run, folder), {"files": files}, "off"
+            )
+            tally = plan.tally(new)
+            counted = {f"n_{name}": n for name, n in asdict(tally).items()}
+            publish(self.store, contents, run, {**run_row(run), "kind": "clean", "sources": [], **counted})
+            return tally
+
+    def run(self, **settings: Any) -> Tally:
+        return self.carry_out(self.plan(**settings))
+
+    def files(self) -> pd.DataFrame:
+        assert self.last
+        frame: pd.DataFrame = pq.read_table(self.store.path(self.last.state["files"])).to_pandas()
+        return frame.set_index(frame["source_uri"].map(lambda uri: uri.rpartition("/")[2]))
+
+    def known(self) -> pd.DataFrame:
+        frame = read_known(self.last, self.store)
+        return frame.set_index(frame["source_uri"].map(lambda uri: uri.rpartition("/")[2])).sort_index()
+
+
+def names(sources: Iterable[Source]) -> list[str]:
+    return [source.path.name for source in sources]
+
+
+def outcome_of(source: Source) -> Outcome:
+    """Names say what becomes of a file: `short…` is rejected, `duplicate…` and `crashed…` as well."""
+    try:
+        content = source.path.read_bytes()
+    except OSError:
+        return Outcome(Origin(source.uri, "", "", 0), rejection=Rejection(Reason.UNREADABLE, "No."))
+    origin = Origin(source.uri, "", hashlib.sha256(content).hexdigest(), len(content))
+    text = content.decode()
+    reasons = {"short": Reason.TOO_SHORT, "duplicate": Reason.DUPLICATE, "crashed": Reason.CRASHED}
+    reason = reasons.get(source.path.name.rstrip("0123456789"))
+    rejection = Rejection(reason, "So it is.") if reason else None
+    return Outcome(origin, Decoded(text, "utf-8", 1.0, "strict"), Cleaned(text, ()), rejection)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Three files that one run has cleaned."""
+    made = World(tmp_path)
+    for name in ("a", "b", "c"):
+        made.write(name)
+    made.run()
+    return made
+
+
+class TestWhatIsCleaned:
+    def test_all_in_the_first_run(self, tmp_path: Path) -> None:
+        world = World(tmp_path)
+        world.write("a")
+        world.write("b")
+        plan = world.plan()
+        assert names(plan.to_clean) == ["a", "b"]
+        assert len(plan.known) == 0
+        assert world.carry_out(plan) == Tally(added=2)
+
+    def test_nothing_if_nothing_has_changed(self, world: World) -> None:
+        assert world.to_clean() == []
+        assert world.run() == Tally(unchanged=3)
+        assert world.run() == Tally(unchanged=3)
+
+    def test_no_file_is_opened_then(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "_hash", lambda path: pytest.fail(f"{path} was read"))
+        assert world.to_clean() == []
+
+    def test_what_is_new(self, world: World) -> None:
+        world.write("0")
+        world.write("d")
+        assert world.to_clean() == ["0", "d"]
+        assert world.run() == Tally(added=2, unchanged=3)
+
+    def test_what_has_another_size_or_time_and_another_content(self, world: World) -> None:
+        world.write("a", "更長的內容了", LONG_AGO)
+        world.write("b", "內容x", LONG_AGO + timedelta(seconds=1))
+        assert world.to_clean() == ["a", "b"]
+        assert world.run() == Tally(changed=2, unchanged=1)
+        assert world.to_clean() == []
+
+    def test_a_file_that_was_put_back_as_it_was_before(self, world: World) -> None:
+        """From a backup, its old time with it: older than at the last run, but another."""
+        world.write("a", "內容z", LONG_AGO - timedelta(days=300))
+        assert world.to_clean() == ["a"]
+
+    def test_not_what_was_only_touched(self, world: World) -> None:
+        world.write("a", at=LONG_AGO + timedelta(days=1))
+        assert world.to_clean() == []
+        assert world.run() == Tally(unchanged=3)
+        assert world.files().mtime_ns["a"] == (world.pages / "a").stat().st_mtime_ns  # so that it is not read again
+
+    def test_another_content_of_the_same_size_and_time_is_seen_only_with_checksum(self, world: World) -> None:
+        """What the fast path can't see: someone has set the time back."""
+        world.write("b", "內容z")
+        assert world.to_clean() == []
+        assert world.to_clean(checksum=True) == ["b"]
+        assert world.run(checksum=True) == Tally(changed=1, unchanged=2)
+
+    @pytest.mark.parametrize("ahead", [-1.9, 0, 3600.0])
+    def test_but_always_where_the_file_was_young_when_it_was_seen(self, ahead: float, tmp_path: Path) -> None:
+        """Changed a moment before the run, during it, or later by its own clock: the same tick of a coarse clock."""
+        world = World(tmp_path)
+        young = START + timedelta(seconds=ahead)
+        world.write("a", at=young)
+        world.write("b")
+        world.run()
+        assert world.files().settled.to_dict() == {"a": False, "b": True}
+        assert world.to_clean() == []
+        world.write("a", "內容z", at=young)
+        assert world.to_clean() == ["a"]
+        assert world.run() == Tally(changed=1, unchanged=1)
+
+    def test_a_young_file_is_old_a_day_later(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        world = World(tmp_path)
+        world.write("a", at=START)
+        world.run()
+        world.run()
+        assert world.files().settled.to_dict() == {"a": True}
+        monkeypatch.setattr(module, "_hash", lambda path: pytest.fail(f"{path} was read"))
+        assert world.to_clean() == []
+
+    def test_a_run_whose_clock_went_back_reads_files_that_are_young_by_it(self, world: World) -> None:
+        world.runs -= 60
+        world.run()
+        assert world.files().settled.tolist() == [False] * 3
+        world.write("b", "內容z")
+        assert world.to_clean() == ["b"]
+
+    def test_what_other_rules_or_settings_have_cleaned(self, world: World) -> None:
+        world.rules = "other rules"
+        assert world.to_clean() == ["a", "b", "c"]
+        assert world.to_clean(reclean="never") == []
+        world.write("d")
+        world.run(reclean="never")
+        assert world.known()["cleaned_with"].nunique() == 2
+        assert world.to_clean() == ["a", "b", "c"]
+        assert world.run() == Tally(recleaned=3, unchanged=1)
+        world.config = CleanConfig(script="tw")
+        assert world.to_clean() == ["a", "b", "c", "d"]
+
+    def test_all_if_that_is_asked_for(self, world: World) -> None:
+        assert world.run(reclean="all") == Tally(recleaned=3)
+        assert world.to_clean() == []
+
+    def test_a_changed_one_is_no_recleaned_one(self, world: World) -> None:
+        world.rules = "other rules"
+        world.write("a", "新的內容")
+        world.write("d")
+        (world.pages / "c").unlink()
+        assert world.run() == Tally(added=1, changed=1, recleaned=1, removed=1)
+
+    def test_what_could_not_be_read_is_tried_again(self, world: World) -> None:
+        (world.pages / "link").symlink_to("nothing")
+        assert world.run() == Tally(added=1, unchanged=3)
+        assert world.to_clean() == ["link"]
+        assert world.to_clean(reclean="never") == ["link"]
+        world.run()
+        assert world.to_clean() == ["link"]
+        world.write("nothing")
+        assert sorted(world.to_clean()) == ["nothing"]  # one file under two names
+        assert world.run() == Tally(added=1, removed=1, unchanged=3)
+
+    def test_a_file_that_cannot_be_read_any_more_is_tried_and_rejected(self, world: World) -> None:
+        (world.pages / "b").unlink()
+        os.mkfifo(world.pages / "b")
+        assert world.to_clean() == ["b"]
+        assert world.to_clean(checksum=True) == ["b"]
+
+    def test_other_rejected_documents_are_not(self, world: World) -> None:
+        world.write("short")
+        world.write("crashed")
+        world.run()
+        assert world.to_clean() == []
+
+    def test_nothing_of_a_dataset_of_an_older_schema_is_carried_over(self, world: World) -> None:
+        """Its manifest has no batches."""
+        old = replace(world.last, batches=(), state={}) if world.last else None
+        config = RunConfig(sources=(str(world.pages),), out=world.out)
+        plan = plan_run(world.sources(), old, world.store, world.next_run(), config)
+        assert names(plan.to_clean) == ["a", "b", "c"]
+        assert plan.known.empty
+
+
+class TestWhatIsGone:
+    def test_its_documents_leave(self, world: World) -> None:
+        (world.pages / "b").unlink()
+        plan = world.plan()
+        assert plan.to_clean == []
+        assert plan.leaving() == {0: {world.known()["doc_id"]["b"]}}
+        assert world.carry_out(plan) == Tally(removed=1, unchanged=2)
+        assert list(world.known().index) == ["a", "c"]
+        assert list(world.files().index) == ["a", "c"]
+
+    def test_or_stay_if_that_is_asked_for(self, world: World) -> None:
+        (world.pages / "b").unlink()
+        world.write("d")
+        assert world.run(keep_missing=True) == Tally(added=1, unchanged=3)
+        assert list(world.known().index) == ["a", "b", "c", "d"]
+        assert list(world.files().index) == ["a", "b", "c", "d"]
+
+    def test_what_was_kept_and_has_come_back_is_not_cleaned_again(self, world: World) -> None:
+        before = (world.pages / "b").stat()
+        (world.pages / "b").unlink()
+        world.run(keep_missing=True)
+        world.write("b")
+        assert (world.pages / "b").stat().st_mtime_ns == before.st_mtime_ns
+        assert world.to_clean() == []
+
+    def test_what_was_kept_goes_with_the_next_run_that_keeps_nothing(self, world: World) -> None:
+        (world.pages / "b").unlink()
+        world.run(keep_missing=True)
+        assert world.run() == Tally(removed=1, unchanged=2)
+
+    def test_what_is_missing_cannot_be_cleaned_again_when_rules_change(self, world: World) -> None:
+        (world.pages / "b").unlink()
+        world.rules = "other rules"
+        assert world.run(keep_missing=True) == Tally(recleaned=2, unchanged=1)
+        assert world.known()["cleaned_with"].nunique() == 2
+
+    def test_a_file_under_another_name_is_another_document(self, world: World) -> None:
+        (world.pages / "b").rename(world.pages / "d")
+        assert world.run() == Tally(added=1, removed=1, unchanged=2)
+
+
+class TestHistory:
+    def test_the_run_that_a_document_came_in_is_known_as_long_as_it_is_there(self, world: World) -> None:
+        world.write("a", "新的內容")
+        world.write("d")
+        world.run()
+        world.rules = "other rules"
+        (world.pages / "c").unlink()
+        world.run()
+        assert world.known()["first_run_id"].to_dict() == {"a": "run-1", "b": "run-1", "d": "run-2"}
+        world.write("c")
+        world.run()
+        assert world.known()["first_run_id"]["c"] == "run-4"
+
+    def test_hashes_in_the_file_states_are_those_of_what_was_read(self, world: World) -> None:
+        plan = world.plan(reclean="all")
+        read = {source.path.name: outcome_of(source) for source in plan.to_clean}
+        world.write("b", "在此之間變了", LONG_AGO)  # after it was read
+        world.carry_out(plan, lambda source: read[source.path.name])
+        assert world.files().sha256["b"] == read["b"].origin.sha256
+        assert world.to_clean() == ["b"]
+
+    def test_a_file_that_changes_between_finding_and_reading_is_seen_by_the_next_run(self, world: World) -> None:
+        """Of the same size, so that only its time tells: the state has the time at which it was found."""
+        world.write("b", "內容y", LONG_AGO + timedelta(hours=1))
+        plan = world.plan()
+        world.write("b", "內容z", LONG_AGO + timedelta(hours=2))
+        world.carry_out(plan)
+        world.write("b", "內容w", LONG_AGO + timedelta(hours=3))
+        assert world.to_clean() == ["b"]
+
+    def test_file_states_have_the_schema(self, world: World) -> None:
+        plan = world.plan()
+        table = plan.file_states(pd.DataFrame({"source_uri": [], "raw_sha256": []}, dtype=object), world.next_run())
+        assert table.schema.equals(FILES)
+        assert table["source_uri"].to_pylist() == sorted(source.uri for source in world.sources())
+
+
+class TestRelearning:
+    def test_carried_over_documents_are_cleaned_again(self, world: World) -> None:
+        world.write("d")
+        plan = world.plan()
+        ids = world.known()["doc_id"]
+        assert names(plan.relearn([ids["a"], ids["c"]])) == ["a", "c"]
+        assert plan.leaving() == {0: {ids["a"], ids["c"]}}
+        a, _, c, d = world.sources()
+        assert plan.first_runs([[d], [], [c, a]]) == [{}, {}, {ids["a"]: "run-1", ids["c"]: "run-1"}]
+        plan.to_clean += [source for source in world.sources() if source.path.name in "ac"]
+        assert world.carry_out(plan) == Tally(added=1, relearned=2, unchanged=1)
+
+    def test_those_whose_sources_are_gone_stay_as_they_are(self, world: World) -> None:
+        (world.pages / "a").unlink()
+        plan = world.plan(keep_missing=True)
+        ids = world.known()["doc_id"]
+        assert names(plan.relearn([ids["a"], ids["b"]])) == ["b"]
+        assert plan.leaving() == {0: {ids["b"]}}
+
+    def test_those_that_leave_anyway_are_not_asked_for(self, world: World) -> None:
+        world.write("a", "新的內容")
+        plan = world.plan()
+        assert plan.relearn([world.known()["doc_id"]["a"]]) == []
+
+
+class TestReplay:
+    @pytest.fixture
+    def rejected(self, world: World) -> World:
+        for name in ("short", "crashed", "short1"):
+            world.write(name)
+        world.run()
+        return world
+
+    def plan(self, world: World, *reasons: str) -> Plan:
+        assert world.last
+        return plan_replay(world.last, world.store, reasons)
+
+    def test_rejected_documents_are_cleaned_again_and_nothing_else(self, rejected: World) -> None:
+        rejected.write("new")
+        (rejected.pages / "a").unlink()
+        rejected.write("b", "新的內容")
+        plan = self.plan(rejected)
+        assert names(plan.to_clean) == ["crashed", "short", "short1"]
+
+        def pass_short(source: Source) -> Outcome:
+            outcome = outcome_of(source)
+            return replace(outcome, rejection=None) if source.path.name == "short" else outcome
+
+        tally = rejected.carry_out(plan, pass_short)
+        assert tally == Tally(recleaned=3, unchanged=3)
+        assert rejected.known()["reason"].dropna().to_dict() == {
+            "crashed": "crashed",
+            "short1": "too-short",
+        }
+        assert rejected.known()["first_run_id"]["short"] == "run-2"
+
+    def test_the_next_run_sees_what_a_replay_did_not_look_at(self, rejected: World) -> None:
+        rejected.write("new")
+        (rejected.pages / "a").unlink()
+        rejected.write("b", "新的內容")
+        rejected.carry_out(self.plan(rejected))
+        assert rejected.run() == Tally(added=1, changed=1, removed=1, unchanged=4)
+
+    def test_only_those_with_some_reasons(self, rejected: World) -> None:
+        assert names(self.plan(rejected, "too-short").to_clean) == ["short", "short1"]
+        assert names(self.plan(rejected, "crashed", "spam").to_clean) == ["crashed"]
+        assert names(self.plan(rejected, "spam").to_clean) == []
+
+    def test_duplicates_never(self, rejected: World) -> None:
+        rejected.write("duplicate")
+        rejected.run()
+        assert rejected.known()["reason"]["duplicate"] == "duplicate"
+        assert names(self.plan(rejected).to_clean) == ["crashed", "short", "short1"]
+        assert self.plan(rejected, "duplicate").to_clean == []
+        assert not self.plan(rejected, "duplicate").known["leaves"].any()
+
+    def test_those_whose_sources_are_gone_stay_as_they_are(self, rejected: World) -> None:
+        (rejected.pages / "short").unlink()
+        plan = self.plan(rejected)
+        assert names(plan.to_clean) == ["crashed", "short1"]
+        assert rejected.carry_out(plan) == Tally(recleaned=2, unchanged=4)
+
+    def test_one_whose_source_has_changed_counts_as_changed(self, rejected: World) -> None:
+        rejected.write("short", "現在不短了", LONG_AGO + timedelta(days=1))
+        assert rejected.carry_out(self.plan(rejected)) == Tally(changed=1, recleaned=2, unchanged=3)
+        assert rejected.run() == Tally(unchanged=6)
+
+    def test_other_rules_are_no_reason_to_touch_the_clean_ones(self, rejected: World) -> None:
+        rejected.rules = "other rules"
+        rejected.carry_out(self.plan(rejected))
+        with_now = cleaned_with(rejected.next_run())
+        assert (rejected.known()["cleaned_with"] == with_now).sum() == 3
+
+
+def test_the_index_is_read_in_the_order_of_batches(world: World) -> None:
+    world.write("0")
+    world.run()
+    known = read_known(world.last, world.store)
+    assert [uri[-1] for uri in known["source_uri"]] == ["a", "b", "c", "0"]
+    assert known["batch"].tolist() == [0, 0, 0, 1]
+    assert not known["leaves"].any()
+    assert read_known(None, world.store).empty

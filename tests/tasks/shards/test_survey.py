@@ -1,0 +1,190 @@
+"""The first pass over a shard, in processes that die: in a program of its own, since what kills them is patched in."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三季度经济运行情况。会上，发言人回答了记者的提问。"
+
+PATCH = """
+import os, signal, time
+from pathlib import Path
+if log := os.environ.get("CLEANED"):
+    import tasks.shards as shards
+    clean_raw = shards.clean_raw
+
+    def patched(origin, raw, config):
+        name = origin.source_uri.rpartition("/")[2]
+        with open(log, "a") as file:
+            file.write(name + "\\n")
+        if "KILL" in name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "ONCE" in name and Path(log).read_text().split().count(name) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "SEGFAULT" in name:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        while "SPIN" in name:
+            pass
+        if "SLOW" in name:
+            time.sleep(0.02)
+        return clean_raw(origin, raw, config)
+
+    shards.clean_raw = patched
+"""
+"""Python runs `sitecustomize` in every process. Tells which documents are cleaned; some do harm to their process."""
+
+PROGRAM = """
+import json, multiprocessing, os, random, signal, sys, threading, time
+from datetime import UTC, datetime
+from pathlib import Path
+from schemas.config import CleanConfig
+from schemas.document import Run
+from tasks.read import find_sources
+from tasks.shards import Shard, Work, survey_shard
+from tasks.shards.journal import read, restricted, scan
+from tasks.shards.processes import NAME
+from tasks.shards.progress import watcher
+
+pages, work_folder, n_kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+run = Run("run", datetime.now(UTC), CleanConfig(), "0", "0")
+work = Work(run, work_folder / "parts", work_folder / "journals", 1.0, 1)
+shard = Shard(0, tuple(find_sources([pages], work_folder / "out", work_folder)))
+told, done, killed = [], threading.Event(), 0
+watcher.set(lambda event, n: told.append(n))
+
+def kill_workers():
+    global killed
+    dice, at = random.Random(seed), 0
+    while not done.is_set() and killed < n_kills:
+        time.sleep(dice.uniform(0, 0.1))
+        if len(told) == at:
+            continue  # a process that is killed whenever it starts gets nowhere
+        at = len(told)
+        for process in multiprocessing.active_children():
+            if process.name == NAME and process.pid and not done.is_set():
+                os.kill(process.pid, signal.SIGKILL)
+                killed += 1
+
+killer = threading.Thread(target=kill_workers)
+killer.start()
+survey = survey_shard(shard, restricted(scan(work.journals), shard.uris), work)
+done.set()
+killer.join()
+outcomes = list(read(survey.entries))
+assert [outcome.origin.source_uri for outcome in outcomes] == shard.uris
+print(json.dumps({
+    "reasons": {o.origin.source_uri.rpartition("/")[2]: o.rejection and o.rejection.reason for o in outcomes},
+    "details": [o.rejection.detail for o in outcomes if o.rejection],
+    "told": sum(told),
+    "killed": killed,
+}))
+"""
+
+
+class Workshop:
+    """A folder of documents, and a program that cleans them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "cleaned"
+        (folder / "pages").mkdir()
+        (folder / "site").mkdir()
+        (folder / "site" / "sitecustomize.py").write_text(PATCH)
+        self.log.touch()
+
+    def write(self, *names: str) -> None:
+        for name in names:
+            (self.folder / "pages" / name).write_text(f"{NEWS}{name}。")
+
+    def clean(self, n_kills: int = 0, seed: int = 0) -> dict[str, Any]:
+        """What became of the documents."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        path = f"{self.folder / 'site'}:{ROOT}"
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(self.folder / "pages"), str(self.folder), str(n_kills), str(seed)],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env={**kept, "PYTHONPATH": path, "CLEANED": str(self.log)},
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
+    def cleaned(self) -> list[str]:
+        """Documents in the order in which their cleaning began, since this was last asked."""
+        names = self.log.read_text().split()
+        self.log.write_text("")
+        return names
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path)
+
+
+def test_documents_that_kill_their_processes_end_as_crashed_and_no_others(workshop: Workshop) -> None:
+    """At the beginning, among others, one after the other and at the end; the next run knows them."""
+    names = ["a-SEGFAULT", "b", "c-ONCE", "d", "e-KILL", "f-SPIN"]
+    workshop.write(*names)
+    found = workshop.clean()
+    crashed = {"a-SEGFAULT", "e-KILL", "f-SPIN"}
+    assert found["reasons"] == {name: "crashed" if name in crashed else None for name in names}
+    segfault, kill, spin = found["details"]
+    assert "SIGSEGV" in segfault
+    assert "SIGKILL (out of memory, most likely)" in kill
+    assert "more than 1 s of processor time" in spin
+    assert found["told"] == len(names)
+    cleaned = workshop.cleaned()
+    assert {name: cleaned.count(name) for name in names} == {
+        "a-SEGFAULT": 2,  # among the others, and alone
+        "b": 1,
+        "c-ONCE": 2,
+        "d": 1,
+        "e-KILL": 3,  # and alone once more: it might have been somebody else who killed the process
+        "f-SPIN": 2,
+    }
+    assert workshop.clean()["reasons"] == found["reasons"]
+    assert workshop.cleaned() == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_kills_from_outside_make_no_document_crash_and_cost_only_the_one_that_was_cleaned(
+    seed: int, workshop: Workshop
+) -> None:
+    names = [f"{n:03}-SLOW" for n in range(80)]
+    workshop.write(*names)
+    found = workshop.clean(n_kills=5, seed=seed)
+    assert found["killed"] == 5
+    assert set(found["reasons"].values()) == {None}
+    assert found["told"] == len(names)
+    cleaned = workshop.cleaned()
+    assert set(cleaned) == set(names)
+    assert len(cleaned) <= len(names) + 5
+
+
+def test_what_a_run_before_has_finished_is_taken_up_if_it_is_still_the_same(workshop: Workshop) -> None:
+    """By the content, whatever the time of the file is; one outcome is damaged, one could not be read."""
+    workshop.write("a", "b", "c", "e")
+    (workshop.folder / "pages" / "d").symlink_to("nothing")
+    assert workshop.clean()["reasons"] == {"a": None, "b": None, "c": None, "d": "unreadable", "e": None}
+    assert workshop.cleaned() == ["a", "b", "c", "e"]
+    (workshop.folder / "pages" / "b").write_text(f"{NEWS}别的。")
+    os.utime(workshop.folder / "pages" / "c", (1, 1))
+    (workshop.folder / "pages" / "d").unlink()
+    workshop.write("d", "f")
+    (journal,) = (workshop.folder / "journals").iterdir()
+    content = bytearray(journal.read_bytes())
+    content[-20] ^= 1
+    journal.write_bytes(content)
+    assert workshop.clean()["reasons"] == dict.fromkeys("abcdef")
+    assert workshop.cleaned() == ["b", "d", "e", "f"]
