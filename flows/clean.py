@@ -51,7 +51,7 @@ def clean_corpus(config: RunConfig) -> State[Summary]:
             def plan(run: Run, last: Snapshot | None) -> Plan:
                 spool = run_folder(store, run.run_id)
                 spool.mkdir(parents=True)
-                return plan_run(find_sources(config.sources, config.out, spool), last, store, run, config)
+                return plan_run(find_sources(config.sources, Path(config.out), spool), last, store, run, config)
 
             run = _new_run(config.clean)
             row = {"kind": "clean", "sources": list(config.sources)}
