@@ -135,7 +135,7 @@ class TestFlow:
             ([pages], out, {"clean": {"skip": ["spma"]}}, "there is no step 'spma'"),
             ([out], out, {}, "is in the output folder"),
             ([pages], tmp_path / "file", {}, "is a file"),
-            ([pages], pages, {}, "is in the output folder"),
+            ([pages], pages, {}, "is neither empty nor a dataset"),
         ]:
             state = run(*sources, out=there, **settings)
             assert state.is_failed()
@@ -329,7 +329,7 @@ class TestIncremental:
         assert len(table(out, "clean")) == 3
 
 
-def compared(out: Path, *, order: str = "doc_id") -> dict[str, pd.DataFrame]:
+def compared(out: Path) -> dict[str, pd.DataFrame]:
     """All tables of documents, and the learned lines, without what tells of runs."""
     tables = {}
     for name in ("clean", "edits", "rejected", "lines"):
@@ -379,19 +379,13 @@ def test_updates_lead_to_what_a_build_from_scratch_gives(tmp_path: Path, monkeyp
     monkeypatch.setattr("tasks.shards.SHARD_DOCUMENTS", 10)
     monkeypatch.setattr("tasks.ingest.batches.FULL_DOCUMENTS", 10)
     corpus, out = Corpus(tmp_path / "pages"), tmp_path / "out"
-    corpus.add(24)  # of each site fewer than it takes to learn
-    assert tally(corpus.folder, out=out) == Tally(added=24)
-    assert (
-        pd.read_parquet(out / "edits")
-        .edits.map(lambda edits: [e["rule"] for e in edits])
-        .map(lambda rules: "learned-line" in rules)
-        .sum()
-        == 0
-    )
+    corpus.add(12)  # of each site fewer than it takes to learn
+    assert tally(corpus.folder, out=out) == Tally(added=12)
+    assert pd.read_parquet(out / "lines").empty
     days: list[tuple[Callable[[], None], dict[str, Any]]] = [
-        (lambda: (corpus.add(30), corpus.change(3), corpus.remove(2)), {}),  # type: ignore[func-returns-value]
-        (lambda: (corpus.remove(22), corpus.change(4)), {"dedup": "drop"}),  # type: ignore[func-returns-value]
-        (lambda: (corpus.remove(14), corpus.add(4)), {}),  # type: ignore[func-returns-value]
+        (lambda: (corpus.add(44), corpus.change(3), corpus.remove(2)), {}),  # type: ignore[func-returns-value]
+        (lambda: (corpus.remove(30), corpus.change(4)), {"dedup": "drop"}),  # type: ignore[func-returns-value]
+        (lambda: (corpus.remove(5), corpus.add(9)), {}),  # type: ignore[func-returns-value]
     ]
     seen: list[Tally] = []
     duplicates = 0
@@ -407,6 +401,7 @@ def test_updates_lead_to_what_a_build_from_scratch_gives(tmp_path: Path, monkeyp
         rejected = pd.read_parquet(out / "rejected").reason.tolist()
         assert ("duplicate" in rejected) == (settings.get("dedup") == "drop")
     assert duplicates > 5
+    assert seen[0].changed >= 2
     assert sum(done.relearned > 0 for done in seen) >= 2, seen
     assert all(done.unchanged > 0 for done in seen), seen
 

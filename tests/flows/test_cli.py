@@ -80,7 +80,7 @@ class TestOptions:
             (["replay", "nothing-here"], "does not exist"),
             (["replay", "seeds", "--reason", "duplicate"], "'duplicate' is not one of"),
             (["clean", "seeds", "--out", "x", "--reclean", "some"], "'some' is not one of"),
-            (["clean", "seeds", "--out", "x", "--wait", "-1"], "-1 is not in the range"),
+            (["clean", "seeds", "--out", "x", "--wait", "-1"], "-1.0 is not in the range"),
             (["clean", "seeds", "--out", "x", "--keep-snapshots", "0"], "0 is not in the range"),
             (["claen"], "No such command 'claen'"),
         ],
@@ -100,7 +100,7 @@ class TestOptions:
         [
             (
                 "wrokers = 2",
-                "unknown key 'wrokers' in the top level. Did you mean 'workers'? Known there: sources, out",
+                "unknown key 'wrokers' in the top level. Did you mean 'workers'? Known there: out, workers",
             ),
             ("[clean]\nscirpt = 'hant'", "unknown key 'scirpt' in [clean]. Did you mean 'script'? Known there: script"),
             ("[clean]\nmin_chars = -1", "clean.min_chars: Input should be greater than or equal to 0 (it is -1)"),
