@@ -102,7 +102,9 @@ def open_dataset(out: str | Path, snapshot: int | None = None) -> OpenedDataset:
     store = open_store(out)
     if snapshot is None:
         return _newest(store)
-    return OpenedDataset(store, at(store, snapshot).number)
+    if snapshot not in store.numbers():
+        at(store, snapshot)  # says which there are
+    return OpenedDataset(store, snapshot)
 
 
 def _newest(store: Store) -> OpenedDataset:
