@@ -42,8 +42,9 @@ STEPS = 2
 UPSTREAM = 50
 """Sources in the lineage: an event of Prefect has at most 100 related resources."""
 
-_MARKDOWN = re.compile(r"[\\`*_\[\]<>#|~&@]|:(?=//)|(?<=[wW]{3})\.")
-"""What markdown, HTML, an entity or a link that is made by itself can't do without, in ASCII."""
+_MARKDOWN = re.compile(r"[\\`*\[\]<>#|~&@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=[wW]{3})\.")
+"""What markdown, HTML, an entity or a link that is made by itself can't do without, in ASCII. `_` within a word is
+nothing to them, and names of files are full of it."""
 
 _FULL_WIDTH = 0xFF01 - 0x21
 """From a sign in ASCII to the same one in full width."""

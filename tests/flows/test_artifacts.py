@@ -20,6 +20,7 @@ def test_signs_of_markdown_are_shown_full_width_and_hidden_ones_by_their_code() 
         == "a ｜ ｀b｀ ＊c＊ ＿d＿ ［e］(f) ＜b＞ ＃ ～x～ ＆lt; a＠b.c"
     )
     assert escaped("http://a.cn WWW.a.cn 3.5: no") == "http：//a.cn WWW．a.cn 3.5: no"
+    assert escaped("002_a_b.txt 新_闻 __init__") == "002_a_b.txt 新_闻 ＿＿init＿＿"
     assert escaped("产\u200b业\x1b\n") == "产＼u200b业＼x1b⏎"
     assert escaped("市政府召开新闻发布会。") == "市政府召开新闻发布会。"
 
