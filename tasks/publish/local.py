@@ -36,6 +36,10 @@ _STORE_NAMES = {"objects", "manifests", "tmp", "work", "views", "lock"}
 
 _FOLDERS = ("objects", "manifests", "tmp", "work")
 
+GRACE = 0.5
+"""Seconds for which folders that were exchanged keep their files. Between a reader's opening and listing a folder pass
+microseconds, on a busy machine milliseconds. Longer would be a nuisance to who looks for Parquet everywhere (`**`)."""
+
 _POLL_SECONDS = 0.5
 """Between two looks at a lock that another process holds."""
 
@@ -134,8 +138,8 @@ class LocalStore:
     def show(self, snapshot: Snapshot) -> None:
         """Make the view show a snapshot, table by table, each in one step.
 
-        Folders that were exchanged keep their files until the next run clears them: a reader that had begun to list
-        one would find it half empty otherwise, or empty, and take that for the table.
+        Folders that were exchanged keep their files for a moment: a reader that had begun to list one would find it half
+        empty otherwise, or empty, and take that for the table.
         """
         exchanges = _can_exchange(self.local / "tmp")
         views = self.local / ("tmp" if exchanges else "views") / f"view-{uuid4().hex}"
@@ -148,6 +152,9 @@ class LocalStore:
                 sync(beside)
                 (_exchange if exchanges else _point)(beside, self.out / table)
         sync(self.out)
+        if exchanges and views.exists():
+            time.sleep(GRACE)
+            _clear(views)
 
     def problems(self, snapshot: Snapshot) -> Iterator[str]:
         """What the view shows that isn't the snapshot."""

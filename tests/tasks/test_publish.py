@@ -167,7 +167,7 @@ def test_batches_keep_their_numbers_and_new_ones_come_after_all_that_are_there(
     anew = write_batch(map(Revision, outcomes[10:15]), later_run, {}, folder)
     none = write_batch((), later_run, {}, folder)
     new = write_batch([Revision(make_kept(99))], later_run, {}, folder)
-    batches = [(last.batches[1].number, anew), last.batches[2], (None, none), (None, new)]
+    batches: list[Any] = [(last.batches[1].number, anew), last.batches[2], (None, none), (None, new)]
     snapshot = publish(store, replace(nothing(out, later_run), batches=batches), later_run, row_of(later_run))
     numbers = [batch.number for batch in snapshot.batches]
     assert numbers[:2] == [1, 2]
@@ -191,7 +191,7 @@ def move_back(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
 
     class Clock(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
+        def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) - timedelta(hours=hours)
 
     monkeypatch.setattr(module, "datetime", Clock)

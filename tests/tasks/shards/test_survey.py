@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tasks.shards import KILLS
+
 ROOT = Path(__file__).parents[3]
 
 NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三季度经济运行情况。会上，发言人回答了记者的提问。"
@@ -47,7 +49,7 @@ from pathlib import Path
 from schemas.config import CleanConfig
 from schemas.document import Run
 from tasks.read import find_sources
-from tasks.shards import KILLS, Shard, Work, survey_shard
+from tasks.shards import Shard, Work, survey_shard
 from tasks.shards.journal import read, restricted, scan
 from tasks.shards.processes import NAME
 from tasks.shards.progress import watcher
