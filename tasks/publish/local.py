@@ -138,8 +138,8 @@ class LocalStore:
     def show(self, snapshot: Snapshot) -> None:
         """Make the view show a snapshot, table by table, each in one step.
 
-        Folders that were exchanged keep their files for a moment: a reader that had begun to list one would find it half
-        empty otherwise, or empty, and take that for the table.
+        Folders that were exchanged keep their files for a moment: a reader that had begun to list one would find it
+        half empty otherwise, or empty, and take that for the table.
         """
         exchanges = _can_exchange(self.local / "tmp")
         views = self.local / ("tmp" if exchanges else "views") / f"view-{uuid4().hex}"
