@@ -20,7 +20,7 @@ from schemas.dataset import run_row
 from schemas.document import Run
 from tasks import rules
 from tasks.document import check_steps
-from tasks.ingest import Plan, plan_replay, plan_run
+from tasks.ingest.plan import Plan, plan_replay, plan_run
 from tasks.publish import last_config, publish, refuse_to_empty, run_folder
 from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store, current, newest, open_store

@@ -15,7 +15,7 @@ from prefect.tasks import exponential_backoff
 
 from schemas.config import DatasetConfig, Dedup
 from tasks.corpus import Learned, learn
-from tasks.ingest import Plan
+from tasks.ingest.plan import Plan
 from tasks.ingest.batches import Stored, index_rows, of_run
 from tasks.publish import Contents
 from tasks.publish.counts import Tally

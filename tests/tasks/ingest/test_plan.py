@@ -18,7 +18,7 @@ from schemas.document import Cleaned, Decoded, Origin, Outcome, Reason, Rejectio
 from schemas.index import FILES
 from tasks import ingest as module
 from tasks.corpus import Revision
-from tasks.ingest import Plan, plan_replay, plan_run, read_known
+from tasks.ingest.plan import Plan, plan_replay, plan_run, read_known
 from tasks.ingest.batches import index_rows, of_snapshot, rewrite, write_batch
 from tasks.publish import Contents, publish, run_folder
 from tasks.publish.counts import Tally
