@@ -26,7 +26,7 @@ from schemas.document import (
 )
 from tasks.corpus import Revision
 from tasks.ingest.batches import write_batch
-from tasks.publish import KEEP_SNAPSHOTS, Contents, publish, run_folder
+from tasks.publish import KEEP_SNAPSHOTS, Contents, local, publish, run_folder
 from tasks.publish.counts import count_rows
 from tasks.publish.parts import Draft, write_part
 from tasks.publish.snapshots import Batch, Snapshot
@@ -141,6 +141,12 @@ def _draft(outcomes: Iterable[Outcome], run: Run, folder: Path, marks: Mapping[s
     clean = write_part("clean", [{**row, **marks.get(row["doc_id"], {})} for row in rows], run, folder)
     rejected = pq.read_table(draft.parts["rejected"].path) if "rejected" in draft.parts else None
     return Draft({**draft.parts, "clean": clean}, count_rows(pq.read_table(clean.path), rejected))
+
+
+@pytest.fixture(autouse=True)
+def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders that were exchanged go at once: half a second at each of hundreds of publications adds up."""
+    monkeypatch.setattr(local, "GRACE", 0)
 
 
 @pytest.fixture(name="publish_outcomes")

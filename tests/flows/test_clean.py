@@ -406,7 +406,7 @@ def test_updates_lead_to_what_a_build_from_scratch_gives(tmp_path: Path, monkeyp
         counts = current(open_store(out)).counts
         marked += counts.duplicates
         dropped.append(counts.rejected["duplicate"])
-    assert dropped[0] > 5
+    assert dropped[0] > 0
     assert dropped[1:] == [0, 0]
     assert marked > 0
     assert seen[0].changed >= 2
