@@ -42,8 +42,9 @@ STEPS = 2
 UPSTREAM = 50
 """Sources in the lineage: an event of Prefect has at most 100 related resources."""
 
-_MARKDOWN = re.compile(r"[\\`*_\[\]<>#|~&@]|:(?=//)|(?<=[wW]{3})\.")
-"""What markdown, HTML, an entity or a link that is made by itself can't do without, in ASCII."""
+_MARKDOWN = re.compile(r"[\\`*\[\]<>#|~&@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=[wW]{3})\.")
+"""What markdown, HTML, an entity or a link that is made by itself can't do without, in ASCII. `_` within a word is
+nothing to them, and names of files are full of it."""
 
 _FULL_WIDTH = 0xFF01 - 0x21
 """From a sign in ASCII to the same one in full width."""
@@ -57,7 +58,7 @@ Row = dict[str, Any]
 def run_name() -> str:
     """Name of the run that is going on: its dataset, its deployment if it has one, and when it was to start, in UTC."""
     config = flow_run.parameters["config"]
-    out = config.out if isinstance(config, DatasetConfig) else Path(config["out"])
+    out = Path(config.out if isinstance(config, DatasetConfig) else config["out"])
     names = dict.fromkeys([visible(out.absolute().name), deployment.name or ""])
     return f"{' '.join(filter(None, names))} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M}Z"
 
@@ -78,13 +79,19 @@ def report(summary: Summary, run: Run, config: RunConfig | ReplayConfig) -> None
 
 def _leave_artifacts(summary: Summary, run: Run, store: Store, snapshot: Snapshot) -> None:
     out = Path(summary.out)
-    about = f"{visible(str(out))}, snapshot {snapshot.number}"
+    about = f"{visible(summary.out)}, snapshot {snapshot.number}"
     create_markdown_artifact(as_markdown(summary), artifact_key(out, "summary"), f"What the run did: {about}")
     if rejects := rejects_by_reason(store, snapshot, run.run_id):
         create_table_artifact(rejects, artifact_key(out, "rejects"), f"Rejected documents by reason: {about}")
     if changes := largest_changes(store, snapshot, run.run_id):
         create_table_artifact(changes, artifact_key(out, "changes"), f"The largest changes of the run: {about}")
-    create_link_artifact(out.as_uri(), shown_uri(out.as_uri()), artifact_key(out, "dataset"), f"The dataset: {about}")
+    uri = uri_of(summary.out)
+    create_link_artifact(uri, shown_uri(uri), artifact_key(out, "dataset"), f"The dataset: {about}")
+
+
+def uri_of(out: str) -> str:
+    """Where a dataset lies."""
+    return out if "://" in out else Path(out).as_uri()
 
 
 def artifact_key(out: Path, what: str) -> str:
@@ -197,7 +204,7 @@ def _materialize(summary: Summary, config: RunConfig | ReplayConfig, snapshot: S
     metadata = {
         "snapshot": snapshot.number,
         "run_id": snapshot.run_id,
-        "folder": Path(summary.out).as_uri(),
+        "folder": uri_of(summary.out),
         **{f"rows in {table}": snapshot.rows(table) for table in snapshot.tables},
     }
 
@@ -220,6 +227,6 @@ def asset_key(name: str) -> str:
     """Key of a file or folder: Prefect takes no percent sign in it, which rules out a proper URI."""
     if name == "-":
         return "stdin://"
-    path = name if name.startswith("file://") else f"file://{Path(name).absolute()}"
+    path = name if "://" in name else f"file://{Path(name).absolute()}"
     allowed = (char if char not in RESTRICTED_ASSET_CHARACTERS else "_" for char in visible(unquote(path)))
     return "".join(allowed)[:MAX_ASSET_KEY_LENGTH]

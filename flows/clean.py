@@ -20,7 +20,7 @@ from schemas.dataset import run_row
 from schemas.document import Run
 from tasks import rules
 from tasks.document import check_steps
-from tasks.ingest import Plan, plan_replay, plan_run
+from tasks.ingest.plan import Plan, plan_replay, plan_run
 from tasks.publish import last_config, publish, refuse_to_empty, run_folder
 from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store, current, newest, open_store
@@ -51,7 +51,7 @@ def clean_corpus(config: RunConfig) -> State[Summary]:
             def plan(run: Run, last: Snapshot | None) -> Plan:
                 spool = run_folder(store, run.run_id)
                 spool.mkdir(parents=True)
-                return plan_run(find_sources(config.sources, config.out, spool), last, store, run, config)
+                return plan_run(find_sources(config.sources, Path(config.out), spool), last, store, run, config)
 
             run = _new_run(config.clean)
             row = {"kind": "clean", "sources": list(config.sources)}

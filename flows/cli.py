@@ -53,6 +53,16 @@ class WritingError(click.ClickException):
     exit_code = RUN_FAILED
 
 
+class _Dataset(click.Path):
+    """A folder that is there, or an address in an object store, which is left to whoever opens it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
+DATASET = _Dataset(exists=True, file_okay=False, path_type=Path)
+
+
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="qingyuan", prog_name="qingyuan")
 def main() -> None:
@@ -125,7 +135,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--keep-missing", is_flag=True, default=None, help="Keep documents that are not among the sources."
         ),
         running_options,
-        click.option("--out", type=click.Path(path_type=Path), help="Folder of the dataset."),
+        click.option("--out", metavar="PATH", help="Folder of the dataset, or an address such as s3://bucket/crawl."),
         click.argument("sources", nargs=-1, metavar="SOURCE..."),
     ):
         command = option(command)
@@ -172,7 +182,7 @@ def serve(*, cron: str, timezone: str, name: str | None, **settings: Any) -> Non
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR", type=DATASET)
 @click.option("--reason", "reasons", multiple=True, type=click.Choice(REPLAYED), help="Only these. Can be repeated.")
 @running_options
 @click.option("-v", "--verbose", is_flag=True, help="Show the log of the Prefect run.")
@@ -227,7 +237,7 @@ def check(files: tuple[str, ...], **how: Any) -> None:
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR", type=DATASET)
 @click.argument("doc_id")
 def revert(folder: Path, doc_id: str) -> None:
     """Print the text that a document of the dataset in DIR had before cleaning.
@@ -251,7 +261,7 @@ def revert(folder: Path, doc_id: str) -> None:
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR", type=DATASET)
 @click.option("--snapshot", type=int, metavar="N", help="An older snapshot.  [default: the current one]")
 def verify(folder: Path, snapshot: int | None) -> None:
     """Check the dataset in DIR: files against their hashes, counts, and that every document reverts."""
@@ -277,7 +287,7 @@ def verify(folder: Path, snapshot: int | None) -> None:
     sys.exit(0 if report.ok else 1)
 
 
-_DATASET = click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+_DATASET = click.argument("folder", metavar="DIR", type=DATASET)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, with all there is to tell.")
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 _WAIT = click.option(

@@ -339,6 +339,8 @@ def vacuum(  # noqa: PLR0913 (one for each option)
             store.prepare()
         going, n = expired(store, keep, older_than), len(store.numbers())
         n_bytes = freed(store, going) if dry_run else store.forget(going)
+        in_use = [] if dry_run else sorted({*going} & {*store.numbers()})
+        going = [number for number in going if number not in in_use]
         if work and not dry_run:
             for path in (store.local / "work").iterdir():
                 shutil.rmtree(path)
@@ -346,6 +348,8 @@ def vacuum(  # noqa: PLR0913 (one for each option)
     which = f"snapshot{'s'[len(going) == 1 :]} {', '.join(map(str, going))}" if going else "no snapshot"
     rest = count(n - len(going), "snapshot")
     shown.print(f"{done} {which}: {decimal(n_bytes + left)} freed, {rest} left", soft_wrap=True)
+    if in_use:
+        shown.print(f"somebody has opened {', '.join(map(str, in_use))}: what is being read stays", soft_wrap=True)
     _tell_journals(shown, journals, done if work else "")
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -103,7 +104,7 @@ def _is_server_gone() -> bool:
 def _check_sources(config: RunConfig) -> None:
     """Find what is missing at once, and not when Prefect has started."""
     names = [name for name in config.sources if name != STDIN]
-    found = [next(expand(name, config.out), None) for name in names]
+    found = [next(expand(name, Path(config.out)), None) for name in names]
     if len(names) == len(config.sources) and not any(found):
         raise SourceError(nothing_found(names))
 

@@ -115,14 +115,14 @@ def _deployment(config: RunConfig, cron: str, timezone: str, name: str | None) -
     if STDIN in config.sources:
         raise ValueError("standard input can be read once only: serve needs files, folders or patterns")
     sources = [source if source.startswith("file://") else str(Path(source).absolute()) for source in config.sources]
-    out = config.out.absolute()
+    out = config.out if isinstance(config.out, str) else config.out.absolute()
     given = {**config.model_dump(mode="json", exclude_unset=True), "sources": sources, "out": str(out)}
     # By module and not by path, which would depend on the folder this is started in.
     deployment = clean_corpus.to_deployment(
-        name=name or out.name,
+        name=name or Path(out).name,
         schedule=Cron(cron, timezone=timezone),
         parameters={"config": given},
-        tags=["qingyuan", out.name],
+        tags=["qingyuan", Path(out).name],
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )

@@ -1,15 +1,26 @@
 """What a user can set, as pydantic models: the same ones are the flow's parameters and its form."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 Script = Literal["hans", "hant", "tw", "hk", "keep"]
 
 Dedup = Literal["mark", "drop", "off"]
 
 Reclean = Literal["auto", "never", "all"]
+
+
+def _place(given: Any) -> Any:
+    """A folder as a path; an address stays a string, since as a path it would lose a slash."""
+    if not isinstance(given, str) or ("://" in given and not given.startswith("file://")):
+        return given
+    return Path(given.removeprefix("file://"))
+
+
+Place = Annotated[Path | str, BeforeValidator(_place), WithJsonSchema({"type": "string", "format": "path"})]
+"""Where a dataset lies: a folder, or an address in an object store."""
 
 
 class CleanConfig(BaseModel):
@@ -46,7 +57,10 @@ class DatasetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    out: Path = Field(description="Folder of the dataset. It is made if missing, and never read as a source.")
+    out: Place = Field(
+        description="Folder of the dataset, or its address in an object store (s3://bucket/name). It is made if "
+        "missing, and never read as a source."
+    )
     workers: int | None = Field(
         default=None,
         ge=1,

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from schemas.dataset import SCHEMA_VERSION, TABLES, edits_by_step, sha256
 from schemas.index import INTERNAL
 from tasks.publish.parts import hash_file
-from tasks.publish.snapshots import DatasetError, Snapshot, StoredPart
+from tasks.publish.snapshots import DamagedError, DatasetError, Snapshot, StoredPart
 from tasks.publish.store import Store, at, current, open_store
 from tasks.steps.edits import EditError
 from tasks.steps.log import revert_all, take_back
@@ -188,7 +188,11 @@ def _check_objects(store: Store, snapshot: Snapshot, report: Report) -> bool:
 
 
 def _problems_of(store: Store, table: str, part: StoredPart) -> Iterator[str]:
-    path = store.path(part)
+    try:
+        path = store.path(part)
+    except DamagedError as error:
+        yield str(error)
+        return
     try:
         if (found := hash_file(path)) != part.sha256:
             yield f"the content of {path} has the hash {found[:16]}… and not its own: it was changed or damaged"

@@ -1,16 +1,16 @@
 """Documents that went through the pipeline, made by hand: tests of the dataset depend on no step."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from schemas.config import CleanConfig
-from schemas.dataset import TABLES, clean_row, cleaned_with, edits_row, rejected_row, run_row
+from schemas.dataset import run_row
 from schemas.document import (
     BadByte,
     Cleaned,
@@ -26,15 +26,13 @@ from schemas.document import (
 )
 from tasks.corpus import Revision
 from tasks.ingest.batches import write_batch
-from tasks.publish import KEEP_SNAPSHOTS, Contents, publish, run_folder
+from tasks.publish import KEEP_SNAPSHOTS, Contents, local, publish, run_folder
 from tasks.publish.counts import count_rows
 from tasks.publish.parts import Draft, write_part
 from tasks.publish.snapshots import Batch, Snapshot
-from tasks.publish.store import Store, open_store
+from tasks.publish.store import open_store
 from tasks.scripts import simplify
 from tasks.steps.edits import apply
-
-TALLIES = ("n_added", "n_changed", "n_unchanged", "n_removed", "n_recleaned", "n_relearned")
 
 MakeOutcome = Callable[..., Outcome]
 PublishOutcomes = Callable[..., Snapshot]
@@ -45,8 +43,6 @@ ROW = {
     **{f"n_{name}": 0 for name in ("added", "changed", "unchanged", "removed", "recleaned", "relearned")},
 }
 """What a flow adds to the row of a run."""
-
-Put = Callable[..., Snapshot]
 
 
 def kept(number: int, text: str = "標題：產(chǎn)業發展。\n第{}段，責任編輯。\n") -> Outcome:
@@ -110,34 +106,47 @@ def later_run() -> Run:
     return make_run(2)
 
 
-@pytest.fixture
-def put() -> Put:
-    return put_batches
-
-
 def make_run(number: int) -> Run:
     return Run(f"run-{number}", datetime(2026, 11, number, 12, tzinfo=UTC), CleanConfig(), "0.1.0", f"rules{number}")
 
 
-def drafts(shards: Iterable[Iterable[Outcome]], run: Run, folder: Path) -> list[Draft]:
-    """Batches of some outcomes."""
-    return [write_batch(map(Revision, shard), run, {}, folder) for shard in shards]
+def publish_outcomes(
+    out: Path,
+    run: Run,
+    *batches: Sequence[Outcome] | Batch,
+    keep: int = KEEP_SNAPSHOTS,
+    marks: Mapping[str, Mapping[str, Any]] | None = None,
+    **columns: Any,
+) -> Snapshot:
+    """Make these the dataset, without the flow: batches of outcomes, and batches that are carried over.
 
-
-def contents(store: Store, run: Run, shards: Iterable[Iterable[Outcome]]) -> Contents:
-    """What a snapshot of some outcomes consists of."""
-    folder = run_folder(store, run.run_id)
-    batches = [(None, draft) for draft in drafts(shards, run, folder)]
-    files = write_part("files", [], run, folder)
-    return Contents(batches, write_part("lines", [], run, folder), {"files": files}, "off")
-
-
-def publish_outcomes(out: Path, run: Run, *shards: Sequence[Outcome], keep: int = KEEP_SNAPSHOTS) -> Snapshot:
-    """Make these outcomes the dataset, a batch of each shard, in place of what was in it."""
+    `columns` are those of `runs`; `marks` are columns of `clean`, by id of the document.
+    """
     store = open_store(out)
     with store.lock():
         store.prepare()
-        return publish(store, contents(store, run, shards), run, {**run_row(run), **ROW}, keep)
+        folder = run_folder(store, run.run_id)
+        made = [b if isinstance(b, Batch) else (None, _draft(b, run, folder, marks or {})) for b in batches]
+        lines, files = (write_part(table, [], run, folder) for table in ("lines", "files"))
+        return publish(
+            store, Contents(made, lines, {"files": files}, "mark"), run, {**run_row(run), **ROW, **columns}, keep
+        )
+
+
+def _draft(outcomes: Iterable[Outcome], run: Run, folder: Path, marks: Mapping[str, Mapping[str, Any]]) -> Draft:
+    draft = write_batch(map(Revision, outcomes), run, {}, folder)
+    if not marks or "clean" not in draft.parts:
+        return draft
+    rows = pq.read_table(draft.parts["clean"].path).to_pylist()
+    clean = write_part("clean", [{**row, **marks.get(row["doc_id"], {})} for row in rows], run, folder)
+    rejected = pq.read_table(draft.parts["rejected"].path) if "rejected" in draft.parts else None
+    return Draft({**draft.parts, "clean": clean}, count_rows(pq.read_table(clean.path), rejected))
+
+
+@pytest.fixture(autouse=True)
+def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders that were exchanged go at once: half a second at each of hundreds of publications adds up."""
+    monkeypatch.setattr(local, "GRACE", 0)
 
 
 @pytest.fixture(name="publish_outcomes")
@@ -145,44 +154,7 @@ def _publish_outcomes() -> PublishOutcomes:
     return publish_outcomes
 
 
-def put_batches(out: Path, run: Run, *batches: Sequence[Outcome] | Batch, keep: int = 10, **columns: Any) -> Snapshot:
-    """Publish batches without the flow: outcomes of this run, or batches carried over.
-
-    `columns` are those of `runs`; and `marks`, columns of `clean` by id of the document.
-    """
-    store = open_store(out)
-    marks = columns.pop("marks", {})
-    with store.lock():
-        store.prepare()
-        folder = run_folder(store, run.run_id)
-        made = [b if isinstance(b, Batch) else (None, draft(b, run, folder, marks)) for b in batches]
-        lines, files = (write_part(table, [], run, folder) for table in ("lines", "files"))
-        row = {**run_row(run), "sources": ["pages/"], **dict.fromkeys(TALLIES, 0), "kind": "clean", **columns}
-        return publish(store, Contents(made, lines, {"files": files}, "mark"), run, row, keep)
-
-
-def draft(outcomes: Sequence[Outcome], run: Run, folder: Path, marks: dict[str, dict[str, Any]]) -> Draft:
-    """The parts of a batch."""
-    rows: dict[str, list[dict[str, Any]]] = {"clean": [], "rejected": [], "edits": [], "index": []}
-    for outcome in outcomes:
-        table = "clean" if outcome.rejection is None else "rejected"
-        row = (clean_row if table == "clean" else rejected_row)(outcome, run)
-        rows[table].append({**row, **marks.get(row["doc_id"], {})})
-        rows["edits"].append(edits_row(outcome))
-        rows["index"].append(index_row(outcome, run))
-    parts = {table: write_part(table, of_table, run, folder) for table, of_table in rows.items() if of_table}
-    tables = (pa.Table.from_pylist(rows[table], TABLES[table]) for table in ("clean", "rejected"))
-    return Draft(parts, count_rows(*tables))
-
-
-def index_row(outcome: Outcome, run: Run) -> dict[str, Any]:
-    origin, reason = outcome.origin, outcome.rejection.reason if outcome.rejection else None
-    own = {"doc_id": origin.doc_id, "source_uri": origin.source_uri, "record": "", "raw_sha256": origin.sha256}
-    runs = {"cleaned_with": cleaned_with(run), "first_run_id": run.run_id, "run_id": run.run_id, "reason": reason}
-    return {
-        **own,
-        **runs,
-        **dict.fromkeys(("sites", "lines", "body", "removed_lines"), ()),
-        "headed": False,
-        "learned": 0,
-    }
+@pytest.fixture
+def put() -> PublishOutcomes:
+    """The same, for short."""
+    return publish_outcomes

@@ -24,6 +24,8 @@ from schemas.config import CleanConfig
 from schemas.dataset import RUNS, SCHEMA_VERSION, TABLES
 from schemas.document import Run
 from tasks.publish.counts import Counts
+from tasks.publish.opened import OpenedDataset as OpenedDataset
+from tasks.publish.opened import open_dataset as open_dataset
 from tasks.publish.parts import Draft, Part, hash_file, write_part
 from tasks.publish.snapshots import Batch, DamagedError, DatasetError, Snapshot, StoredPart
 from tasks.publish.store import Store, at, current, newest
@@ -199,7 +201,7 @@ def _finish(store: Store, snapshot: Snapshot, keep: int | None = None) -> Snapsh
         if keep:
             store.forget(expired(store, keep))
         shutil.rmtree(run_folder(store, snapshot.run_id))
-    except OSError as error:
+    except (OSError, DatasetError) as error:
         error.add_note(f"Snapshot {snapshot.number} is published; {store.name} will show it after the next run.")
         raise
     return snapshot

@@ -8,9 +8,10 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,7 @@ from tasks.publish.snapshots import (
     DatasetError,
     NoDatasetError,
     Snapshot,
+    SnapshotGoneError,
     StoredPart,
     from_json,
     to_json,
@@ -33,6 +35,10 @@ from tasks.publish.store import OnWait, newest
 _STORE_NAMES = {"objects", "manifests", "tmp", "work", "views", "lock"}
 
 _FOLDERS = ("objects", "manifests", "tmp", "work")
+
+GRACE = 0.5
+"""Seconds for which folders that were exchanged keep their files. Between a reader's opening and listing a folder pass
+microseconds, on a busy machine milliseconds. Longer would be a nuisance to who looks for Parquet everywhere (`**`)."""
 
 _POLL_SECONDS = 0.5
 """Between two looks at a lock that another process holds."""
@@ -132,8 +138,8 @@ class LocalStore:
     def show(self, snapshot: Snapshot) -> None:
         """Make the view show a snapshot, table by table, each in one step.
 
-        Folders that were exchanged keep their files until the next run clears them: a reader that had begun to list
-        one would find it half empty otherwise, or empty, and take that for the table.
+        Folders that were exchanged keep their files for a moment: a reader that had begun to list one would find it
+        half empty otherwise, or empty, and take that for the table.
         """
         exchanges = _can_exchange(self.local / "tmp")
         views = self.local / ("tmp" if exchanges else "views") / f"view-{uuid4().hex}"
@@ -146,6 +152,9 @@ class LocalStore:
                 sync(beside)
                 (_exchange if exchanges else _point)(beside, self.out / table)
         sync(self.out)
+        if exchanges and views.exists():
+            time.sleep(GRACE)
+            _clear(views)
 
     def problems(self, snapshot: Snapshot) -> Iterator[str]:
         """What the view shows that isn't the snapshot."""
@@ -158,13 +167,28 @@ class LocalStore:
                 if problem := self._view_problem(there.get(part.name), part):
                     yield f"{folder / part.name} {problem}"
 
+    def pin(self, number: int) -> Callable[[], None]:
+        """Keep a snapshot from being forgotten: by a shared lock on its manifest, which ends with the process."""
+        path = self._manifest(number)
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError as error:
+            raise SnapshotGoneError(f"{self.name} has no snapshot {number}") from error
+        with suppress(OSError):  # no locks on a file system that is mounted for reading: nobody forgets there either
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if not path.exists():
+            os.close(descriptor)
+            raise SnapshotGoneError(f"{self.name} has no snapshot {number} any more")
+        return partial(os.close, descriptor)
+
     def forget(self, numbers: Iterable[int]) -> int:
-        """Remove snapshots, and objects that none of the others has."""
-        going = set(numbers)
-        kept = [self.snapshot(number) for number in self.numbers() if number not in going]
-        used = {part.sha256 for snapshot in kept for part in snapshot.objects()}
-        for number in going:  # first: an object without a manifest is waste, a manifest without an object is damage
-            self._manifest(number).unlink()
+        """Remove snapshots that nobody has pinned, and objects that none of the others has."""
+        with ExitStack() as stack:
+            going = {number for number in numbers if _is_free(self._manifest(number), stack)}
+            kept = [self.snapshot(number) for number in self.numbers() if number not in going]
+            used = {part.sha256 for snapshot in kept for part in snapshot.objects()}
+            for number in going:  # first: an object without a manifest is waste, a manifest without one is damage
+                self._manifest(number).unlink()
         sync(self.local / "manifests")
         freed = 0
         for path in (self.local / "objects").iterdir():
@@ -320,7 +344,7 @@ class DatasetLock:
                 return
 
     def _refusal(self, error: OSError) -> DatasetError:
-        out = self._store.out
+        out = self._store.name
         if error.errno not in {errno.EAGAIN, errno.EACCES}:
             return DatasetError(
                 f"{self._path} can't be locked ({error.strerror}): the file system of {out} has no locks. Use another"
@@ -341,6 +365,17 @@ class DatasetLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor = None
+
+
+def _is_free(manifest: Path, stack: ExitStack) -> bool:
+    """Whether no reader has pinned a snapshot; none can until the stack is closed."""
+    descriptor = os.open(manifest, os.O_RDONLY)
+    stack.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in {errno.EAGAIN, errno.EACCES}
+    return True
 
 
 def _visible(folder: Path) -> set[str]:

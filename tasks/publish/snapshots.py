@@ -36,6 +36,10 @@ class DamagedError(DatasetError):
     """A part of the dataset is missing, or its content is no more what it was."""
 
 
+class SnapshotGoneError(DatasetError):
+    """There is no such snapshot (any more)."""
+
+
 class DatasetBusyError(DatasetError):
     """Another process is writing the dataset."""
 

@@ -50,8 +50,14 @@ class Store(Protocol):
     def problems(self, snapshot: Snapshot) -> Iterable[str]:
         """What readers would see that isn't the snapshot."""
 
+    def pin(self, number: int) -> Callable[[], None]:
+        """Keep a snapshot whole for a reader until what this gives is called; SnapshotGoneError if it is gone."""
+
     def forget(self, numbers: Iterable[int]) -> int:
-        """Remove snapshots, and objects that none of the others has; how many bytes that freed."""
+        """Remove snapshots that nobody has pinned, and objects that none of the others has.
+
+        Gives how many bytes that freed.
+        """
 
 
 def newest(store: Store) -> Snapshot | None:
@@ -91,13 +97,15 @@ def at(store: Store, number: int) -> Snapshot:
 
 
 def open_store(out: str | Path) -> Store:
-    """The place that a path names.
+    """The place that a path or an address names, such as `data/crawl` or `s3://bucket/crawl`.
 
     Raises:
         DatasetError: if it is an address of a kind that nothing here can write to.
     """
-    from tasks.publish.local import LocalStore  # noqa: PLC0415  it imports this module
+    # They import this module, and few need the library behind object stores.
+    from tasks.publish.local import LocalStore  # noqa: PLC0415
+    from tasks.publish.remote import RemoteStore  # noqa: PLC0415
 
     if "://" in str(out) and not str(out).startswith("file://"):
-        raise DatasetError(f"{out} is no folder of this machine. Give a path")
+        return RemoteStore(str(out))
     return LocalStore(Path(str(out).removeprefix("file://")))

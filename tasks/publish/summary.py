@@ -73,6 +73,8 @@ def rows(summary: Summary) -> list[tuple[str, str]]:
 
 def openings(summary: Summary) -> list[tuple[str, str]]:
     """How to open the clean table, by tool."""
+    if "://" in summary.out:
+        return [("Python", f"open_dataset({summary.out!r}).to_pandas('clean')")]
     folder = Path(summary.out) / "clean"
     return [
         ("pandas", f"pd.read_parquet({str(folder)!r})"),

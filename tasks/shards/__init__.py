@@ -71,6 +71,12 @@ class Survey:
     counts: corpus.Survey
 
 
+KILLS = 3
+"""A process that was killed so often at the same work is not tried again."""
+
+_TRIES = 20
+"""Processes started for one document, at most."""
+
 _PROCESSES_PER_WORKER = 2
 """One after the other: starting one takes as long as counting the lines of ten batches, and leaving one what it took in
 memory."""
@@ -121,16 +127,18 @@ def survey_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
         StoppedError: if the run was stopped meanwhile.
     """
     tally = _Tally()
+    deaths_at_end = 0
     while True:
         tally.begin()
         try:
             made: Survey = run_isolated(_survey_shard, shard, taken, work, report=tally.add)
         except ProcessDiedError:
-            if tally.at == len(shard.sources):
-                raise
             taken = taken | restricted(scan(work.journals), shard.uris)
-            suspect = shard.sources[tally.at]
-            taken[key_of(suspect.uri)] = _clean_alone(suspect, taken, work)
+            if tally.at < len(shard.sources):
+                suspect = shard.sources[tally.at]
+                taken[key_of(suspect.uri)] = _clean_alone(suspect, taken, work)
+            elif (deaths_at_end := deaths_at_end + 1) == KILLS:
+                raise
         else:
             return made
 
@@ -153,7 +161,7 @@ def write_shard(made: Survey, learned: Learned, work: Work, first_runs: Mapping[
     given = (made, work, first_runs)
     limited = partial(_revised, learned=learned, work=work)
     try:
-        draft: Draft = run_isolated(_without_report, _write, learned, limited, *given, report=_nobody)
+        draft: Draft = _again_if_killed(_without_report, _write, learned, limited, *given)
     except ProcessDiedError:
         draft = _write(learned, partial(_revised_alone, learned=learned, work=work), *given)
     return draft
@@ -175,13 +183,24 @@ def in_processes(work: Work, calls: Iterable[tuple[Any, ...]]) -> list[Any]:
     size = -(-len(calls) // (work.n_workers * _PROCESSES_PER_WORKER)) or 1
     with ThreadPoolExecutor(work.n_workers) as pool:
         some = (calls[start : start + size] for start in range(0, len(calls), size))
-        futures = [pool.submit(run_isolated, _call_all, these, report=_nobody) for these in some]
+        futures = [pool.submit(_again_if_killed, _call_all, these) for these in some]
         try:
             return [result for future in futures for result in future.result()]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             stop_processes()
             raise
+
+
+def _again_if_killed(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function in a worker process; if that is killed, in another one."""
+    for _ in range(KILLS - 1):
+        try:
+            return run_isolated(function, *args, report=_nobody)
+        except ProcessDiedError as death:
+            if death.exitcode != -signal.SIGKILL:
+                raise
+    return run_isolated(function, *args, report=_nobody)
 
 
 def _nobody(_: int) -> None:
@@ -249,18 +268,22 @@ def _clean(source: Source, taken: Entries, work: Work, journal: Journal) -> tupl
 def _clean_alone(source: Source, taken: Entries, work: Work) -> Entry:
     """One document in a process of its own.
 
-    Killed processes get a second chance: a document that takes too much memory will do so again, and whoever went about
-    killing processes may have gone.
+    If that is killed, it gets other chances: a document that takes too much memory will do so again, and whoever went
+    about killing processes may have gone. Processes that are killed before they have begun don't count.
     """
-    for is_last in (False, True):
+    n_kills = 0
+    for _ in range(_TRIES):
+        began: list[int] = []
         try:
-            entry: Entry = run_isolated(_without_report, _clean_one, source, taken, work, report=_nobody)
-        except ProcessDiedError as death:
-            if is_last or death.exitcode != -signal.SIGKILL:
-                return _put_by_crash(source, death, work)
+            entry: Entry = run_isolated(_clean_one, source, taken, work, report=began.append)
+        except ProcessDiedError as died:
+            death = died
+            n_kills += bool(began)
+            if n_kills == KILLS or death.exitcode != -signal.SIGKILL:
+                break
         else:
             return entry
-    raise AssertionError("unreachable")
+    return _put_by_crash(source, death, work)
 
 
 def _put_by_crash(source: Source, death: ProcessDiedError, work: Work) -> Entry:
@@ -275,8 +298,9 @@ def _crash(death: ProcessDiedError, max_seconds: float) -> Rejection:
     return Rejection(Reason.CRASHED, f"On this document: {why}.")
 
 
-def _clean_one(source: Source, taken: Entries, work: Work) -> Entry:
+def _clean_one(source: Source, taken: Entries, work: Work, report: Report) -> Entry:
     """In a worker process: a single document."""
+    report(0)
     with Journal(work.journals) as journal:
         return _clean(source, taken, work, journal)[0]
 

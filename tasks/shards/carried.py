@@ -9,8 +9,8 @@ from schemas.config import Dedup
 from tasks import corpus
 from tasks.corpus import Learned, duplicates
 from tasks.corpus.lines import Counted, count_index
-from tasks.ingest import Plan
 from tasks.ingest.batches import Stored, groups_to_write, of_snapshot, rewrite, stays
+from tasks.ingest.plan import Plan
 from tasks.publish.parts import Draft, Part, file_part
 from tasks.publish.snapshots import Batch, Snapshot
 from tasks.publish.store import Store

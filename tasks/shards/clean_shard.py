@@ -15,8 +15,8 @@ from prefect.tasks import exponential_backoff
 
 from schemas.config import DatasetConfig, Dedup
 from tasks.corpus import Learned, learn
-from tasks.ingest import Plan
 from tasks.ingest.batches import Stored, index_rows, of_run
+from tasks.ingest.plan import Plan
 from tasks.publish import Contents
 from tasks.publish.counts import Tally
 from tasks.publish.parts import Draft, write_part

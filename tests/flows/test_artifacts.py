@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from schemas.config import RunConfig
-from tasks.publish.snapshots import current
+from tasks.publish.store import current, open_store
 
 NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三季度经济运行情况。会上，发言人回答了记者的提问。"
 TITLE = "<script>alert(1)</script> ![图](http://evil.example/p.png) | **粗** \x1b[31m"
@@ -20,6 +20,7 @@ def test_signs_of_markdown_are_shown_full_width_and_hidden_ones_by_their_code() 
         == "a ｜ ｀b｀ ＊c＊ ＿d＿ ［e］(f) ＜b＞ ＃ ～x～ ＆lt; a＠b.c"
     )
     assert escaped("http://a.cn WWW.a.cn 3.5: no") == "http：//a.cn WWW．a.cn 3.5: no"
+    assert escaped("002_a_b.txt 新_闻 __init__") == "002_a_b.txt 新_闻 ＿＿init＿＿"
     assert escaped("产\u200b业\x1b\n") == "产＼u200b业＼x1b⏎"
     assert escaped("市政府召开新闻发布会。") == "市政府召开新闻发布会。"
 
@@ -78,8 +79,9 @@ def test_tables_of_a_run(pages: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     config = RunConfig(sources=(str(pages),), out=out)
     assert clean_corpus(config, return_state=True).is_completed()
-    snapshot = current(out)
-    (reject,) = rejects_by_reason(out, snapshot, snapshot.run_id)
+    store = open_store(out)
+    snapshot = current(store)
+    (reject,) = rejects_by_reason(store, snapshot, snapshot.run_id)
     assert reject == {
         "reason": "empty",
         "documents": 1,
@@ -87,14 +89,14 @@ def test_tables_of_a_run(pages: Path, tmp_path: Path) -> None:
         "why one of them": "The document has no characters.",
         "address of that one": (pages / "empty.txt").as_uri(),
     }
-    (change,) = largest_changes(out, snapshot, snapshot.run_id)
+    (change,) = largest_changes(store, snapshot, snapshot.run_id)
     assert change["document"] == "＜b＞｜［中文］.txt"
     assert change["address"] == f"{pages.as_uri()}/%3Cb%3E%7C%5B中文%5D.txt"
     assert change["what was done"].startswith("boilerplate ")
     assert 0.05 < int(change["edited"].rstrip("%")) / 100 < 0.5
     assert not set("<>|*`[]\x1b") & set(change["title"])
-    assert largest_changes(out, snapshot, "another run") == []
-    assert rejects_by_reason(out, snapshot, "another run")[0]["by this run"] == 0
+    assert largest_changes(store, snapshot, "another run") == []
+    assert rejects_by_reason(store, snapshot, "another run")[0]["by this run"] == 0
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -2,17 +2,25 @@ import contextlib
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from flows.cli import main
+from flows.cli import REPLAYED, main, replay_config
+from schemas.config import CleanConfig
+from schemas.document import Outcome, Reason, Run
+from tasks.publish.snapshots import Snapshot
+from tasks.shards.journal import scan
 from tasks.steps import STEPS
 from tasks.verify import verify
 
@@ -23,6 +31,7 @@ NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三�
 
 BOMB = """
 import os, signal, time
+from tasks.shards.journal import scan
 from tasks.steps import STEPS
 
 def bomb(text, context):
@@ -67,6 +76,12 @@ class TestOptions:
             (["revert", "seeds", "abc"], "seeds holds no dataset of qingyuan"),
             (["verify", "seeds"], "seeds holds no dataset of qingyuan"),
             (["verify", "nothing-here"], "does not exist"),
+            (["replay", "seeds"], "seeds holds no dataset of qingyuan"),
+            (["replay", "nothing-here"], "does not exist"),
+            (["replay", "seeds", "--reason", "duplicate"], "'duplicate' is not one of"),
+            (["clean", "seeds", "--out", "x", "--reclean", "some"], "'some' is not one of"),
+            (["clean", "seeds", "--out", "x", "--wait", "-1"], "-1.0 is not in the range"),
+            (["clean", "seeds", "--out", "x", "--keep-snapshots", "0"], "0 is not in the range"),
             (["claen"], "No such command 'claen'"),
         ],
     )
@@ -85,7 +100,7 @@ class TestOptions:
         [
             (
                 "wrokers = 2",
-                "unknown key 'wrokers' in the top level. Did you mean 'workers'? Known there: sources, out",
+                "unknown key 'wrokers' in the top level. Did you mean 'workers'? Known there: out, workers",
             ),
             ("[clean]\nscirpt = 'hant'", "unknown key 'scirpt' in [clean]. Did you mean 'script'? Known there: script"),
             ("[clean]\nmin_chars = -1", "clean.min_chars: Input should be greater than or equal to 0 (it is -1)"),
@@ -111,6 +126,28 @@ class TestOptions:
         file.write_text(f"[clean]\nscript = 'hant'\nskip = {list(STEPS)}")
         assert call("check", SEED, "--config", file).exit_code == 0
         assert call("check", SEED, "--config", file, "--skip", next(iter(STEPS))).exit_code == 1
+
+    def test_settings_of_a_replay_are_those_of_the_last_run_and_what_is_given(
+        self, tmp_path: Path, outcomes: list[Outcome], run: Run, publish_outcomes: Callable[..., Snapshot]
+    ) -> None:
+        config = CleanConfig(script="tw", min_chars=3, skip=("spam",))
+        publish_outcomes(tmp_path / "out", replace(run, config=config), outcomes[:3])
+        given: dict[str, Any] = {"config_file": None, "script": None, "skip": ()}
+        assert replay_config(tmp_path / "out", ("spam",), **given).clean == config
+        assert replay_config(tmp_path / "out", ("spam",), **given).reasons == ("spam",)
+        other = {**given, "script": "hk", "skip": ("script", "shift"), "wait": 3.0}
+        made = replay_config(tmp_path / "out", (), **other)
+        assert made.clean == config.model_copy(update={"script": "hk", "skip": ("script", "shift")})
+        assert (made.wait, made.dedup, made.reasons) == (3, None, ())
+        file = tmp_path / "run.toml"
+        file.write_text(
+            "sources = ['pages']\nout = 'elsewhere'\nkeep_missing = true\nworkers = 3\n[clean]\nmin_chars = 7"
+        )
+        made = replay_config(tmp_path / "out", (), **{**given, "config_file": file})
+        assert (made.out, made.workers, made.clean) == (tmp_path / "out", 3, CleanConfig(min_chars=7))
+
+    def test_all_that_was_rejected_can_be_replayed_but_for_duplicates(self) -> None:
+        assert set(REPLAYED) == set(Reason) - {Reason.DUPLICATE}
 
 
 class TestExplainAndCheck:
@@ -242,7 +279,9 @@ class TestClean:
     def test_without_a_terminal_there_are_plain_lines(self, cleaned: "subprocess.CompletedProcess[str]") -> None:
         first, *between, last = cleaned.stderr.splitlines()
         assert (first, last) == ("cleaning 0 of 12 documents", "publishing 12 of 12 documents")
-        assert all(re.fullmatch(r"(cleaned \d+|writing 12|comparing 12) of 12 documents", line) for line in between)
+        assert all(
+            re.fullmatch(r"(cleaned \d+|(writing|comparing|settling) 12) of 12 documents", line) for line in between
+        )
 
     def test_revert_gives_the_text_as_it_was_and_harmless_on_a_terminal(
         self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
@@ -307,6 +346,71 @@ class TestClean:
         assert process.returncode == 130
         assert verify(hostile / "out").snapshot == 1
         assert has_ended(process.pid)
+
+    def test_rejected_documents_pass_once_a_bug_is_mended(
+        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
+    ) -> None:
+        """Without the step that has it, among the settings of the run that is replayed."""
+        assert cleaned.returncode == 3
+        shutil.copytree(hostile / "out", hostile / "replayed")
+        command = [*QINGYUAN, "replay", "replayed", "--skip", "bomb", "--reason", "failed", "--reason", "crashed"]
+        env = environment(hostile)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=hostile, env=env)
+        assert done.returncode == 3, done.stderr  # two can't be read, still
+        told = "12 documents: 7 clean, 5 rejected"
+        assert re.search(rf"{told} \(.*\); 9 unchanged, 3 cleaned again\n", done.stdout), done.stdout
+        clean = pd.read_parquet(hostile / "replayed" / "clean")
+        passed = {
+            Path(uri).stem
+            for uri, run in zip(clean.source_uri, clean.run_id, strict=True)
+            if run != clean.first_run_id[0]
+        }
+        assert passed == {"SEGFAULT", "RAISE", "SPIN"}
+        assert verify(hostile / "replayed").problems == []
+
+
+COUNTED = """
+import os, time
+if log := os.environ.get("CLEANED"):
+    import tasks.shards as shards
+    clean_raw = shards.clean_raw
+
+    def counted(origin, *given):
+        with open(log, "a") as file:
+            file.write(origin.source_uri + "\\n")
+        time.sleep(0.05)
+        return clean_raw(origin, *given)
+
+    shards.clean_raw = counted
+"""
+"""Tells which documents are cleaned, one by one and slowly, in whichever process."""
+
+
+def test_the_run_after_one_that_was_killed_takes_up_what_was_finished(tmp_path: Path) -> None:
+    (tmp_path / "pages").mkdir()
+    for number in range(60):
+        (tmp_path / "pages" / f"{number}.txt").write_text(f"{NEWS}第{number}页。")
+    log = tmp_path / "cleaned"
+    log.touch()
+    env = {**environment(tmp_path), "CLEANED": str(log)}
+    (tmp_path / "site" / "sitecustomize.py").write_text(COUNTED)
+    command = [*QINGYUAN, "clean", "pages", "--out", "out"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path, env=env, start_new_session=True) as process:
+        while len(log.read_text().split()) < 20:
+            time.sleep(0.01)
+        process.kill()
+    assert has_ended(process.pid)
+    (journals,) = (tmp_path / "out" / "_store" / "work").iterdir()
+    n_finished = len(scan(journals))
+    assert 19 <= n_finished < 60
+    log.write_text("")
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "60 documents: 60 clean, 0 rejected" in done.stdout
+    assert len(log.read_text().split()) == 60 - n_finished
+    assert verify(tmp_path / "out").problems == []
+    assert not (tmp_path / "out" / "_store" / "work").exists()
+    assert not list((tmp_path / "out" / "_store" / "tmp").iterdir())
 
 
 def test_the_server_of_a_killed_run_ends(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
+import pyarrow.parquet as pq
 import pytest
 
 from schemas.config import CleanConfig
@@ -17,9 +19,11 @@ from schemas.dataset import LINES, clean_row, edits_row
 from schemas.document import Cleaned, Edit, Outcome, Reason, Rejection, Run
 from tasks import corpus, shards
 from tasks.clean import clean, clean_further
-from tasks.corpus import learn, read_outcomes, revisions, survey
+from tasks.corpus import Learned, Revision, Survey, learn, revise, revisions, survey
+from tasks.ingest.batches import of_run, write_batch
 from tasks.publish.parts import Part
-from tasks.shards.clean_shard import _batch
+from tasks.shards import Work
+from tasks.shards.journal import Journal
 from tasks.shards.processes import ProcessDiedError
 from tasks.steps.log import revert_all, unpack
 from tasks.verify import verify
@@ -32,14 +36,35 @@ MakeOutcome = Callable[..., Outcome]
 KEEP = CleanConfig(script="keep")
 
 
-def revised(outcomes: Iterable[Outcome], folder: Path, config: CleanConfig = KEEP, n_shards: int = 1) -> list[Outcome]:
-    """Outcomes after the stage, in their order."""
+class Stage(NamedTuple):
+    """What is known when all shards were surveyed."""
+
+    shards: list[list[Outcome]]
+    surveys: list[Survey]
+    known: Learned
+    config: CleanConfig
+
+    def revisions(self) -> list[list[Revision]]:
+        """Of each shard."""
+        revised = partial(revise, known=self.known, config=self.config)
+        return [
+            list(revisions(shard, made, self.known, revised))
+            for shard, made in zip(self.shards, self.surveys, strict=True)
+        ]
+
+
+def stage(outcomes: Iterable[Outcome], folder: Path, config: CleanConfig = KEEP, n_shards: int = 1) -> Stage:
     given = list(outcomes)
     folder = folder / uuid4().hex
     size = -(-len(given) // n_shards)
-    surveys = [survey(given[i * size : (i + 1) * size], i, config, folder) for i in range(n_shards)]
-    known = learn([made.counted for made in surveys], config, folder)
-    return [revision.outcome for made in surveys for revision in revisions(made, known, config)]
+    cut = [given[i * size : (i + 1) * size] for i in range(n_shards)]
+    surveys = [survey(shard, number, config, folder) for number, shard in enumerate(cut)]
+    return Stage(cut, surveys, learn([made.counted for made in surveys], config, folder), config)
+
+
+def revised(outcomes: Iterable[Outcome], folder: Path, config: CleanConfig = KEEP, n_shards: int = 1) -> list[Outcome]:
+    """Outcomes after the stage, in their order."""
+    return [r.outcome for of_shard in stage(outcomes, folder, config, n_shards).revisions() for r in of_shard]
 
 
 def removed(before: Sequence[Outcome], after: Sequence[Outcome]) -> Counter[str]:
@@ -244,40 +269,56 @@ class TestTheStage:
     ) -> None:
         pages = make_pages(1, 20, 9)
         outcomes = [make_outcome(page.uri, page.text) for page in pages]
-        made = survey([*outcomes, make_outcome("file:///other/1.txt", "别处的一页。")], 0, KEEP, tmp_path)
-        known = learn([made.counted], KEEP, tmp_path)
+        made, known, work = self.surveyed(
+            [*outcomes, make_outcome("file:///other/1.txt", "别处的一页。")], run, tmp_path
+        )
 
         def die(*_: object, **__: object) -> None:
             raise ProcessDiedError(-9)
 
         monkeypatch.setattr(shards, "run_isolated", die)
-        parts = {part.table: part for part in shards.write_shard(made, known, run, tmp_path, 1)}
-        assert parts["rejected"].counts.rejected == {"crashed": 20}
-        assert parts["clean"].rows == 1
+        first_runs = {outcomes[0].origin.doc_id: "run-0"}
+        draft = shards.write_shard(made, known, work, first_runs)
+        assert draft.counts.rejected == {"crashed": 20}
+        assert draft.parts["clean"].rows == 1
+        rejected = pq.read_table(draft.parts["rejected"].path)
+        assert rejected["first_run_id"].to_pylist() == ["run-0", *["run-1"] * 19]
+        assert rejected["text"].to_pylist() == [page.text for page in pages]  # as far as it got
+        index = pq.read_table(draft.parts["index"].path).to_pylist()
+        assert all(len(row["lines"]) > 3 for row in index[:20])  # what they add to the counts stays
 
-    def test_a_spool_that_ends_too_early_is_an_error(self, make_outcome: MakeOutcome, tmp_path: Path) -> None:
-        made = survey(site(make_outcome, bodies(30)), 0, KEEP, tmp_path)
-        made.outcomes.write_bytes(made.outcomes.read_bytes()[:-20])
-        with pytest.raises((OSError, EOFError)):
-            list(read_outcomes(made))
+    def surveyed(self, outcomes: list[Outcome], run: Run, folder: Path) -> tuple[shards.Survey, Learned, Work]:
+        run = replace(run, config=KEEP)
+        work = Work(run, folder / "parts", folder / "journals", 60, 1)
+        with Journal(work.journals) as journal:
+            entries = tuple(journal.add(outcome) for outcome in outcomes)
+        counts = survey(outcomes, 0, KEEP, work.folder)
+        return shards.Survey(0, entries, counts), learn([counts.counted], KEEP, work.folder), work
+
+    def test_a_journal_that_was_damaged_meanwhile_is_an_error_that_passes(
+        self, make_outcome: MakeOutcome, run: Run, tmp_path: Path
+    ) -> None:
+        """The next try cleans that document again."""
+        made, known, work = self.surveyed(site(make_outcome, bodies(30)), run, tmp_path)
+        (path,) = work.journals.iterdir()
+        content = bytearray(path.read_bytes())
+        content[-20] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(OSError, match="a journal was damaged"):
+            shards.write_shard(made, known, work, {})
 
 
 class TestTable:
     def table(self, make_pages: MakePages, make_outcome: MakeOutcome, run: Run, n_shards: int, folder: Path) -> Part:
         outcomes = [make_outcome(page.uri, page.text) for page in make_pages(3, 20, 9)]
         run = replace(run, config=KEEP)
-        size = -(-len(outcomes) // n_shards)
-        surveys = [survey(outcomes[i * size : (i + 1) * size], i, KEEP, folder) for i in range(n_shards)]
-        known = learn([made.counted for made in surveys], KEEP, folder)
-        parts = [shards._write_shard(made, known, run, folder, 60, lambda _: None) for made in surveys]
-        (part,) = corpus.write_lines([_batch(of_shard) for of_shard in parts], known, run, folder)
-        return part
+        whole = stage(outcomes, folder, KEEP, n_shards)
+        drafts = [write_batch(of_shard, run, {}, folder / "parts") for of_shard in whole.revisions()]
+        return corpus.write_lines([of_run(draft).files for draft in drafts], whole.known, run, folder / "parts")
 
     def test_it_says_what_was_learned(
         self, make_pages: MakePages, make_outcome: MakeOutcome, run: Run, tmp_path: Path
     ) -> None:
-        import pyarrow.parquet as pq
-
         part = self.table(make_pages, make_outcome, run, 2, tmp_path)
         table = pq.read_table(part.path)
         assert table.schema.equals(LINES)
@@ -303,23 +344,29 @@ from schemas.config import CleanConfig
 from schemas.dataset import run_row
 from schemas.document import Run
 from tasks.corpus import learn
-from tasks.publish import DatasetLock, prepare, publish, run_folder
+from tasks.ingest.batches import write_batch
+from tasks.publish import Contents, publish, run_folder
+from tasks.publish.parts import write_part
+from tasks.publish.store import open_store
 from tasks.read import find_sources
-from tasks.shards import _survey_shard, _write_shard, plan_shards
+from tasks.shards import Work, plan_shards, survey_shard, write_shard
+from tasks.shards.journal import folder_for
 
 out, pages, killed = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "killed"
 run = Run("killed" if killed else "first", datetime.now(UTC), CleanConfig(), "0", "0")
-folder = run_folder(out, run.run_id)
-with DatasetLock(out):
-    prepare(out)
-    shards = plan_shards(find_sources([pages], out, out))
-    surveys = [_survey_shard(shard, run, folder, 60, lambda _: None) for shard in shards]
-    known = learn([made.counted for made in surveys], run.config, folder)
+store = open_store(out)
+with store.lock():
+    store.prepare()
+    work = Work(run, run_folder(store, run.run_id), folder_for(run, store.local / "work"), 60, 1)
+    surveys = [survey_shard(shard, {}, work) for shard in plan_shards(find_sources([pages], out, out))]
+    known = learn([made.counts.counted for made in surveys], run.config, work.folder)
     if killed:
         os.kill(os.getpid(), signal.SIGKILL)
-    parts = [part for made in surveys for part in _write_shard(made, known, run, folder, 60, lambda _: None)]
-    parts = [part for part in parts if part.table != "index"]
-    publish(out, parts, run_row(run, []))
+    drafts = [(None, write_shard(made, known, work, {})) for made in surveys]
+    files = write_part("files", [], run, work.folder)
+    contents = Contents(drafts, write_part("lines", [], run, work.folder), {"files": files}, "off")
+    n = {f"n_{name}": 0 for name in ("added", "changed", "unchanged", "removed", "recleaned", "relearned")}
+    publish(store, contents, run, {**run_row(run), **n, "kind": "clean", "sources": []})
 """
 
 
@@ -333,10 +380,10 @@ def test_a_kill_between_the_passes_leaves_the_last_snapshot_whole(make_pages: Ma
         for how in ("whole", "killed")
     ]
     assert codes == [0, -9]
-    assert list((out / "_store" / "tmp").iterdir())
+    assert (out / "_store" / "tmp" / "killed").is_dir()
     report = verify(out)
     assert (report.snapshot, report.documents, report.problems) == (1, 12, [])
     code = subprocess.run([sys.executable, "-c", KILLED, out, tmp_path / "pages", "whole"], check=False, cwd=ROOT)
     assert code.returncode == 0
     assert verify(out).ok
-    assert list((out / "_store" / "tmp").iterdir()) == []
+    assert not (out / "_store" / "tmp" / "killed").exists()

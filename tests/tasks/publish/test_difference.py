@@ -321,7 +321,13 @@ class TestCharacters:
         chars_changed(text, text[::-1] + "x")
         assert time.process_time() - started < 5
 
-    def test_what_is_too_large_counts_in_full_but_for_its_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_is_large_and_hardly_differs(self) -> None:
+        text = "".join(map(chr, range(0x4E00, 0x9000)))
+        assert chars_changed(text, f"{text[:10]}x{text[11:9000]}yy{text[9000:]}") == (1, 3)
+
+    def test_what_is_too_large_and_too_different_counts_in_full_but_for_its_ends(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(module, "_CELLS", 20)
         assert chars_changed("甲乙丙丁戊己庚辛", "甲乙丙x戊己庚辛") == (1, 1)
         assert chars_changed("甲一丙二戊三庚四己五乙", "甲六丙七戊八庚九己十乙") == (9, 9)

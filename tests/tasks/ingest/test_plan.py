@@ -16,10 +16,10 @@ from schemas.config import CleanConfig, RunConfig
 from schemas.dataset import cleaned_with, run_row
 from schemas.document import Cleaned, Decoded, Origin, Outcome, Reason, Rejection, Run
 from schemas.index import FILES
-from tasks import ingest as module
 from tasks.corpus import Revision
-from tasks.ingest import Plan, plan_replay, plan_run, read_known
+from tasks.ingest import plan as module
 from tasks.ingest.batches import index_rows, of_snapshot, rewrite, write_batch
+from tasks.ingest.plan import Plan, plan_replay, plan_run, read_known
 from tasks.publish import Contents, publish, run_folder
 from tasks.publish.counts import Tally
 from tasks.publish.parts import write_part
