@@ -338,7 +338,7 @@ def _set_clock(seconds: float) -> None:
 def _note_work(stats: Path) -> None:
     """Note how many documents were to be cleaned, how many of them were finished before, and how many are put by."""
     import flows.clean  # noqa: PLC0415
-    from tasks.ingest import _hash  # noqa: PLC0415
+    from tasks.publish.parts import hash_file  # noqa: PLC0415
     from tasks.shards.journal import key_of, scan  # noqa: PLC0415
 
     clean: Any = flows.clean
@@ -348,7 +348,9 @@ def _note_work(stats: Path) -> None:
         there = {path: path.stat().st_size for path in work.journals.glob("journal-*")}
         taken = scan(work.journals)
         finished = sum(
-            (entry := taken.get(key_of(source.uri))) is not None and _hash(source.path) == entry.sha256.hex()
+            (entry := taken.get(key_of(source.uri))) is not None
+            and source.path.is_file()
+            and hash_file(source.path) == entry.sha256.hex()
             for source in plan.to_clean
         )
         done = clean_sources(plan, last, store, work, *args, **more)
