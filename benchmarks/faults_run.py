@@ -339,7 +339,7 @@ def _note_work(stats: Path) -> None:
     """Note how many documents were to be cleaned, how many of them were finished before, and how many are put by."""
     import flows.clean  # noqa: PLC0415
     from tasks.publish.parts import hash_file  # noqa: PLC0415
-    from tasks.shards.journal import key_of, scan  # noqa: PLC0415
+    from tasks.shards.journal import key_of, read, scan  # noqa: PLC0415
 
     clean: Any = flows.clean
     clean_sources = clean.clean_sources
@@ -351,6 +351,7 @@ def _note_work(stats: Path) -> None:
             (entry := taken.get(key_of(source.uri))) is not None
             and source.path.is_file()
             and hash_file(source.path) == entry.sha256.hex()
+            and next(read([entry])) is not None
             for source in plan.to_clean
         )
         done = clean_sources(plan, last, store, work, *args, **more)
