@@ -939,7 +939,7 @@ def fault_syscalls(lab: Lab) -> None:
             "INJECTED" in (trace_text := (lab.folder / "trace").read_text(errors="replace")) or "SIGKILL" in trace_text
         )
         lab.note(f"{what}, run {_how(ended)}" if is_hit else f"{call}: not so often called")
-        if ended.status not in {*DONE, FAILED, -9}:
+        if ended.status not in {*DONE, FAILED, WRONG_USE, -9}:  # a folder that can't be listed is wrong use
             lab.wrong(f"{what} number {which}: the run ended with {ended.status}: {ended.log[-800:]}")
         before = lab.look(before, lab.out, what)
         before = lab.settle(lab.out, f"{what} number {which}")
