@@ -133,7 +133,7 @@ def survey_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
         try:
             made: Survey = run_isolated(_survey_shard, shard, taken, work, report=tally.add)
         except ProcessDiedError:
-            taken = taken | restricted(scan(work.journals), shard.uris)
+            taken = restricted(scan(work.journals), shard.uris) | taken
             if tally.at < len(shard.sources):
                 suspect = shard.sources[tally.at]
                 taken[key_of(suspect.uri)] = _clean_alone(suspect, taken, work)
@@ -290,7 +290,7 @@ def _put_by_crash(source: Source, death: ProcessDiedError, work: Work) -> Entry:
     origin, raw = read_text(source, work.run.config.max_bytes)
     rejection = raw if isinstance(raw, Rejection) else _crash(death, work.max_seconds)
     with Journal(work.journals) as journal:
-        return journal.add(Outcome(origin, rejection=rejection))
+        return journal.add(Outcome(origin, rejection=rejection), lasts=False)
 
 
 def _crash(death: ProcessDiedError, max_seconds: float) -> Rejection:
