@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.config import RunConfig
-from schemas.dataset import cleaned_with
+from schemas.dataset import SCHEMA_VERSION, cleaned_with
 from schemas.document import Reason, Run
 from schemas.index import FILES, INDEX
 from tasks.publish.counts import Tally
 from tasks.publish.parts import hash_file
-from tasks.publish.snapshots import Snapshot
+from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store
 from tasks.read import Source, source_at
 
@@ -111,8 +111,14 @@ def plan_run(sources: Sequence[Source], last: Snapshot | None, store: Store, run
     """Compare sources with the last snapshot.
 
     Raises:
+        DatasetError: if documents are to be kept of which the snapshot has no index.
         OSError: if a part of the snapshot can't be read.
     """
+    if config.keep_missing and last and last.schema_version != SCHEMA_VERSION:
+        raise DatasetError(
+            f"{store.name} has schema version {last.schema_version}, this program {SCHEMA_VERSION}: clean all of its "
+            "sources once, without --keep-missing"
+        )
     known = read_known(last, store)
     states = _read_files(last, store)
     found = pd.DataFrame(
