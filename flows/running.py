@@ -171,9 +171,12 @@ class _Lines:
     def watch(self, event: str, n: int) -> None:
         self._total += n if event == "found" else 0
         self._done += n if event == "cleaned" else 0
+        if event == "found" and not self._total:
+            return
         if event in EVENTS or time.monotonic() - self._last > PLAIN_SECONDS:
             self._last = time.monotonic()
-            self._console.print(f"{EVENTS.get(event, 'cleaned')} {self._done:,} of {self._total:,} documents")
+            counted = f" {self._done:,} of {self._total:,} documents" if self._total else ""
+            self._console.print(f"{EVENTS.get(event, 'cleaned')}{counted}")
 
 
 def _conclude(state: "State[Any]", console: Console) -> int:

@@ -4,7 +4,6 @@ The plan follows from the sources alone, never from the number of workers, so th
 """
 
 import errno
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -198,7 +197,7 @@ def _again_if_killed(function: Callable[..., Any], *args: Any) -> Any:
         try:
             return run_isolated(function, *args, report=_nobody)
         except ProcessDiedError as death:
-            if death.exitcode != -signal.SIGKILL:
+            if not death.is_killed:
                 raise
     return run_isolated(function, *args, report=_nobody)
 
@@ -279,7 +278,7 @@ def _clean_alone(source: Source, taken: Entries, work: Work) -> Entry:
         except ProcessDiedError as died:
             death = died
             n_kills += bool(began)
-            if n_kills == KILLS or death.exitcode != -signal.SIGKILL:
+            if n_kills == KILLS or not death.is_killed:
                 break
         else:
             return entry
