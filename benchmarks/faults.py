@@ -759,7 +759,16 @@ def _check_disturbed(lab: Lab, before: State, ended: Ended) -> None:
 
 
 DISTURBANCES = (
-    *("changed", "changed, same size and time", "grew", "cut", "gone", "a folder", "a pipe", "a link to nowhere"),
+    *(
+        "changed",
+        "changed, same size and almost time",
+        "grew",
+        "cut",
+        "gone",
+        "a folder",
+        "a pipe",
+        "a link to nowhere",
+    ),
     *("a loop", "a cut gzip", "unreadable", "in an unreadable folder"),
 )
 
@@ -785,7 +794,7 @@ def _disturb(path: Path, dice: random.Random) -> str:
     if how.startswith("changed"):
         path.write_bytes(content.replace("网".encode(), "坊".encode()))
         if "same" in how:
-            os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+            os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1000))
     elif how == "a folder":
         path.mkdir()
         (path / "in.txt").write_bytes(content)
