@@ -143,7 +143,7 @@ def _wrap_journal(tell: Callable[..., None]) -> None:
         tell("journal", ("after",))
         return entry
 
-    Journal.add = told  # type: ignore[method-assign]
+    Journal.add = told  # type: ignore[method-assign, assignment]
 
 
 def _wrap_calls(tell: Callable[..., None]) -> None:

@@ -72,14 +72,27 @@ def replay_rejected(config: ReplayConfig) -> State[Summary]:
     try:
         with store.lock(config.wait, _tell_who):
             last = current(store)
-            run = _new_run(config.clean or last_config(store))
+            usual = last_config(store)
+            run = _new_run(config.clean or usual)
             check_steps(run.config.skip)
+            _check_replay(run.config, usual)
             dedup: Any = config.dedup or last.dedup
             row = {"kind": "replay", "sources": list(config.reasons)}
-            summary = _run(config, store, run, lambda *_: plan_replay(last, store, config.reasons), dedup, row)
+
+            def plan(_run: Run, _last: Snapshot | None) -> Plan:
+                return plan_replay(last, store, config.reasons)
+
+            summary = _run(config, store, run, plan, dedup, row, relearn=run.config == usual)
     except (DatasetError, OSError, ValueError) as error:
         return fail(error)
     return _conclude(summary, run, config, started)
+
+
+def _check_replay(config: CleanConfig, usual: CleanConfig) -> None:
+    if config.learn_from != usual.learn_from:
+        raise DatasetError(
+            f"a replay can't change learn_from ({usual.learn_from}), which is of all documents: run clean"
+        )
 
 
 def _new_run(config: CleanConfig) -> Run:

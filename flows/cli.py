@@ -402,7 +402,7 @@ def _explained(*, writing: bool = False) -> Iterator[None]:
 
 
 def settings_of_run(*, sources: tuple[str, ...], learn_from: int | None, **settings: Any) -> RunConfig:
-    """Settings of a run from what `run_options` gave."""
+    """Settings of a run from what `source_options` gave."""
     how = {name: settings.pop(name) for name in ("config_file", "script", "skip")}
     return run_config({"sources": [_argument(name) for name in sources], **settings}, learn_from=learn_from, **how)
 
@@ -456,7 +456,7 @@ def replay_config(  # noqa: PLR0913
     data = _read_toml(config_file) if config_file else {}
     try:
         last = last_config(open_store(folder)).model_dump()
-    except (DatasetError, OSError) as error:
+    except (DatasetError, OSError, ValueError) as error:
         raise InputError(str(error)) from error
     cleaning = {"script": script, "skip": list(skip), "learn_from": learn_from}
     of_clean = {"sources", "out", "keep_missing", "checksum", "reclean"}

@@ -19,7 +19,8 @@ from flows import terminal
 from flows.cli import INTERRUPTED, PUBLISHED_WITH_FAILURES, RUN_FAILED, TERMINATED, WRONG_USE
 from schemas.config import DatasetConfig, RunConfig
 from tasks.publish import summary as summaries
-from tasks.publish.snapshots import NoDatasetError
+from tasks.publish.snapshots import DatasetError, NoDatasetError
+from tasks.publish.store import open_store
 from tasks.publish.summary import Summary
 from tasks.read import STDIN, SourceError, expand, nothing_found
 from tasks.shards.progress import Watch, watcher
@@ -31,6 +32,8 @@ PLAIN_SECONDS = 10
 """Between two lines of progress, where there is no terminal."""
 
 STOPPED = "stopped. Nothing was published: {out} is as it was."
+
+STOPPED_LATE = "stopped, when snapshot {number} of {out} was published already."
 
 EVENTS = {
     "waiting": "waiting for another run",
@@ -47,17 +50,18 @@ def run_in_terminal(config: DatasetConfig, *, verbose: bool) -> int:
     """Run the flow, show how far it is, and what came of it; the exit code of the command."""
     console = Console(stderr=True, highlight=False)
     signal.signal(signal.SIGTERM, _terminate)
+    before = _published(config)
     try:
         if isinstance(config, RunConfig):
             _check_sources(config)
         with _progress(console) as watch:
-            watcher.set(partial(_watch, config, console, watch))
+            watcher.set(partial(_watch, config, before, console, watch))
             state = _run(config, console, verbose=verbose)
     except SourceError as error:
         return _fail(console, str(error), WRONG_USE)
     except BaseException as error:
         if code := _stopped_by(error):
-            return _fail(console, STOPPED.format(out=config.out), code)
+            return _fail(console, _stopped(config, before), code)
         if isinstance(error, OSError):
             return _fail(console, str(error), RUN_FAILED)
         raise
@@ -83,7 +87,21 @@ def _stopped_by(error: BaseException | None) -> int:
     return 0
 
 
-def _watch(config: DatasetConfig, console: Console, show: Watch, event: str, n: int) -> None:
+def _published(config: DatasetConfig) -> int:
+    """Number of the current snapshot; 0 if there is none, or it can't be told."""
+    try:
+        return max(open_store(config.out).numbers(), default=0)
+    except (DatasetError, OSError):
+        return 0
+
+
+def _stopped(config: DatasetConfig, before: int) -> str:
+    """What a signal has left, by the number of the snapshot that was the current one before."""
+    number = _published(config)
+    return (STOPPED_LATE if number > before else STOPPED).format(out=config.out, number=number)
+
+
+def _watch(config: DatasetConfig, before: int, console: Console, show: Watch, event: str, n: int) -> None:  # noqa: PLR0913, PLR0917
     """Show an event; but end at once if a signal has ended Prefect's temporary server, too.
 
     Prefect would try to reach it for minutes.
@@ -92,7 +110,7 @@ def _watch(config: DatasetConfig, console: Console, show: Watch, event: str, n: 
         show(event, n)
     elif (code := _stopped_by(sys.exception())) and _is_server_gone():
         console.show_cursor()
-        os._exit(_fail(console, STOPPED.format(out=config.out), code))
+        os._exit(_fail(console, _stopped(config, before), code))
 
 
 def _is_server_gone() -> bool:
@@ -153,9 +171,12 @@ class _Lines:
     def watch(self, event: str, n: int) -> None:
         self._total += n if event == "found" else 0
         self._done += n if event == "cleaned" else 0
+        if event == "found" and not self._total:
+            return
         if event in EVENTS or time.monotonic() - self._last > PLAIN_SECONDS:
             self._last = time.monotonic()
-            self._console.print(f"{EVENTS.get(event, 'cleaned')} {self._done:,} of {self._total:,} documents")
+            counted = f" {self._done:,} of {self._total:,} documents" if self._total else ""
+            self._console.print(f"{EVENTS.get(event, 'cleaned')}{counted}")
 
 
 def _conclude(state: "State[Any]", console: Console) -> int:

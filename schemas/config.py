@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -16,7 +17,7 @@ def _place(given: Any) -> Any:
     """A folder as a path; an address stays a string, since as a path it would lose a slash."""
     if not isinstance(given, str) or ("://" in given and not given.startswith("file://")):
         return given
-    return Path(given.removeprefix("file://"))
+    return Path(unquote(given.removeprefix("file://")) if given.startswith("file://") else given)
 
 
 Place = Annotated[Path | str, BeforeValidator(_place), WithJsonSchema({"type": "string", "format": "path"})]

@@ -394,7 +394,11 @@ RUNS = pa.schema(
         _field("n_changed", pa.int64(), "Documents whose raw bytes had changed."),
         _field("n_unchanged", pa.int64(), "Documents carried over from the snapshot before, as they were."),
         _field("n_removed", pa.int64(), "Documents of the snapshot before that are gone."),
-        _field("n_recleaned", pa.int64(), "Unchanged documents cleaned again: other rules or settings, or a replay."),
+        _field(
+            "n_recleaned",
+            pa.int64(),
+            "Unchanged documents cleaned again: other rules or settings, `--reclean all`, a replay.",
+        ),
         _field(
             "n_relearned",
             pa.int64(),

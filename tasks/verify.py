@@ -274,7 +274,7 @@ def _joined(
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Rows of clean and rejected with their rows of edits, but for those that have no partner.
 
-    All three are in the order of the sources, so that nothing waits for its partner; in another order every pair would
+    All three are in the order of ingest, so that nothing waits for its partner; in another order every pair would
     be found all the same, with more in memory.
     """
     rows = (_rows(store, snapshot, "clean"), _rows(store, snapshot, "rejected"))

@@ -479,7 +479,7 @@ def _fold(batch: BatchFiles, doc_ids: Sequence[str]) -> list[bytes]:
 def _folded_texts(batch: BatchFiles, doc_ids: pa.Array) -> Iterator[tuple[str, bytes]]:
     """Folded texts in UTF-8. Row groups that have none of them are not read."""
     for path in filter(None, (batch.clean, batch.rejected)):
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for group in range(file.num_row_groups):
                 is_wanted = pc.is_in(file.read_row_group(group, ["doc_id"])["doc_id"], doc_ids)
                 if pc.any(is_wanted).as_py():

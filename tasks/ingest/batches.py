@@ -25,7 +25,7 @@ from tasks.corpus import Revision
 from tasks.corpus.duplicates import Mark, Tables, mark_tables, needs_marking, signatures
 from tasks.publish.counts import Counts, count_rows
 from tasks.publish.parts import ROWS_PER_GROUP, BatchFiles, Draft, PartWriter, write_part
-from tasks.publish.snapshots import BATCH_TABLES, Batch
+from tasks.publish.snapshots import BATCH_TABLES, Batch, DamagedError
 from tasks.publish.store import Store
 
 _GROUP_BYTES = 64 * 1024 * 1024
@@ -202,14 +202,16 @@ def stays(group: Sequence[Stored], dedup: Dedup) -> bool:
     (first, *others) = group
     if others or first.gone:
         return False
-    return not needs_marking(pq.read_table(first.paths["index"]), first.marks, dedup)
+    index = pq.read_table(first.paths["index"], columns=["doc_id", "reason", *Mark._fields])
+    return not needs_marking(index, first.marks, dedup)
 
 
 def rewrite(group: Sequence[Stored], dedup: Dedup, run: Run, folder: Path) -> Draft:
     """Write neighbouring batches as one: without the documents that leave, and with what was found about duplicates.
 
     Raises:
-        OSError: if something can't be read or written.
+        OSError: if something can't be written.
+        DamagedError: if something can't be read.
     """
     rest = {table: pa.concat_tables(_rest(stored, table) for stored in group) for table in BATCH_TABLES}
     marks = {doc_id: mark for stored in group for doc_id, mark in stored.marks.items()}
@@ -227,7 +229,13 @@ def _rest(stored: Stored, table: str) -> pa.Table:
     schema = (TABLES | INTERNAL)[table]
     if table not in stored.paths:
         return schema.empty_table()
-    rows = pq.read_table(stored.paths[table], page_checksum_verification=True).cast(schema)
+    try:
+        rows = pq.read_table(stored.paths[table], page_checksum_verification=True).cast(schema)
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(
+            f"the dataset is damaged: {stored.paths[table]} can't be read ({error}). See: qingyuan verify, and "
+            "qingyuan rollback if there is an older snapshot"
+        ) from error
     if not stored.gone:
         return rows
     return rows.filter(pc.invert(pc.is_in(rows["doc_id"], pa.array(stored.gone, pa.string()))))

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.config import RunConfig
-from schemas.dataset import cleaned_with
+from schemas.dataset import SCHEMA_VERSION, cleaned_with
 from schemas.document import Reason, Run
 from schemas.index import FILES, INDEX
 from tasks.publish.counts import Tally
 from tasks.publish.parts import hash_file
-from tasks.publish.snapshots import Snapshot
+from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store
 from tasks.read import Source, source_at
 
@@ -32,6 +32,8 @@ the coarsest clock of a file system in use (FAT) ticks every two seconds. As git
 
 _DOCUMENT = ["doc_id", "source_uri", "raw_sha256", "cleaned_with", "first_run_id", "reason"]
 """Columns of the index that tell what is to be done."""
+
+_HASHES_ASKED_FOR = 1000
 
 _HASHES_AT_A_TIME = 8
 """Files read at a time only to be hashed: disks and network drives are quicker that way."""
@@ -69,11 +71,13 @@ class Plan:
         return found
 
     def relearn(self, doc_ids: Iterable[str]) -> list[Source]:
-        """Have carried-over documents cleaned again; the sources of those that are still there."""
-        rows = self.known[self.known["doc_id"].isin(set(doc_ids)) & ~self.known["leaves"]]
+        """Have carried-over documents cleaned again; the sources of those that are still there, as they were."""
+        rows = self.known[_are_among(self.known["doc_id"], doc_ids) & ~self.known["leaves"]]
         found = {uri: self.sources.get(uri) or source_at(uri) for uri in rows["source_uri"]}
-        there = {uri: source for uri, source in found.items() if source}
-        again = self.known["source_uri"].isin(there.keys())
+        hashes = dict(zip(rows["source_uri"], rows["raw_sha256"], strict=True))
+        # What has changed since it was cleaned was counted as it was: it stays so until a run plans for it.
+        there = {uri: source for uri, source in found.items() if source and _hash(source.path) == hashes[uri]}
+        again = _are_among(self.known["source_uri"], there)
         self.known.loc[again, "leaves"] = True
         self.relearned |= set(self.known["doc_id"][again])
         return sorted(there.values())
@@ -107,8 +111,14 @@ def plan_run(sources: Sequence[Source], last: Snapshot | None, store: Store, run
     """Compare sources with the last snapshot.
 
     Raises:
+        DatasetError: if documents are to be kept of which the snapshot has no index.
         OSError: if a part of the snapshot can't be read.
     """
+    if config.keep_missing and last and last.schema_version != SCHEMA_VERSION:
+        raise DatasetError(
+            f"{store.name} has schema version {last.schema_version}, this program {SCHEMA_VERSION}: clean all of its "
+            "sources once, without --keep-missing"
+        )
     known = read_known(last, store)
     states = _read_files(last, store)
     found = pd.DataFrame(
@@ -117,15 +127,15 @@ def plan_run(sources: Sequence[Source], last: Snapshot | None, store: Store, run
     )
     files = found.merge(states, on="source_uri", how="left", suffixes=("", "_before"))
     is_same = _is_same(files, sources, checksum=config.checksum)
-    stale = set(known["source_uri"][_is_stale(known, cleaned_with(run), config)])
-    is_known = files["source_uri"].isin(set(known["source_uri"]))
-    carried = is_same & is_known & ~files["source_uri"].isin(stale)
-    kept = set(files["source_uri"][carried])
+    stale = known["source_uri"][_is_stale(known, cleaned_with(run), config)]
+    is_known = _are_among(files["source_uri"], known["source_uri"])
+    carried = is_same & is_known & ~_are_among(files["source_uri"], stale)
+    stays = _are_among(known["source_uri"], files["source_uri"][carried])
     if config.keep_missing:
-        missing = ~known["source_uri"].isin(set(found["source_uri"]))
-        kept |= set(known["source_uri"][missing])
-    known["leaves"] = ~known["source_uri"].isin(kept)
-    states = states[states["source_uri"].isin(kept - set(found["source_uri"]))]
+        stays |= ~_are_among(known["source_uri"], found["source_uri"])
+    known["leaves"] = ~stays
+    is_missing = ~_are_among(states["source_uri"], found["source_uri"])
+    states = states[is_missing & _are_among(states["source_uri"], known["source_uri"][stays])]
     files = pd.concat([files[states.columns], states], ignore_index=True)
     return Plan(
         [source for source, stays in zip(sources, carried, strict=True) if not stays],
@@ -147,13 +157,13 @@ def plan_replay(last: Snapshot, store: Store, reasons: Sequence[str]) -> Plan:
     reason = known["reason"]
     wanted = reason.notna() & (reason != str(Reason.DUPLICATE)) & (reason.isin(reasons) if reasons else True)
     found = {uri: source for uri in known["source_uri"][wanted] if (source := source_at(uri))}
-    known["leaves"] = known["source_uri"].isin(found.keys())
+    known["leaves"] = _are_among(known["source_uri"], found)
     states = _read_files(last, store)
     again = pd.DataFrame(
         [(source.uri, source.n_bytes, source.mtime_ns, None, False) for source in sorted(found.values())],
         columns=states.columns,
     )
-    files = pd.concat([states[~states["source_uri"].isin(found.keys())], again], ignore_index=True)
+    files = pd.concat([states[~_are_among(states["source_uri"], found)], again], ignore_index=True)
     return Plan(sorted(found.values()), known, files, found)
 
 
@@ -178,6 +188,12 @@ def _read_files(last: Snapshot | None, store: Store) -> pd.DataFrame:
     return states
 
 
+def _are_among(values: "pd.Series[str]", among: Iterable[str]) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    """Which values are among others: `Series.isin` takes 0.6 s for 100,000 strings, this 0.02."""
+    found: Any = pd.Index(among if isinstance(among, pd.Series) else list(among), dtype="str").unique()
+    return np.asarray(found.get_indexer(values) >= 0)
+
+
 def _is_stale(known: pd.DataFrame, by_now: str, config: RunConfig) -> pd.Series:
     """Documents to be cleaned again though their bytes are the same."""
     again = known["reason"] == str(Reason.UNREADABLE)  # that may have passed
@@ -194,8 +210,10 @@ def _is_same(files: pd.DataFrame, sources: Sequence[Source], *, checksum: bool) 
     if checksum:
         is_same[:] = False
     unsure = np.flatnonzero(is_known & ~is_same).tolist()
+    hashes: list[str | None] = []
     with ThreadPoolExecutor(_HASHES_AT_A_TIME) as pool:
-        hashes = list(pool.map(_hash, (sources[i].path for i in unsure)))
+        for start in range(0, len(unsure), _HASHES_ASKED_FOR):  # what is asked for is kept in memory
+            hashes += pool.map(_hash, (sources[i].path for i in unsure[start : start + _HASHES_ASKED_FOR]))
     is_same.iloc[unsure] = files["sha256"].iloc[unsure].to_numpy() == np.array(hashes, dtype=object)
     return is_same
 

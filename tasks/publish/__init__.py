@@ -11,7 +11,8 @@ The protocol, and why it is this one: docs/adr/0001-publishing.md. A run does
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
@@ -48,6 +49,8 @@ class Contents:
     """As in `Snapshot`."""
     dedup: str
     """As in `Snapshot`."""
+    settled: bool = True
+    """The same."""
 
     @property
     def counts(self) -> Counts:
@@ -82,10 +85,15 @@ def last_config(store: Store) -> CleanConfig:
     """How the documents of the current snapshot were cleaned.
 
     Raises:
-        DatasetError: if there is none.
+        DatasetError: if there is none, or one of another version.
     """
     snapshot = current(store)
-    rows = [row for row in _runs(store, snapshot) if row["run_id"] == snapshot.run_id]
+    if snapshot.schema_version != SCHEMA_VERSION:
+        raise DatasetError(
+            f"{store.name} has schema version {snapshot.schema_version}, this program {SCHEMA_VERSION}: clean its "
+            "sources once with this program"
+        )
+    rows = [row for row in _runs(store, snapshot) if row["kind"] != "replay"]  # those are of some documents only
     return CleanConfig.model_validate_json(rows[-1]["config"])
 
 
@@ -127,6 +135,7 @@ def publish(store: Store, contents: Contents, run: Run, row: Mapping[str, Any], 
         {name: _stored(part, None) for name, part in contents.state.items()},
         run.rules_digest,
         contents.dedup,
+        contents.settled,
     )
     store.add([*contents.parts, runs, *empty])
     return _finish(store, snapshot, keep)
@@ -181,7 +190,7 @@ def expired(store: Store, keep: int = KEEP_SNAPSHOTS, keep_time: timedelta = KEE
     that seems to be older than one before it may have been published at any time until the next. Without a
     `keep_time` no clock counts.
     """
-    published = [store.snapshot(number) for number in store.numbers()]
+    published = list(_readable(store))
     latest = list(accumulate((snapshot.published_at for snapshot in published), max))
     now, documents, found = datetime.now(UTC), [last.documents for last in published[-1:]], list[int]()
     superseded = now
@@ -192,6 +201,13 @@ def expired(store: Store, keep: int = KEEP_SNAPSHOTS, keep_time: timedelta = KEE
         elif not keep_time or now - superseded > keep_time:
             found.append(snapshot.number)
     return sorted(found)
+
+
+def _readable(store: Store) -> Iterator[Snapshot]:
+    """Snapshots in order, but for those whose manifests are damaged."""
+    for number in store.numbers():
+        with suppress(DatasetError):
+            yield store.snapshot(number)
 
 
 def _finish(store: Store, snapshot: Snapshot, keep: int | None = None) -> Snapshot:
@@ -221,8 +237,8 @@ def _runs(store: Store, last: Snapshot | None) -> list[dict[str, Any]]:
     """All runs there were. Those of older versions of the schema lack columns."""
     stored = last.singles["runs"] if last else ()
     rows = [row for part in stored for row in pq.read_table(store.path(part)).to_pylist()]
-    added = {"kind": "clean", "n_unchanged": 0, "n_changed": 0, "n_removed": 0, "n_recleaned": 0, "n_relearned": 0}
-    return [{**added, "n_added": row["n_documents"], **row} for row in rows]
+    counts = ("n_added", "n_changed", "n_unchanged", "n_removed", "n_recleaned", "n_relearned")
+    return [{"kind": "clean", **dict.fromkeys(counts, 0), **row} for row in rows]
 
 
 def _numbered(batches: Iterable[tuple[int | None, Draft] | Batch], last: Snapshot | None) -> Iterable[Batch]:

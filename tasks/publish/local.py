@@ -76,8 +76,11 @@ class LocalStore:
         return self.local / "objects" / part.sha256
 
     def holds(self, part: StoredPart) -> bool:
-        """Whether the object is there."""
-        return self.path(part).is_file()
+        """Whether the object is there, in its length."""
+        try:
+            return self.path(part).stat().st_size == part.bytes
+        except OSError:
+            return False
 
     def lock(self, wait: float = 0, on_wait: OnWait | None = None) -> "DatasetLock":
         """Held by the one process that writes."""
@@ -185,11 +188,13 @@ class LocalStore:
         """Remove snapshots that nobody has pinned, and objects that none of the others has."""
         with ExitStack() as stack:
             going = {number for number in numbers if _is_free(self._manifest(number), stack)}
-            kept = [self.snapshot(number) for number in self.numbers() if number not in going]
-            used = {part.sha256 for snapshot in kept for part in snapshot.objects()}
+            kept = [_or_none(self, number) for number in self.numbers() if number not in going]
+            used = {part.sha256 for snapshot in kept if snapshot for part in snapshot.objects()}
             for number in going:  # first: an object without a manifest is waste, a manifest without one is damage
                 self._manifest(number).unlink()
         sync(self.local / "manifests")
+        if None in kept:  # what it needs can't be told
+            return 0
         freed = 0
         for path in (self.local / "objects").iterdir():
             if path.name not in used:
@@ -261,9 +266,11 @@ class LocalStore:
 
     def _refuse_damage(self, snapshot: Snapshot) -> None:
         for part in snapshot.objects():
-            if not self.holds(part):
+            path = self.path(part)
+            # What no reader sees decides what the run does: it is read from end to end.
+            if not self.holds(part) or (not part.name and hash_file(path) != part.sha256):
                 raise DamagedError(
-                    f"the dataset in {self.out} is damaged: {self.path(part)} is missing. See: "
+                    f"the dataset in {self.out} is damaged: {path} is missing, or not what it was. See: "
                     f"qingyuan verify {self.out}, and qingyuan rollback {self.out} if there is an older snapshot"
                 )
 
@@ -302,7 +309,7 @@ class DatasetLock:
     def __enter__(self) -> Self:
         self._store.make()
         with self._store._explained():  # noqa: SLF001  one module
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             self._take(descriptor)
         except BaseException:
@@ -369,13 +376,21 @@ class DatasetLock:
 
 def _is_free(manifest: Path, stack: ExitStack) -> bool:
     """Whether no reader has pinned a snapshot; none can until the stack is closed."""
-    descriptor = os.open(manifest, os.O_RDONLY)
+    descriptor = os.open(manifest, os.O_RDWR)  # or network drives would give no lock that excludes others
     stack.callback(os.close, descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in {errno.EAGAIN, errno.EACCES}
+    except OSError:
+        return False
     return True
+
+
+def _or_none(store: LocalStore, number: int) -> Snapshot | None:
+    """A snapshot; None if its manifest is damaged: older ones must not stand in the way of the current one."""
+    try:
+        return store.snapshot(number)
+    except DatasetError:
+        return None
 
 
 def _visible(folder: Path) -> set[str]:

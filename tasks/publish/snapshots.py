@@ -87,6 +87,8 @@ class Snapshot:
     """Of the run that made it."""
     dedup: str = "off"
     """What was done with documents that tell the same, as in `schemas.config.RunConfig`."""
+    settled: bool = True
+    """Whether all was cleaned again of which the counts say something else; if not, the next run tries."""
     restores: int | None = None
     """Number of the snapshot that this one is a copy of."""
 
@@ -149,6 +151,7 @@ def from_json(content: bytes) -> Snapshot:
         state={name: StoredPart(**part) for name, part in stored["state"].items()},
         rules_digest=stored["rules_digest"],
         dedup=stored["dedup"],
+        settled=stored["settled"],
         restores=stored["restores"],
     )
 

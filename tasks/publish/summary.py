@@ -53,7 +53,7 @@ _SHORT = {
 def rows(summary: Summary) -> list[tuple[str, str]]:
     """Names and values, as they are shown."""
     counts, tally = summary.counts, summary.tally
-    again = [("re-cleaned by rules", tally.recleaned), ("re-cleaned by learned lines", tally.relearned)]
+    again = [("re-cleaned", tally.recleaned), ("re-cleaned by learned lines", tally.relearned)]
     return [
         ("added", f"{tally.added:,}"),
         ("changed", f"{tally.changed:,}"),

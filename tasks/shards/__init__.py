@@ -4,7 +4,6 @@ The plan follows from the sources alone, never from the number of workers, so th
 """
 
 import errno
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -133,7 +132,7 @@ def survey_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
         try:
             made: Survey = run_isolated(_survey_shard, shard, taken, work, report=tally.add)
         except ProcessDiedError:
-            taken = taken | restricted(scan(work.journals), shard.uris)
+            taken = restricted(scan(work.journals), shard.uris) | taken
             if tally.at < len(shard.sources):
                 suspect = shard.sources[tally.at]
                 taken[key_of(suspect.uri)] = _clean_alone(suspect, taken, work)
@@ -198,7 +197,7 @@ def _again_if_killed(function: Callable[..., Any], *args: Any) -> Any:
         try:
             return run_isolated(function, *args, report=_nobody)
         except ProcessDiedError as death:
-            if death.exitcode != -signal.SIGKILL:
+            if not death.is_killed:
                 raise
     return run_isolated(function, *args, report=_nobody)
 
@@ -279,7 +278,7 @@ def _clean_alone(source: Source, taken: Entries, work: Work) -> Entry:
         except ProcessDiedError as died:
             death = died
             n_kills += bool(began)
-            if n_kills == KILLS or death.exitcode != -signal.SIGKILL:
+            if n_kills == KILLS or not death.is_killed:
                 break
         else:
             return entry
@@ -290,7 +289,7 @@ def _put_by_crash(source: Source, death: ProcessDiedError, work: Work) -> Entry:
     origin, raw = read_text(source, work.run.config.max_bytes)
     rejection = raw if isinstance(raw, Rejection) else _crash(death, work.max_seconds)
     with Journal(work.journals) as journal:
-        return journal.add(Outcome(origin, rejection=rejection))
+        return journal.add(Outcome(origin, rejection=rejection), lasts=False)
 
 
 def _crash(death: ProcessDiedError, max_seconds: float) -> Rejection:

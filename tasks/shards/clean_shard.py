@@ -108,13 +108,16 @@ def clean_sources(  # noqa: PLR0913
         OSError: as the first shard that failed; the others are stopped then.
     """
     before = carried(last, store, plan)
-    if last and last.dedup == dedup and not plan.to_clean and not any(stored.gone for stored in before):
+    is_done = last and last.settled and (last.dedup, last.rules_digest) == (dedup, work.run.rules_digest)
+    if last and is_done and not plan.to_clean and not any(stored.gone for stored in before):
         return _as_it_is(plan, last, work)
     surveyed = _survey(plan.to_clean, 0, work)
     tell("writing")
     counted = count_carried(before, work)
     learned = learn([*(made.counts.counted for _, made in surveyed), *counted], work.run.config, work.folder)
-    if relearn and (again := plan.relearn(relearned(before, counted, learned, work))):
+    asked = relearned(before, counted, learned, work)
+    again = plan.relearn(asked) if relearn else []
+    if again:
         tell("found", len(again))
         surveyed += _survey(again, len(surveyed), work)
         tell("writing")
@@ -129,7 +132,8 @@ def clean_sources(  # noqa: PLR0913
     pairs = last.state.get("pairs") if last and last.rules_digest == work.run.rules_digest else None
     settled = settle_dataset(batches, learned, work, dedup, store.path(pairs) if pairs else None)
     state = {"files": files, **({"pairs": settled.pairs} if settled.pairs else {})}
-    return Contents(settled.batches, settled.lines, state, dedup), plan.tally(new)
+    contents = Contents(settled.batches, settled.lines, state, dedup, settled=plan.relearned.issuperset(asked))
+    return contents, plan.tally(new)
 
 
 def _as_it_is(plan: Plan, last: Snapshot, work: Work) -> tuple[Contents, Tally]:

@@ -4,10 +4,11 @@ A journal outlives the process that writes it, however that ends, and the run: t
 the same settings takes from it every document whose bytes are still the same. So a kill costs the documents that were
 being cleaned, and nothing else. Journals go when a run has published.
 
-Outcomes are pickled: by the same program, into a folder that only runs write.
+Outcomes are pickled, and nothing else is taken out of a journal.
 """
 
 import hashlib
+import io
 import pickle
 import struct
 import zlib
@@ -20,6 +21,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 import schemas
+from schemas import document
 from schemas.document import Outcome, Run
 
 _HEADER = struct.Struct("<4s16s32sII")
@@ -37,7 +39,7 @@ class Entry(NamedTuple):
     path: Path
     offset: int
     sha256: bytes
-    """Of the bytes of its source; 32 zeros where they could not be read."""
+    """Of the bytes of its source; 32 zeros where they could not be read, or it is not to be taken by other runs."""
 
 
 Entries = dict[bytes, Entry]
@@ -58,8 +60,12 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, outcome: Outcome) -> Entry:
+    def add(self, outcome: Outcome, *, lasts: bool = True) -> Entry:
         """Put an outcome by, in one write: it is there as a whole or not at all.
+
+        Args:
+            outcome: What became of a document.
+            lasts: Whether other runs may take it: not that a process died, which may be otherwise the next time.
 
         Raises:
             OSError: if it can't be written.
@@ -68,7 +74,7 @@ class Journal:
         packed = pa.compress(pickled, codec="zstd", asbytes=True)
         entry = Entry(self._path, self._file.tell(), bytes.fromhex(outcome.origin.sha256 or "00" * 32))
         key = key_of(outcome.origin.source_uri)
-        header = _HEADER.pack(_MARK, key, entry.sha256, len(packed), len(pickled))
+        header = _HEADER.pack(_MARK, key, entry.sha256 if lasts else bytes(32), len(packed), len(pickled))
         content = memoryview(header + _CHECKSUM.pack(zlib.crc32(packed, zlib.crc32(header))) + packed)
         while content:  # a write may be short, on a disk that is nearly full
             content = content[self._file.write(content) :]
@@ -143,8 +149,24 @@ def _read(file: pa.NativeFile, offset: int) -> Outcome | None:
     packed = file.read(n_packed)
     if _CHECKSUM.pack(zlib.crc32(packed, zlib.crc32(header))) != checksum:
         return None
-    outcome: Outcome = pickle.loads(pa.decompress(packed, n_pickled, codec="zstd"))  # noqa: S301  ours
+    outcome: Outcome = _Unpickler(io.BytesIO(pa.decompress(packed, n_pickled, codec="zstd"))).load()
     return outcome
+
+
+class _Unpickler(pickle.Unpickler):
+    """A dataset may have been somebody else's: a journal in it must not run what they like."""
+
+    def find_class(self, module: str, name: str) -> type:
+        if module == document.__name__ and name in _PICKLED:
+            return getattr(document, name)  # type: ignore[no-any-return]
+        raise pickle.UnpicklingError(f"{module}.{name} is in no journal of ours")
+
+
+_PICKLED = {
+    *("Outcome", "Origin", "Decoded", "BadByte", "Segment", "Verbatim", "Page"),
+    *("Cleaned", "Stage", "Edit", "Damage", "Rejection", "Reason"),
+}
+"""What an `Outcome` consists of."""
 
 
 @cache

@@ -355,9 +355,9 @@ class Corpus:
 
     def work(self, removed: int, added: int, changed: int) -> None:
         """Of a day."""
-        self.add(added)
         self.change(changed)
         self.remove(removed)
+        self.add(added)
 
     def add(self, n: int) -> None:
         for page in self.waiting[:n]:

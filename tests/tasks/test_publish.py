@@ -399,11 +399,15 @@ class TestSchemaVersion2:
         make_old(out, 1)
         (runs,) = current(open_store(out)).singles["runs"]
         new = ["kind", "n_added", "n_changed", "n_unchanged", "n_removed", "n_recleaned", "n_relearned"]
-        without_columns(object_of(out, runs), new)
+        rewritten = object_of(out, runs)
+        without_columns(rewritten, new)
+        manifest = out / "_store" / "manifests" / "000001.json"
+        size = f'"bytes": {rewritten.stat().st_size}'
+        manifest.write_text(manifest.read_text().replace(f'"bytes": {runs.bytes}', size))
         publish_outcomes(out, later_run, outcomes[:5])
         first, second = pq.read_table(out / "runs").to_pylist()
         assert (first["run_id"], first["n_documents"], second["run_id"]) == ("run-1", 30, "run-2")
-        assert (first["kind"], first["n_added"], first["n_removed"]) == ("clean", 30, 0)
+        assert (first["kind"], first["n_added"], first["n_removed"]) == ("clean", 0, 0)
         assert verify(out).problems == []
 
 

@@ -156,7 +156,7 @@ def test_documents_that_kill_their_processes_end_as_crashed_and_no_others(worksh
         "f-SPIN": 2,
     }
     assert workshop.clean()["reasons"] == found["reasons"]
-    assert workshop.cleaned() == []
+    assert set(workshop.cleaned()) == crashed, "it may be otherwise the next time"
 
 
 @pytest.mark.parametrize("seed", range(2))
