@@ -112,7 +112,7 @@ def _is_news(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     message = record.getMessage()
     stopped = isinstance(error, StoppedError) or StoppedError.__name__ in message
-    return not stopped and not message.startswith("Crash detected!")
+    return not stopped and not message.startswith(("Crash detected!", "Still processing items:"))
 
 
 def _start_server() -> None:

@@ -257,8 +257,9 @@ def count_index(part: Path, gone: frozenset[str], number: int, folder: Path) -> 
 def _write(table: pa.Table, gone: frozenset[str], path: Path) -> Counted:
     lines, documents = lines_and_documents(table, gone)
     made = Counted(path.with_name(f"{path.name}-lines"), path.with_name(f"{path.name}-documents"))
-    lines[np.argsort(lines["line"])].tofile(made.lines)
-    documents.tofile(made.documents)
+    # Not `tofile`: on a full disk it loses the end of a small array, and doesn't tell.
+    made.lines.write_bytes(lines[np.argsort(lines["line"])].tobytes())
+    made.documents.write_bytes(documents.tobytes())
     return made
 
 
@@ -304,7 +305,7 @@ def merge(counted: Sequence[Counted], threshold: int, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     known = _Documents([made.documents for made in counted])
-    known.sites.tofile(folder / "sites")
+    (folder / "sites").write_bytes(known.sites.tobytes())
     n_lines = 0
     with ExitStack() as stack:
         files = {name: stack.enter_context((folder / name).open("wb")) for name in (*COLUMNS, "lines", "learned")}

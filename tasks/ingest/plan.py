@@ -185,7 +185,8 @@ def read_known(last: Snapshot | None, store: Store) -> pd.DataFrame:
 def _read_files(last: Snapshot | None, store: Store) -> pd.DataFrame:
     part = last.state.get("files") if last else None
     states: pd.DataFrame = (pq.read_table(store.path(part)) if part else FILES.empty_table()).to_pandas()
-    return states
+    # Integers that may be missing: as floats, times a quarter of a microsecond apart would be the same.
+    return states.astype({"n_bytes": "Int64", "mtime_ns": "Int64"})
 
 
 def _are_among(values: "pd.Series[str]", among: Iterable[str]) -> "np.ndarray[Any, np.dtype[np.bool_]]":
@@ -206,7 +207,7 @@ def _is_same(files: pd.DataFrame, sources: Sequence[Source], *, checksum: bool) 
     """Files that have the content that they had: by size and time, or else by hash."""
     is_known = files["sha256"].fillna("") != ""
     looks_same = (files["n_bytes"] == files["n_bytes_before"]) & (files["mtime_ns"] == files["mtime_ns_before"])
-    is_same = is_known & looks_same & files["settled"].eq(True)
+    is_same = is_known & looks_same.fillna(value=False).astype(bool) & files["settled"].eq(True)
     if checksum:
         is_same[:] = False
     unsure = np.flatnonzero(is_known & ~is_same).tolist()
