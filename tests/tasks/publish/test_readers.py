@@ -207,6 +207,10 @@ def test_no_reader_sees_a_mixture_while_versions_are_swapped(
                 seen.append(reader(str(versions.out / "clean"), ["doc_id", "run_id"]))
             except (FileNotFoundError, duckdb.IOException):
                 n_gone += 1
+            except ValueError as error:  # Hugging Face's, where all the files that it had listed have gone
+                if "valid data file" not in str(error):
+                    raise
+                n_gone += 1
             with open_dataset(versions.out) as dataset:
                 seen.append(reader(dataset.paths("clean"), ["doc_id", "run_id"]))
     finally:
