@@ -60,7 +60,7 @@ class _Dataset(click.Path):
         return value if "://" in str(value) else super().convert(value, param, ctx)
 
 
-DATASET = _Dataset(exists=True, file_okay=False, path_type=Path)
+_DATASET = click.argument("folder", metavar="DIR", type=_Dataset(exists=True, file_okay=False, path_type=Path))
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -182,7 +182,7 @@ def serve(*, cron: str, timezone: str, name: str | None, **settings: Any) -> Non
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=DATASET)
+@_DATASET
 @click.option("--reason", "reasons", multiple=True, type=click.Choice(REPLAYED), help="Only these. Can be repeated.")
 @running_options
 @click.option("-v", "--verbose", is_flag=True, help="Show the log of the Prefect run.")
@@ -237,7 +237,7 @@ def check(files: tuple[str, ...], **how: Any) -> None:
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=DATASET)
+@_DATASET
 @click.argument("doc_id")
 def revert(folder: Path, doc_id: str) -> None:
     """Print the text that a document of the dataset in DIR had before cleaning.
@@ -261,7 +261,7 @@ def revert(folder: Path, doc_id: str) -> None:
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=DATASET)
+@_DATASET
 @click.option("--snapshot", type=int, metavar="N", help="An older snapshot.  [default: the current one]")
 def verify(folder: Path, snapshot: int | None) -> None:
     """Check the dataset in DIR: files against their hashes, counts, and that every document reverts."""
@@ -287,7 +287,6 @@ def verify(folder: Path, snapshot: int | None) -> None:
     sys.exit(0 if report.ok else 1)
 
 
-_DATASET = click.argument("folder", metavar="DIR", type=DATASET)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, with all there is to tell.")
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 _WAIT = click.option(

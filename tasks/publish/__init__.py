@@ -242,7 +242,7 @@ def _runs(store: Store, last: Snapshot | None) -> list[dict[str, Any]]:
 
 
 def _numbered(batches: Iterable[tuple[int | None, Draft] | Batch], last: Snapshot | None) -> Iterable[Batch]:
-    """Batches with their numbers, new ones after those that were there ever before."""
+    """Batches with their numbers: new ones after those of the last snapshot."""
     upcoming = max((batch.number for batch in last.batches), default=-1) + 1 if last else 0
     for batch in batches:
         if isinstance(batch, Batch):

@@ -111,7 +111,8 @@ def clean_sources(  # noqa: PLR0913
     is_done = last and last.settled and (last.dedup, last.rules_digest) == (dedup, work.run.rules_digest)
     if last and is_done and not plan.to_clean and not any(stored.gone for stored in before):
         return _as_it_is(plan, last, work)
-    surveyed = _survey(plan.to_clean, 0, work)
+    taken = scan(work.journals)
+    surveyed = _survey(plan.to_clean, 0, taken, work)
     tell("writing")
     counted = count_carried(before, work)
     learned = learn([*(made.counts.counted for _, made in surveyed), *counted], work.run.config, work.folder)
@@ -119,7 +120,7 @@ def clean_sources(  # noqa: PLR0913
     again = plan.relearn(asked) if relearn else []
     if again:
         tell("found", len(again))
-        surveyed += _survey(again, len(surveyed), work)
+        surveyed += _survey(again, len(surveyed), taken, work)
         tell("writing")
     given = [
         {"survey": made, "learned": learned, "work": work, "first_runs": first_runs}
@@ -146,9 +147,8 @@ def _as_it_is(plan: Plan, last: Snapshot, work: Work) -> tuple[Contents, Tally]:
 _NEW = ["doc_id", "source_uri", "raw_sha256"]
 
 
-def _survey(sources: Sequence[Source], begin: int, work: Work) -> list[tuple[Shard, Survey]]:
-    """The first pass over some sources, in shards."""
-    taken = scan(work.journals)
+def _survey(sources: Sequence[Source], begin: int, taken: Entries, work: Work) -> list[tuple[Shard, Survey]]:
+    """The first pass over some sources, in shards that are numbered from `begin`."""
     shards = plan_shards(sources, begin)
     given = [{"shard": shard, "taken": restricted(taken, shard.uris), "work": work} for shard in shards]
     return list(zip(shards, _each(clean_shard, given, work), strict=True))
