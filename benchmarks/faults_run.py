@@ -198,7 +198,7 @@ def _load_tables() -> None:
     """Clean some documents, so that rule tables are loaded, which every worker process would do otherwise."""
     from schemas.config import CleanConfig  # noqa: PLC0415
     from tasks.document import clean_document  # noqa: PLC0415
-    from tasks.read import source_at  # noqa: PLC0415
+    from tasks.read.sources import source_at  # noqa: PLC0415
 
     for path in sorted(SEEDS.iterdir()):
         if source := source_at(path.as_uri()):

@@ -25,7 +25,7 @@ from tasks.publish import last_config, publish, refuse_to_empty, run_folder
 from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store, current, newest, open_store
 from tasks.publish.summary import Summary
-from tasks.read import SourceError, find_sources
+from tasks.read.sources import SourceError, find_sources
 from tasks.shards import Work
 from tasks.shards.clean_shard import clean_sources, n_workers
 from tasks.shards.journal import folder_for

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.config import CleanConfig, Dedup, Reclean, ReplayConfig, RunConfig, Script
 
 if TYPE_CHECKING:
-    from tasks.read import Source
+    from tasks.read.sources import Source
 
 EXIT_CODES = """\b
 Exit codes:
@@ -524,7 +524,7 @@ def _argument(name: str) -> str:
 
 def _find(names: Iterable[str], spool: str) -> "list[Source]":
     """Sources behind names, or an error for the user."""
-    from tasks.read import SourceError, find_sources
+    from tasks.read.sources import SourceError, find_sources
 
     try:
         return find_sources(names, NO_DATASET, Path(spool))

@@ -22,7 +22,7 @@ from tasks.publish import summary as summaries
 from tasks.publish.snapshots import DatasetError, NoDatasetError
 from tasks.publish.store import open_store
 from tasks.publish.summary import Summary
-from tasks.read import STDIN, SourceError, expand, nothing_found
+from tasks.read.sources import STDIN, SourceError, expand, nothing_found
 from tasks.shards.progress import Watch, watcher
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from flows.clean import clean_corpus
 from flows.local import ServerError
 from schemas.config import RunConfig
-from tasks.read import STDIN
+from tasks.read.sources import STDIN
 
 logger = get_logger("qingyuan")
 

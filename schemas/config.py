@@ -24,6 +24,39 @@ Place = Annotated[Path | str, BeforeValidator(_place), WithJsonSchema({"type": "
 """Where a dataset lies: a folder, or an address in an object store."""
 
 
+class ReadConfig(BaseModel):
+    """How documents are found in containers: JSON lines, CSV, Parquet, WARC, archives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text_field: str = Field(
+        default="",
+        description="Field of a JSON line, or column of a CSV or Parquet file, that holds the text or the page. Within "
+        "nested objects: a.b. Default: the first of the usual names there is (text, content, body, html, 正文, …).",
+    )
+    url_field: str = Field(default="", description="The same for the address of the page (url, uri, link, 网址, …).")
+    title_field: str = Field(default="", description="The same for its title (title, headline, 标题, …).")
+    date_field: str = Field(default="", description="The same for when it was published (date, pubdate, 日期, …).")
+    author_field: str = Field(default="", description="The same for its author (author, 作者, …).")
+    site_field: str = Field(default="", description="The same for its site or outlet (site_name, 来源, …).")
+    max_ratio: int = Field(
+        default=200,
+        ge=1,
+        description="A compressed file or archive that expands to more than so many times its size is read no further "
+        "(rejected as bomb). What expands to less than 64 MiB is read in any case.",
+    )
+    max_container_bytes: int = Field(
+        default=2**40,
+        ge=1,
+        description="The same for one that expands to more than so many bytes.",
+    )
+    max_depth: int = Field(
+        default=3,
+        ge=0,
+        description="Archives within archives are followed to this depth; 0: none is opened. Deeper ones are rejected.",
+    )
+
+
 class CleanConfig(BaseModel):
     """How one document is cleaned."""
 
@@ -51,6 +84,7 @@ class CleanConfig(BaseModel):
         ge=1,
         description="A document with more bytes is rejected as too-large without being read into memory.",
     )
+    read: ReadConfig = Field(default=ReadConfig(), description="How documents are found in containers.")
 
 
 class DatasetConfig(BaseModel):

@@ -136,7 +136,8 @@ def _provenance(*, optional: bool) -> list[pa.Field]:
         _field(
             "encoding_method",
             pa.string(),
-            "How it was decided: `bom`, `declared`, `strict`, `plausible`, `chardet`, `lines` or `none`.",
+            "How it was decided: `given` (the field of a container held characters), `bom`, `declared`, `strict`, "
+            "`plausible`, `chardet`, `lines` or `none`.",
             optional=optional,
         ),
         _field(

@@ -96,6 +96,10 @@ class Reason(StrEnum):
     """Another document that is kept tells the same, and duplicates were to be dropped."""
     FAILED = "failed"
     """A step raised an exception: a bug of ours, with its traceback in `detail`."""
+    BROKEN = "broken"
+    """A container that can't be read, or not to its end: `record` says where it ends."""
+    BOMB = "bomb"
+    """What a compressed file or an archive holds is out of bounds: it expands too much, or is nested too deep."""
     CRASHED = "crashed"
     """The worker process died on this document (memory, a crash in a compiled library)."""
 
@@ -111,6 +115,13 @@ class RawDocument:
     """Position inside a container file; empty where the file is the document."""
     declared_encoding: str = ""
     """What a transport (HTTP header) said; empty where nothing did."""
+    known_encoding: str = ""
+    """Codec by which a reader made these bytes of characters, as of a field of a JSON line; empty where they are as they
+    were found, and the encoding has to be."""
+    name: str = ""
+    """Address or file name that may tell whether it is a page of HTML; empty where that is `source_uri`."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What a container says of the document beside it: keys are of `FACT_FIELDS`. Nothing of it is repaired yet."""
 
 
 class BadByte(NamedTuple):
@@ -158,7 +169,7 @@ class Decoded:
     confidence: float
     """0.0 to 1.0; how it is computed stands at `tasks.decode.decode`."""
     method: str
-    """`bom`, `declared`, `strict`, `plausible`, `chardet`, `lines` or `none`."""
+    """`given`, `bom`, `declared`, `strict`, `plausible`, `chardet`, `lines` or `none`."""
     bad_bytes: tuple[BadByte, ...] = ()
     segments: tuple[Segment, ...] = ()
     """Empty where one encoding holds for the whole text."""
@@ -231,6 +242,23 @@ class Origin:
     sha256: str
     """Hex digest of the raw bytes; empty where they could not be read."""
     n_bytes: int
+    url: str = ""
+    """Address that the page was fetched from, as its container says; the same holds for what follows."""
+    fetched_at: str = ""
+    """When, in ISO 8601."""
+    record_id: str = ""
+    """`WARC-Record-ID`."""
+    payload_digest: str = ""
+    """`WARC-Payload-Digest`."""
+    extra: str = ""
+    """What else stands beside the text, as a JSON object."""
+    record_sha256: str = ""
+    """Hex digest of all that a container has of the document; empty where that is its bytes and nothing else."""
+
+    @property
+    def state(self) -> str:
+        """Hex digest that is another one if anything of the document has changed; empty where it could not be read."""
+        return self.record_sha256 or self.sha256
 
     @property
     def doc_id(self) -> str:

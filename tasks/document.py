@@ -10,7 +10,7 @@ from tasks.decode import decode
 from tasks.html import is_html, read_page
 from tasks.html.said import with_facts
 from tasks.judge import judge_input, judge_output
-from tasks.read import Source
+from tasks.read.sources import Source
 from tasks.read.text import read_text
 from tasks.steps import STEPS
 

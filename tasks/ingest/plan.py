@@ -24,7 +24,7 @@ from tasks.publish.counts import Tally
 from tasks.publish.parts import hash_file
 from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store
-from tasks.read import Source, source_at
+from tasks.read.sources import Source, source_at
 
 SETTLED_NS = 2_000_000_000
 """A file that was changed so shortly before the run, or later by its clock, may be changed again without showing it:

@@ -1,224 +1,140 @@
-"""Where documents come from: files, folders, patterns and standard input become a sorted list of sources.
+"""Documents out of sources: files that are one, and containers that hold many.
 
-A reader is a module beside this one; each takes a source and yields raw documents, bytes and where they came from.
+A reader is a module beside this one with a function `read`, which takes an `Input` and yields documents, and where a
+file of its kind can be read in pieces, a function `split`. What a stream holds is told by `tasks.read.kinds`; streams
+within streams come back here.
 """
 
-import glob
-import hashlib
-import os
-import stat
-import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
+import lzma
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from importlib import import_module
+from typing import BinaryIO, Protocol
 
-STDIN = "-"
+from schemas.config import CleanConfig
+from schemas.document import Reason
+from tasks.read.kinds import COMPRESSIONS, HEAD_BYTES, bare_name, kind_of
+from tasks.read.records import BombError, BrokenError, Input, Item, Place, Span, rejected
+from tasks.read.sources import Source, UnreadableError, open_source
+from tasks.read.streams import Budget, expand, with_head
 
+READERS = {
+    "text": "tasks.read.text",
+    "jsonl": "tasks.read.jsonl",
+    "json": "tasks.read.json",
+    "delimited": "tasks.read.delimited",
+    "parquet": "tasks.read.parquet",
+    "warc": "tasks.read.warc",
+    "tar": "tasks.read.tar",
+    "zip": "tasks.read.zip",
+}
+"""Modules by kind, imported when the first such file comes: each brings its library."""
 
-class SourceError(ValueError):
-    """What was asked for cannot be read. The message says what, where, and what to do."""
+ARCHIVES = {"tar", "zip"}
+"""Kinds whose members may be containers again."""
 
+SPLIT_BYTES = 4 * 1000 * 1000
+"""A larger file is split where its kind can be: as much as a shard has at least (`tasks.shards`)."""
 
-class Source(NamedTuple):
-    """One file to read. Sorts by its URI, which is ASCII whatever the name of the file."""
-
-    uri: str
-    """`file:///…` with the bytes of the name percent-encoded, or `stdin:<hash>`."""
-    path: Path
-    n_bytes: int
-    """Size when it was found; 0 where that could not be found out."""
-    mtime_ns: int = 0
-    """When its content was last changed, by its file system's clock, in nanoseconds since 1970; 0 likewise."""
-
-
-class _Found(NamedTuple):
-    """A file under one of its names."""
-
-    path: Path
-    real: str
-    """The same without symbolic links: what tells whether two names are one file."""
-    n_bytes: int
-    mtime_ns: int
+_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError, ValueError)
+"""What libraries raise on streams that end too soon or hold nonsense."""
 
 
-def find_sources(given: Iterable[str], out: Path, spool: Path) -> list[Source]:
-    """All files behind the given names, each once, in order of their URIs.
+class Reader(Protocol):
+    """A module that reads one kind of stream."""
 
-    Args:
-        given: Paths of files or folders, patterns (`**` for any depth), `file://` URIs, or `-`.
-        out: Folder of the dataset: what is in it is no source, even where it lies in a folder that was given.
-        spool: Folder where standard input is kept while the run lasts.
+    def read(self, given: Input) -> Iterator[Item]:
+        """Documents in their order, and what is none.
 
-    Raises:
-        SourceError: if a name leads nowhere, a folder can't be listed, or there is no file at all.
+        Raises:
+            BrokenError: if it can't go on; what it has yielded stands.
+            BombError: if a bound is met.
+        """
+
+    def split(self, stream: BinaryIO, source: Source, size: int) -> Iterator[Span]:
+        """Pieces of a seekable file, of about `size` bytes each, in order; all records are in one of them.
+
+        Which there are must follow from the file alone. A reader that lacks the function reads files as a whole.
+        """
+
+
+def read_span(span: Span, config: CleanConfig) -> Iterator[Item]:
+    """Documents of a piece of a source, in their order. Whatever is wrong with it ends as a row.
+
+    A source without any document gives one row that says so: nothing goes without a trace.
     """
-    names = list(dict.fromkeys(given))
-    kept: dict[str, _Found] = {}
-    for name in names:
-        if name != STDIN:
-            for found in expand(name, out):
-                known = kept.get(found.real)
-                kept[found.real] = found if known is None else min(known, found, key=_preference)
-    sources = [Source(f.path.as_uri(), f.path, f.n_bytes, f.mtime_ns) for f in kept.values()]
-    if STDIN in names:
-        sources.append(_spool_stdin(spool))
-    if not sources:
-        raise SourceError(nothing_found(names))
-    return sorted(sources)
-
-
-def source_at(uri: str) -> Source | None:
-    """The file that an earlier run knew by this URI; None if it is gone, or was standard input."""
-    path = Path(_local(uri))
+    source = span.source
+    place = Place(source.uri, source.name)
     try:
-        state = path.stat()
-    except OSError:
-        return None
-    return Source(uri, path, state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else None
+        with open_source(source) as stream:
+            budget = Budget(source.n_bytes, config.read)
+            yield from _read_stream(stream, place, config, budget, span)
+    except UnreadableError as error:
+        yield rejected(place, "", Reason.UNREADABLE, str(error))
+    except OSError as error:  # gone, or a disk that fails
+        why = error.strerror or str(error)
+        yield rejected(place, "", Reason.UNREADABLE, f"The file could not be read: {why}.")
 
 
-def nothing_found(names: Iterable[str]) -> str:
-    """The message for sources that hold no document."""
-    places = ", ".join(str(_absolute(_local(name))) for name in names)
-    return (
-        f"there are no files in {places}. Hidden files and the output folder are not read. "
-        "Put documents there, or name another place."
-    )
-
-
-def expand(name: str, out: Path) -> Iterator[_Found]:
-    """Files behind one name, lazily.
-
-    Raises:
-        SourceError: if the name leads nowhere, to what is neither a file nor a folder, or into the dataset.
-    """
-    path = _local(name)
-    real_out = os.path.realpath(out)
-    if os.path.lexists(path):
-        if _within(os.path.realpath(path), real_out):
-            raise SourceError(f"{path} is in the output folder {real_out}. Name another source, or another --out.")
-        yield from _files_at(Path(path), real_out)
-        return
-    matches = sorted(_matches(Path(path))) if glob.has_magic(path) else []
-    if not matches:
-        raise SourceError(_missing(path))
-    for match in matches:
-        if not _within(os.path.realpath(match), real_out):
-            yield from _files_at(match, real_out, matched=True)
-
-
-def _matches(pattern: Path) -> Iterator[Path]:
-    """Files and folders that a pattern matches. `**` follows no links: those of a loop would multiply."""
-    wants_hidden = any(part.startswith(".") and part != ".." for part in pattern.parts)
-    start = Path(pattern.anchor)
+def split_source(source: Source) -> list[Span]:
+    """Pieces of a source, in order: the whole, if it is small, can't be split, or can't be read."""
+    whole = Span(source, n_bytes=source.n_bytes)
+    if source.n_bytes <= SPLIT_BYTES:
+        return [whole]
     try:
-        for match in start.glob(str(pattern.relative_to(start))):
-            if wants_hidden or not any(part.startswith(".") and part != ".." for part in match.parts):
-                yield match
-    except ValueError as error:
-        raise SourceError(f"{str(pattern)!r} is no pattern: {error}. Write it as in 'crawl/**/*.txt'.") from error
+        with open_source(source) as stream:
+            reader = _reader(kind_of(source.name, stream.read(HEAD_BYTES)))
+            if not hasattr(reader, "split") or not stream.seekable():
+                return [whole]
+            stream.seek(0)
+            return list(reader.split(stream, source, SPLIT_BYTES)) or [whole]
+    except (*_DAMAGE, BrokenError, UnreadableError):
+        return [whole]  # reading it will say what is wrong
 
 
-def _missing(path: str) -> str:
-    where = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
-    if glob.has_magic(path):
-        return f"no file matches {path!r}{where}. Check the pattern: * stays in one folder, ** crosses folders."
-    return f"no such file or folder: {path!r}{where}. Check the name; for standard input write -"
+def _reader(kind: str) -> Reader:
+    return import_module(READERS.get(kind, READERS["text"]))  # type: ignore[return-value]  # a module is one
 
 
-def _local(name: str) -> str:
-    """Path behind a `file://` URI; anything else is a path already."""
-    return os.fsdecode(unquote_to_bytes(name.removeprefix("file://"))) if name.startswith("file:///") else name
-
-
-def _absolute(path: str | Path) -> Path:
-    """Absolute, with the links left in: they are how the user names the place."""
-    path = Path(path)
-    return Path(os.path.realpath(path)) if ".." in path.parts else path.absolute()
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _preference(found: _Found) -> tuple[bool, str]:
-    """Of several names of one file, its own comes before that of a link to it."""
-    return str(found.path) != found.real, str(found.path)
-
-
-def _files_at(path: Path, real_out: str, *, matched: bool = False) -> Iterator[_Found]:
-    """A file itself, or the files in a folder. Pipes that a pattern matched stay, as those in folders do."""
-    path = _absolute(path)
+def _read_stream(
+    stream: BinaryIO, place: Place, config: CleanConfig, budget: Budget, span: Span | None = None
+) -> Iterator[Item]:
+    """Documents of a stream, whatever it holds; what is wrong with it is the last one."""
+    n_items = 0
     try:
-        state = path.stat()
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}. Check the link or its permissions.") from error
-    if stat.S_ISDIR(state.st_mode):
-        yield from _walk(path, real_out)
-    elif stat.S_ISREG(state.st_mode) or matched:
-        yield _Found(path, os.path.realpath(path), state.st_size, state.st_mtime_ns)
+        for item in _items(stream, place, config, budget, span):
+            n_items += 1
+            yield item
+    except BombError as error:
+        if error.of_source and place.record:
+            raise
+        yield rejected(place, "", Reason.BOMB, str(error))
+    except BrokenError as error:
+        yield rejected(place, error.address or "end", Reason.BROKEN, error.why)
+    except _DAMAGE as error:
+        if n_items == 0 and not place.record and isinstance(error, OSError) and error.errno is not None:
+            raise  # the file itself could not be read
+        yield rejected(place, "end", Reason.BROKEN, f"It can't be read further, after {n_items} records: {error!r}.")
     else:
-        raise SourceError(f"{path} is neither a file nor a folder. To read a pipe or a device: < {path} and source -")
+        if n_items == 0 and (span is None or (span.end is None and not span.begin)):
+            yield rejected(place, "", Reason.EMPTY, "There is no document in it.")
 
 
-def _walk(top: Path, real_out: str) -> Iterator[_Found]:
-    """Files under a folder, hidden ones left out.
-
-    Each real folder is listed once, under its own name where it has one in the tree: folders reached by links come
-    last. So a loop of links ends, and crossing links cost no more than the folders there are.
-    """
-    seen: set[str] = set()
-    queue = deque([str(top)])
-    while queue:
-        folder = queue.popleft()
-        real = os.path.realpath(folder)
-        if real in seen or _within(real, real_out):
-            continue
-        seen.add(real)
-        for entry in _entries(folder):
-            if _is_folder(entry):
-                (queue.append if entry.is_symlink() else queue.appendleft)(entry.path)
-            elif not _within((found := _as_file(entry, real)).real, real_out):
-                yield found
+def _items(stream: BinaryIO, place: Place, config: CleanConfig, budget: Budget, span: Span | None) -> Iterator[Item]:
+    head = stream.read(HEAD_BYTES)
+    kind = kind_of(place.name, head)
+    stream = with_head(head, stream)
+    if kind in COMPRESSIONS:
+        inner = Place(place.uri, bare_name(place.name, kind), place.record, place.depth)
+        yield from _items(expand(stream, kind, budget), inner, config, budget, None)
+        return
+    if kind in ARCHIVES and place.depth >= config.read.max_depth:
+        raise BombError(f"an archive within {place.depth} others: deeper ones than max_depth are not opened")
+    nested = partial(_nested, config=config, budget=budget)
+    limits = (span.begin, span.end, span.first) if span else ()
+    yield from _reader(kind).read(Input(stream, place, config, nested, *limits))
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-    except OSError as error:
-        raise SourceError(
-            f"cannot list the folder {folder}: {error.strerror}. "
-            "Give this user the right to read it (chmod u+rx), or name the other sources without it."
-        ) from error
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a loop of links, for one: taken as a file that can't be read, and recorded as such
-        return False
-
-
-def _as_file(entry: os.DirEntry[str], real_folder: str) -> _Found:
-    """Pipes, sockets, devices and links to nowhere stay: they end as `unreadable` rows (`tasks.read.text`)."""
-    path = Path(entry.path)
-    real = os.path.realpath(path) if entry.is_symlink() else str(Path(real_folder, entry.name))
-    try:
-        state = entry.stat()
-    except OSError:
-        return _Found(path, real, 0, 0)
-    return _Found(path, real, state.st_size if stat.S_ISREG(state.st_mode) else 0, state.st_mtime_ns)
-
-
-def _spool_stdin(spool: Path) -> Source:
-    """Standard input as a file, of whatever size, named by the hash of its bytes."""
-    path = spool / "stdin"
-    state = hashlib.sha256()
-    with path.open("wb") as file:
-        while chunk := sys.stdin.buffer.read(1 << 20):
-            state.update(chunk)
-            file.write(chunk)
-    return Source(f"stdin:{state.hexdigest()[:16]}", path, path.stat().st_size)
+def _nested(stream: BinaryIO, place: Place, *, config: CleanConfig, budget: Budget) -> Iterator[Item]:
+    return _read_stream(stream, place, config, budget)

@@ -1,43 +1,30 @@
-"""Text files: one file is one document."""
+"""Text files, pages of HTML included: one stream is one document."""
 
 import hashlib
-import os
-import stat
+from collections.abc import Iterator
+from dataclasses import replace
 
-from schemas.document import Origin, RawDocument, Reason, Rejection
-from tasks.read import Source
+from schemas.document import Origin
+from tasks.read.records import Document, Input, Item, document, too_large
 
-NOT_OPENED = "It was not opened; to read it, give its content as a file or on standard input."
-
-
-def read_text(source: Source, max_bytes: int) -> tuple[Origin, RawDocument | Rejection]:
-    """Bytes of a file, or why there are none. A file of more than `max_bytes` is hashed, but not kept in memory."""
-    try:
-        return _read(source, max_bytes)
-    except OSError as error:
-        why = error.strerror or str(error)
-        return Origin(source.uri, "", "", 0), Rejection(Reason.UNREADABLE, f"The file could not be read: {why}.")
+_CHUNK_BYTES = 1 << 20
 
 
-def _read(source: Source, max_bytes: int) -> tuple[Origin, RawDocument | Rejection]:
-    if kind := _kind(source.path.stat().st_mode):  # opening a pipe would wait for its writer
-        return Origin(source.uri, "", "", 0), Rejection(Reason.UNREADABLE, f"This is {kind} and no file. {NOT_OPENED}")
-    with source.path.open("rb") as file:
-        n_bytes = os.fstat(file.fileno()).st_size
-        if n_bytes > max_bytes:
-            origin = Origin(source.uri, "", hashlib.file_digest(file, "sha256").hexdigest(), n_bytes)
-            return origin, Rejection(Reason.TOO_LARGE, f"{n_bytes:,} bytes, and {max_bytes:,} are allowed.")
-        content = file.read(n_bytes)  # what was there when it was opened, should it still be growing
-    origin = Origin(source.uri, "", hashlib.sha256(content).hexdigest(), len(content))
-    return origin, RawDocument(source.uri, content)
+def read(given: Input) -> Iterator[Item]:
+    """The whole stream. One of more than `max_bytes` is hashed, but not kept in memory."""
+    content = given.stream.read(given.config.max_bytes + 1)
+    if len(content) > given.config.max_bytes:
+        yield _hashed(given, content)
+    else:
+        made = document(given, "", content)
+        yield made._replace(origin=replace(made.origin, record_sha256=""))  # there is nothing beside it
 
 
-def _kind(mode: int) -> str:
-    """What a thing in a folder is, if it is no file."""
-    kinds = {
-        stat.S_IFIFO: "a named pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-    }
-    return kinds.get(stat.S_IFMT(mode), "")
+def _hashed(given: Input, begun: bytes) -> Document:
+    state = hashlib.sha256(begun)
+    n_bytes = len(begun)
+    while chunk := given.stream.read(_CHUNK_BYTES):
+        state.update(chunk)
+        n_bytes += len(chunk)
+    origin = Origin(given.place.uri, given.place.record, state.hexdigest(), n_bytes)
+    return Document(origin, too_large(n_bytes, given.config))

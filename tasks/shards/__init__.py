@@ -17,7 +17,7 @@ from tasks.corpus import Learned, Revise, Revision
 from tasks.document import clean_raw
 from tasks.ingest.batches import FULL_BYTES, FULL_DOCUMENTS, write_batch
 from tasks.publish.parts import Draft
-from tasks.read import Source
+from tasks.read.sources import Source
 from tasks.read.text import read_text
 from tasks.shards.journal import Entries, Entry, Journal, key_of, read, restricted, scan
 from tasks.shards.processes import ProcessDiedError, Report, cpu_limit, run_isolated, stop_processes

@@ -22,7 +22,7 @@ from tasks.publish.counts import Tally
 from tasks.publish.parts import Draft, write_part
 from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import Store
-from tasks.read import Source
+from tasks.read.sources import Source
 from tasks.shards import Shard, Survey, Work, plan_shards, survey_shard, write_shard
 from tasks.shards.carried import Settled, carried, count_carried, relearned, settle
 from tasks.shards.journal import Entries, restricted, scan

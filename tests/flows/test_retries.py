@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from schemas.config import RunConfig
-from tasks.read import SourceError
+from tasks.read.sources import SourceError
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),  # Prefect's dependencies warn a lot
@@ -17,7 +17,7 @@ pytestmark = [
 def tries(pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs the flow with errors raised in its first tries; the final state, and how many tries there were."""
     from flows import clean
-    from tasks.read import find_sources
+    from tasks.read.sources import find_sources
 
     def run(*errors: Exception) -> tuple[Any, int]:
         left, seen = list(errors), []

@@ -8,7 +8,7 @@ from schemas.document import Outcome, Reason
 from tasks import document
 from tasks.clean import clean
 from tasks.document import check_steps, clean_document
-from tasks.read import Source
+from tasks.read.sources import Source
 
 NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三季度经济运行情况。"
 

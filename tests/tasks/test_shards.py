@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tasks import shards
-from tasks.read import Source
+from tasks.read.sources import Source
 from tasks.shards import SHARD_BYTES, SHARD_DOCUMENTS, plan_shards
 from tasks.shards.progress import watcher
 

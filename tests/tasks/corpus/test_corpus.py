@@ -223,7 +223,7 @@ class TestWhatStays:
 
     def test_the_seeds(self, tmp_path: Path) -> None:
         from tasks.document import clean_document
-        from tasks.read import find_sources
+        from tasks.read.sources import find_sources
 
         before = [clean_document(s, CleanConfig()) for s in find_sources([str(ROOT / "seeds")], tmp_path, tmp_path)]
         assert len(before) >= 5
@@ -348,7 +348,7 @@ from tasks.ingest.batches import write_batch
 from tasks.publish import Contents, publish, run_folder
 from tasks.publish.parts import write_part
 from tasks.publish.store import open_store
-from tasks.read import find_sources
+from tasks.read.sources import find_sources
 from tasks.shards import Work, plan_shards, survey_shard, write_shard
 from tasks.shards.journal import folder_for
 

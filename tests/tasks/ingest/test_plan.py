@@ -25,7 +25,7 @@ from tasks.publish.counts import Tally
 from tasks.publish.parts import write_part
 from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import Store, newest, open_store
-from tasks.read import Source, find_sources
+from tasks.read.sources import Source, find_sources
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.read import Source, SourceError, find_sources
+from tasks.read.sources import Source, SourceError, find_sources
 
 
 @pytest.fixture

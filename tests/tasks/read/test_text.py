@@ -5,7 +5,7 @@ import tracemalloc
 from pathlib import Path
 
 from schemas.document import RawDocument, Reason, Rejection
-from tasks.read import Source
+from tasks.read.sources import Source
 from tasks.read.text import read_text
 
 

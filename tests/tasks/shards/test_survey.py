@@ -48,7 +48,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from schemas.config import CleanConfig
 from schemas.document import Run
-from tasks.read import find_sources
+from tasks.read.sources import find_sources
 from tasks.shards import Shard, Work, survey_shard
 from tasks.shards.journal import read, restricted, scan
 from tasks.shards.processes import NAME
