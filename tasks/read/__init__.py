@@ -149,7 +149,7 @@ def _items(  # noqa: PLR0913, PLR0917
         raise BombError(f"an archive within {place.depth} others: deeper ones than max_depth are not opened")
     nested = partial(_nested, config=config, budget=budget)
     limits = (span.begin, span.end, span.first) if span else ()
-    yield from _reader(kind).read(Input(stream, place, config, nested, *limits))
+    yield from _reader(kind).read(Input(stream, place, config, nested, partial(expand, budget=budget), *limits))
 
 
 def _nested(stream: BinaryIO, place: Place, *, config: CleanConfig, budget: Budget) -> Iterator[Item]:
