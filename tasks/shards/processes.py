@@ -18,8 +18,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-Report = Callable[[int], None]
-"""Takes the number of documents that were done since it was last called."""
+Report = Callable[[str, int], None]
+"""Takes what was done since it was last called, and how often."""
 
 NAME = "qingyuan-worker"
 
@@ -147,7 +147,7 @@ def _answer(receiver: Connection, report: Report) -> Any:
     while True:
         kind, value = receiver.recv()
         if kind == "report":
-            report(value)
+            report(*value)
         elif kind == "error":
             raise value
         else:
@@ -178,10 +178,10 @@ def _serve(sender: Connection, function: Callable[..., Any], args: tuple[Any, ..
 def _reporter(sender: Connection) -> Report:
     parent = multiprocessing.parent_process()
 
-    def report(n: int) -> None:
+    def report(event: str, n: int) -> None:
         if parent and not parent.is_alive():
             os._exit(1)  # nobody waits for the answer any more
-        sender.send(("report", n))
+        sender.send(("report", (event, n)))
 
     return report
 
