@@ -158,7 +158,8 @@ class Decoded:
     confidence: float
     """0.0 to 1.0; how it is computed stands at `tasks.decode.decode`."""
     method: str
-    """`bom`, `declared`, `strict`, `plausible`, `chardet`, `lines` or `none`."""
+    """`bom`, `declared`, `strict`, `plausible`, `chardet`, `lines` or `none`; `given` where it never was bytes
+    (`tasks.library`)."""
     bad_bytes: tuple[BadByte, ...] = ()
     segments: tuple[Segment, ...] = ()
     """Empty where one encoding holds for the whole text."""

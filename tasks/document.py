@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Iterable
 
 from schemas.config import CleanConfig
-from schemas.document import Origin, Outcome, RawDocument, Reason, Rejection
+from schemas.document import Decoded, Origin, Outcome, RawDocument, Reason, Rejection
 from tasks.clean import clean
 from tasks.decode import decode
 from tasks.html import is_html, read_page
@@ -25,18 +25,26 @@ def clean_document(source: Source, config: CleanConfig) -> Outcome:
 
 def clean_raw(origin: Origin, raw: RawDocument, config: CleanConfig) -> Outcome:
     """Decode, clean and judge what was read."""
-    decoded = cleaned = page = None
     try:
         decoded = decode(raw)
+    except Exception:  # noqa: BLE001  a bug on one document must not take the others with it
+        return Outcome(origin, rejection=Rejection(Reason.FAILED, traceback.format_exc()))
+    return clean_decoded(origin, decoded, config, raw.source_uri)
+
+
+def clean_decoded(origin: Origin, decoded: Decoded, config: CleanConfig, name: str = "") -> Outcome:
+    """Clean and judge what was decoded; `name` may say that it is HTML."""
+    cleaned = page = None
+    try:
         if rejection := judge_input(decoded):
             return Outcome(origin, decoded, rejection=rejection)
-        if is_html(decoded.text, raw.source_uri):
+        if is_html(decoded.text, name):
             page = read_page(decoded.text)
         cleaned = clean(page.text if page else decoded.text, config)
         if page:
             cleaned = with_facts(cleaned, page, config)
         return Outcome(origin, decoded, cleaned, judge_output(cleaned, config), page)
-    except Exception:  # noqa: BLE001  a bug on one document must not take the others with it
+    except Exception:  # noqa: BLE001  the same
         return Outcome(origin, decoded, cleaned, Rejection(Reason.FAILED, traceback.format_exc()), page)
 
 
