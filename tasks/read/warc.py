@@ -203,15 +203,14 @@ class _Member:
     def read(self, n: int, /) -> bytes:
         while not self._inflate.eof and self.fault is None:
             packed = self._tape.peek(_CHUNK_BYTES)
-            if not packed:
-                self.fault = Rejection(Reason.BROKEN, "The file ends within this record.")
-                break
             try:
                 out = self._inflate.decompress(packed, n)
             except zlib.error as error:
                 self.fault = Rejection(Reason.BROKEN, f"What is compressed here is damaged: {error}.")
                 break
-            self._tape.skip(len(packed) - len(self._inflate.unconsumed_tail) - len(self._inflate.unused_data))
+            if not packed and not out and not self._inflate.eof:
+                self.fault = Rejection(Reason.BROKEN, "The file ends within this record.")
+            self._tape.skip(len(packed) - _n_left(self._inflate))
             self._count(len(out))
             if out:
                 return out
@@ -222,6 +221,11 @@ class _Member:
         if self._n_bytes > max(_FREE_BYTES, self._ratio * (self._tape.offset - self._begin)):
             why = f"It expands to more than {self._n_bytes:,} bytes, {self._ratio} times its size."
             self.fault = Rejection(Reason.BOMB, why)
+
+
+def _n_left(inflate: "zlib._Decompress") -> int:
+    """Bytes of what was just given that were not used. At the end of a member `unconsumed_tail` may have them, too."""
+    return len(inflate.unused_data) if inflate.eof else len(inflate.unconsumed_tail)
 
 
 class _Record(NamedTuple):
@@ -610,9 +614,9 @@ def _unpacks(tape: Tape, enough: int) -> bool:
             n_bytes += len(inflate.decompress(packed, 16 * _CHUNK_BYTES))
         except zlib.error:
             return False
-        if not packed or n_bytes > _FREE_BYTES:
+        if n_bytes > _FREE_BYTES or not (packed or inflate.eof):
             return False
-        tape.skip(len(packed) - len(inflate.unconsumed_tail) - len(inflate.unused_data))
+        tape.skip(len(packed) - _n_left(inflate))
     return True
 
 
