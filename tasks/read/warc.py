@@ -31,6 +31,7 @@ from tasks.read.responses import (
     TEXTS,
     Payload,
     Response,
+    as_text,
     charset_of,
     form_of,
     read_fields,
@@ -61,6 +62,13 @@ _OVERLAP_BYTES = 64
 """More than `_NEXT` matches."""
 
 _VERSION = re.compile(rb"WARC/\d\.\d{1,2}[ \t]{0,9}\r?\n")
+
+_ARC = re.compile(
+    rb"([A-Za-z][A-Za-z0-9+.-]{1,20}:[^\r\n]{1,4000}?) ([0-9A-Fa-f.:]{1,45}) (\d{14}) ([^ \r\n]{0,200}) "
+    rb"(?:[^ \r\n]{0,1000} ){0,5}(\d{1,18})\r?\n"
+)
+"""The line before a record of an ARC file: address, host, time, media type, and length (Internet Archive, ARC File Format,
+1996; version 2 has five more fields before the last)."""
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 
@@ -201,7 +209,7 @@ class _Member:
         self.fault: Rejection | None = None
 
     def read(self, n: int, /) -> bytes:
-        while not self._inflate.eof and self.fault is None:
+        while self.fault is None and (not self._inflate.eof or self._goes_on()):
             packed = self._tape.peek(_CHUNK_BYTES)
             try:
                 out = self._inflate.decompress(packed, n)
@@ -215,6 +223,14 @@ class _Member:
             if out:
                 return out
         return b""
+
+    def _goes_on(self) -> bool:
+        """Whether another member follows that doesn't begin a record: some programs compress in pieces of their own."""
+        head = self._tape.peek(_HEAD_BYTES)
+        if not _MEMBER.match(head) or _begins_record(head):
+            return False
+        self._inflate = zlib.decompressobj(31)
+        return True
 
     def _count(self, n_bytes: int) -> None:
         self._n_bytes += n_bytes
@@ -266,7 +282,7 @@ def _records(tape: Tape, given: Input) -> Iterator[_Record]:
         address = f"offset={tape.offset}"
         if tape.peek(3) == GZIP:
             yield from _of_member(tape, given, address)
-        elif _VERSION.match(tape.peek(_OVERLAP_BYTES)):
+        elif _begins(tape):
             yield _one(tape, given.config, address)
         else:
             yield _garbage(tape, address, packed=packed)
@@ -280,7 +296,7 @@ def _of_member(tape: Tape, given: Input, address: str) -> Iterator[_Record]:
     inner.skip_blank()
     while inner.peek(1):
         at = f"{address}+{inner.offset}" if inner.offset else address
-        if _VERSION.match(inner.peek(_OVERLAP_BYTES)):
+        if _begins(inner):
             record = _one(inner, given.config, at, of_member=True)
         else:
             record = _garbage(inner, at, packed=False)
@@ -322,9 +338,10 @@ def _to_member(tape: Tape) -> bool:
 def _begins_record(packed: bytes) -> bool:
     """Whether bytes are the beginning of a member of gzip that holds a record."""
     try:
-        return _VERSION.match(zlib.decompressobj(31).decompress(packed, _OVERLAP_BYTES)) is not None
+        head = zlib.decompressobj(31).decompress(packed, _HEAD_BYTES)
     except zlib.error:
         return False
+    return bool(_VERSION.match(head) or _ARC.match(head))
 
 
 def _one(tape: Tape, config: CleanConfig, address: str, *, of_member: bool = False) -> _Record:
@@ -347,6 +364,24 @@ def _one(tape: Tape, config: CleanConfig, address: str, *, of_member: bool = Fal
     return record
 
 
+def _begins(tape: Tape) -> bool:
+    """Whether a record begins here."""
+    return bool(_VERSION.match(tape.peek(_OVERLAP_BYTES)) or _ARC.match(tape.peek(_HEAD_BYTES)))
+
+
+def _arc_fields(line: re.Match[bytes]) -> dict[str, str]:
+    """What a record of an ARC file says of itself, in the words of WARC."""
+    url, ip, date, media_type, length = map(as_text, line.groups())
+    return {
+        "warc-type": "warcinfo" if url.startswith("filedesc:") else "response",
+        "warc-target-uri": url,
+        "warc-ip-address": ip,
+        "warc-date": re.sub(r"(....)(..)(..)(..)(..)(..)", r"\1-\2-\3T\4:\5:\6Z", date),
+        "content-type": media_type,
+        "content-length": length,
+    }
+
+
 def _content_length(fields: Mapping[str, str]) -> int | None:
     length = fields.get("content-length", "")
     return int(length) if length.isascii() and length.isdigit() and len(length) < 19 else None
@@ -354,7 +389,10 @@ def _content_length(fields: Mapping[str, str]) -> int | None:
 
 def _take_fields(tape: Tape) -> dict[str, str] | None:
     """The header of a record; None if it doesn't end."""
-    n_bytes = 4096
+    n_bytes = _HEAD_BYTES
+    if line := _ARC.match(tape.peek(n_bytes)):
+        tape.skip(line.end())
+        return _arc_fields(line)
     while True:
         head = tape.peek(n_bytes)
         end = _END_OF_HEAD.search(head)
@@ -374,9 +412,9 @@ def _at_boundary(tape: Tape) -> bool:
         return True
     offset = tape.offset
     tape.skip_blank()
-    after = tape.peek(_OVERLAP_BYTES)
+    is_one = not tape.peek(1) or tape.peek(3) == GZIP or _begins(tape)
     tape.skip(offset - tape.offset)
-    return not after or after.startswith(GZIP) or _VERSION.match(after) is not None
+    return is_one
 
 
 def _to_boundary(tape: Tape, config: CleanConfig, record: _Record, *, may_end: bool = True) -> _Record:
@@ -435,7 +473,13 @@ def _item(record: _Record, given: Input) -> Item:
     response = take_apart(record.block) if kind == "response" else None
     if response and response.status and not 200 <= response.status < 300:
         return Skipped(f"http-{response.status}")
-    return _document(record, response or Response(0, {"content-type": fields.get("content-type", "")}, 0), given)
+    return _document(record, response or _bare_response(fields), given)
+
+
+def _bare_response(fields: Mapping[str, str]) -> Response:
+    """What a record holds without any header: its own says what it is."""
+    media_type = fields.get("content-type", "")
+    return Response(0, {} if media_type.startswith("application/http") else {"content-type": media_type}, 0)
 
 
 def _document(record: _Record, response: Response, given: Input) -> Item:
