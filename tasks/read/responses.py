@@ -112,8 +112,9 @@ _MOST_CODINGS = 3
 
 
 def _lines(block: bytes) -> tuple[list[bytes], int]:
-    """Lines of the header, and the offset of what follows it: behind the first blank line, or at the first line that
-    begins as HTML does where that is missing.
+    """Lines of the header, and the offset of what follows it.
+
+    That is behind the first blank line, or at the first line that begins as HTML does where that is missing.
     """
     lines: list[bytes] = []
     at = 0
