@@ -17,7 +17,7 @@ from schemas.document import Reason
 from tasks.read.kinds import COMPRESSIONS, HEAD_BYTES, bare_name, kind_of
 from tasks.read.records import BombError, BrokenError, Input, Item, Place, Span, rejected
 from tasks.read.sources import Source, UnreadableError, open_source
-from tasks.read.streams import Budget, expand, with_head
+from tasks.read.streams import Budget, expand, finish, with_head
 
 
 def _nobody(_: int) -> None:
@@ -133,13 +133,19 @@ def _read_stream(
             yield rejected(place, "", Reason.EMPTY, "There is no document in it.")
 
 
-def _items(stream: BinaryIO, place: Place, config: CleanConfig, budget: Budget, span: Span | None) -> Iterator[Item]:
+def _items(  # noqa: PLR0913, PLR0917
+    stream: BinaryIO, place: Place, config: CleanConfig, budget: Budget, span: Span | None, layers: int = 0
+) -> Iterator[Item]:
     head = stream.read(HEAD_BYTES)
     kind = kind_of(place.name, head)
     stream = with_head(head, stream)
     if kind in COMPRESSIONS:
+        if layers > config.read.max_depth:  # there is a gzip file that holds itself
+            raise BombError(f"It is compressed more than {layers} times over: deeper than max_depth is not read.")
         inner = Place(place.uri, bare_name(place.name, kind), place.record, place.depth)
-        yield from _items(expand(stream, kind, budget), inner, config, budget, None)
+        undone = expand(stream, kind, budget, 0 if place.record or layers else budget.n_bytes)
+        yield from _items(undone, inner, config, budget, None, layers + 1)
+        finish(undone)
         return
     if kind in ARCHIVES and place.depth >= config.read.max_depth:
         raise BombError(f"an archive within {place.depth} others: deeper ones than max_depth are not opened")
