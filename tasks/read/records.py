@@ -158,9 +158,10 @@ def document(  # noqa: PLR0913
     return Document(origin, raw)
 
 
-def rejected(place: Place, address: str, reason: Reason, detail: str) -> Document:
-    """A row for what could not be read."""
-    return Document(Origin(place.uri, place.at(address), "", 0), Rejection(reason, detail))
+def rejected(place: Place, address: str, reason: Reason, detail: str, content: bytes = b"") -> Document:
+    """A row for what could not be read; its bytes, if they are there, tell whether it has changed since."""
+    sha256 = hashlib.sha256(content).hexdigest() if content else ""
+    return Document(Origin(place.uri, place.at(address), sha256, len(content)), Rejection(reason, detail))
 
 
 def too_large(n_bytes: int, config: CleanConfig) -> Rejection:
