@@ -27,7 +27,7 @@ from tasks.ingest.before import Known, write_before
 from tasks.publish.counts import Tally
 from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store
-from tasks.read import split_source
+from tasks.read import SPLIT_BYTES, split_source
 from tasks.read.records import Span
 from tasks.read.sources import Source, source_at
 
@@ -209,9 +209,11 @@ def plan_replay(last: Snapshot, store: Store, reasons: Sequence[str]) -> Plan:
 
 def split_sources(sources: Sequence[Source]) -> Iterator[Span]:
     """Pieces of sources, in their order."""
+    large = [source for source in sources if source.n_bytes > SPLIT_BYTES]
     with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
-        for spans in pool.map(split_source, sources):
-            yield from spans
+        split = pool.map(split_source, large)
+        for source in sources:
+            yield from next(split) if source.n_bytes > SPLIT_BYTES else [Span(source, n_bytes=source.n_bytes)]
 
 
 def _by_span(rows: pd.DataFrame, spans: Sequence[Span]) -> dict[Span, Sequence[int]]:

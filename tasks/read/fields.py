@@ -169,7 +169,7 @@ def document_of(given: Input, address: str, record: Any, raw: bytes = b"", chars
         url=said.url,
         fetched_at=said.fetched_at,
         record_id=said.record_id,
-        extra=plain(said.rest, charset or "utf-8"),
+        extra=plain(found.rest, charset or "utf-8"),
     )
 
 
@@ -320,111 +320,70 @@ class _Said(NamedTuple):
     url: str
     fetched_at: str
     record_id: str
-    rest: Any
-    """Fields that are not told whole by one of these."""
 
 
 def _said(found: Found, record: Mapping[str, Any], config: ReadConfig, charset: str) -> _Said:
-    lookup = _Lookup(found, record, charset)
+    lookup = _lookup(found, record, charset)
     crawled = not _CRAWLED.isdisjoint(lookup.names)
     dates, fetched = (_DATES_OF_CRAWLS, _FETCHED_OF_CRAWLS) if crawled else (DATE_NAMES, FETCHED_NAMES)
-    sites = [lookup.words(config.site_field, SITE_NAMES), lookup.source()]
+    sites = [lookup.words(config.site_field, SITE_NAMES), lookup.words("", ("source",))]
+    # In many corpora `source` names another corpus: only a Chinese one is an outlet for sure.
+    outlet = sites[0] or (sites[1] if _HAN.search(sites[1]) else "")
     facts = {
         "title": lookup.words(config.title_field, TITLE_NAMES),
         "published_at": lookup.moment(config.date_field, dates),
         "author": lookup.words(config.author_field, AUTHOR_NAMES),
-        "site_name": next((site for site in sites if site and not _ADDRESS.fullmatch(site)), ""),
+        "site_name": "" if _ADDRESS.fullmatch(outlet) else outlet,
         **{name: lookup.words("", names) for name, names in OTHER_NAMES.items()},
     }
-    url = lookup.words(config.url_field, URL_NAMES) or next((s for s in sites if _ADDRESS.fullmatch(s)), "")
-    fetched_at = lookup.moment("", fetched)
-    record_id = lookup.record_id()
-    return _Said({k: v for k, v in facts.items() if v}, url, fetched_at, record_id, lookup.rest())
+    url = lookup.words(config.url_field, URL_NAMES) or next(filter(_ADDRESS.fullmatch, sites), "")
+    ids = (lookup.words("", (name,)) for name in RECORD_ID_NAMES)
+    record_id = next((value for value in ids if value.startswith("<urn:uuid:")), "")
+    return _Said({k: v for k, v in facts.items() if v}, url, lookup.moment("", fetched), record_id)
 
 
-class _Lookup:
-    """Fields of a record by their names; which of them were told whole is kept in mind."""
+class _Lookup(NamedTuple):
+    """Fields of a record, by their folded names."""
 
-    def __init__(self, found: Found, record: Mapping[str, Any], charset: str) -> None:
-        around = [found.within] if found.within is not record else []
-        beside = [v for k, v in record.items() if folded(k) in _BESIDE and isinstance(v, Mapping)]
-        self.record = record
-        self.charset = charset
-        self.left = found.rest
-        self.told: set[str] = set()
-        self.names: dict[str, tuple[Mapping[str, Any], str]] = {}
-        for values in (*around, record, *beside):
-            for key in values:
-                self.names.setdefault(folded(key), (values, key))
-        if found.name:  # the field of the text says nothing else
-            self.names.pop(found.name, None)
+    record: Mapping[str, Any]
+    names: Mapping[str, Any]
+    charset: str
 
-    def values(self, path: str, names: Iterable[str]) -> Iterable[tuple[Any, str]]:
-        """Values of the field that was asked for, or of those with usual names; with the key, if it can be told."""
-        if path:
-            value, key = _value_at(self.record, path)
-            yield value, key
-            return
-        for name in names:
-            if name in self.names:
-                values, key = self.names[name]
-                yield values[key], key if values is self.record else ""
+    def values(self, path: str, names: Iterable[str]) -> Iterable[Any]:
+        """The value of the field that was asked for, or values of those with usual names."""
+        return [_value_at(self.record, path)] if path else (self.names[name] for name in names if name in self.names)
 
     def words(self, path: str, names: Iterable[str]) -> str:
         """The first that is text."""
-        for value, key in self.values(path, names):
-            if words := _words(value, self.charset):
-                if isinstance(value, str) and value == words:
-                    self.told.add(key)
-                return words
-        return ""
+        found = (_words(value, self.charset) for value in self.values(path, names))
+        return next(filter(None, found), "")
 
     def moment(self, path: str, names: Iterable[str]) -> str:
         """The first that is a date, in ISO 8601."""
-        for value, key in self.values(path, names):
-            if moment := iso_moment(value):
-                if value == moment:
-                    self.told.add(key)
-                return moment
-        return ""
-
-    def source(self) -> str:
-        """`source`, where it is an outlet or an address; in many corpora it is the name of another corpus."""
-        for value, key in self.values("", ("source",)):
-            words = _words(value, self.charset) if isinstance(value, str | bytes) else ""
-            if _HAN.search(words) or _ADDRESS.fullmatch(words):
-                self.told |= {key} if value == words else set()
-                return words
-        return ""
-
-    def record_id(self) -> str:
-        """What looks like a `WARC-Record-ID`."""
-        for value, key in self.values("", RECORD_ID_NAMES):
-            if isinstance(value, str) and value.startswith("<urn:uuid:"):
-                self.told.add(key)
-                return value
-        return ""
-
-    def rest(self) -> Any:
-        """Fields that were not told whole."""
-        if not self.told:
-            return self.left
-        return {key: value for key, value in self.left.items() if key not in self.told}
+        return next(filter(None, map(iso_moment, self.values(path, names))), "")
 
 
-def _value_at(value: Any, path: str) -> tuple[Any, str]:
-    """What is at a path in a value, None if nothing is; and its key, if the path has one step."""
-    first = ""
-    for _ in range(_LEVELS * 4):
+def _lookup(found: Found, record: Mapping[str, Any], charset: str) -> _Lookup:
+    """What may say something: what stands with the text, then around it, then in objects beside it."""
+    around = [found.within] if found.within is not record else []
+    beside = [value for key, value in record.items() if isinstance(value, Mapping) and folded(key) in _BESIDE]
+    names: dict[str, Any] = {}
+    for values in (*around, record, *beside):
+        for key, value in values.items():
+            if value is not found.within:
+                names.setdefault(folded(key), value)
+    names.pop(found.name, None)  # the text says nothing else
+    return _Lookup(record, names, charset)
+
+
+def _value_at(value: Any, path: str) -> Any:
+    """What is at a path in a value; None if nothing is."""
+    while path:
         if isinstance(value, list) and value:
             value = value[0]
-        key, further = _step(value, path) if isinstance(value, Mapping) else (None, "")
-        if key is None:
-            return None, ""
-        value, path, first = value[key], further, key
-        if not path:
-            return value, first
-    return None, ""
+        key, path = _step(value, path) if isinstance(value, Mapping) else (None, "")
+        value = None if key is None else value[key]
+    return value
 
 
 def _words(value: Any, charset: str, levels: int = _LEVELS) -> str:

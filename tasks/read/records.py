@@ -104,6 +104,8 @@ class Input:
     config: CleanConfig
     nested: Callable[[BinaryIO, Place], Iterator[Item]]
     """Reads a stream within this one, whatever it is, to its end. What is wrong with it is a row of its own."""
+    expand: Callable[..., BinaryIO]
+    """Undoes a compression within this stream: `streams.expand` without its budget."""
     begin: int = 0
     end: int | None = None
     first: int = 1
