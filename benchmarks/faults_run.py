@@ -410,11 +410,18 @@ def _seen(tool: str, read: Callable[[], Any]) -> dict[str, Any]:
     try:
         rows = read()
     except Exception as error:  # noqa: BLE001  each tool has its own
-        is_gone = isinstance(error, FileNotFoundError) or re.search(
-            r"No such file|No files found|cannot find|os error 2|not found", str(error)
-        )
-        return {"tool": tool, "gone" if is_gone else "error": f"{type(error).__name__}: {error}"[:300]}
+        return {"tool": tool, "gone" if has_gone(error) else "error": f"{type(error).__name__}: {error}"[:300]}
     return {"tool": tool, "digest": digest(zip(rows["doc_id"], rows["text_sha256"], strict=True)), "rows": len(rows)}
+
+
+def has_gone(error: Exception) -> bool:
+    """Whether a reader says that files had gone which it had listed in a folder: what it may meet there.
+
+    If all of them have, pyarrow finds a table without columns, Polars a folder without files, and Hugging Face no data.
+    """
+    words = r"No such file|No files found|cannot find|os error 2|not found"
+    words += r"|No match for FieldRef\.Name|expanded paths were empty|At least one valid data file"
+    return isinstance(error, FileNotFoundError) or re.search(words, str(error)) is not None
 
 
 def digest(rows: Any) -> str:

@@ -149,13 +149,14 @@ def _progress(console: Console) -> Iterator[Watch]:
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting Prefect", total=None, count="")
+        n_documents = 0
 
         def watch(event: str, n: int) -> None:
+            nonlocal n_documents
             total = (progress.tasks[task].total or 0) + n if event == "found" else None
-            progress.update(task, description=EVENTS.get(event), total=total)
-            progress.advance(task, n if event == "cleaned" else 0)
-            done = progress.tasks[task]
-            progress.update(task, count=f"{done.completed:,.0f} of {done.total or 0:,.0f} documents")
+            n_documents += n if event == "cleaned" else 0
+            progress.update(task, description=EVENTS.get(event), total=total, count=f"{n_documents:,} documents")
+            progress.advance(task, n if event == "read" else 0)
 
         yield watch
 
@@ -165,17 +166,19 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._done = self._total = 0
+        self._done = self._read = self._total = 0
         self._last = time.monotonic()
 
     def watch(self, event: str, n: int) -> None:
         self._total += n if event == "found" else 0
+        self._read += n if event == "read" else 0
         self._done += n if event == "cleaned" else 0
         if event == "found" and not self._total:
             return
         if event in EVENTS or time.monotonic() - self._last > PLAIN_SECONDS:
             self._last = time.monotonic()
-            counted = f" {self._done:,} of {self._total:,} documents" if self._total else ""
+            share = f" ({min(self._read / self._total, 1):.0%})" if self._total else ""
+            counted = f" {self._done:,} documents{share}" if self._total else ""
             self._console.print(f"{EVENTS.get(event, 'cleaned')}{counted}")
 
 

@@ -16,6 +16,7 @@ def read(given: Input) -> Iterator[Item]:
     if len(content) > given.config.max_bytes:
         yield _hashed(given, content)
     else:
+        given.stream.read(1)  # raises where the stream ends in damage: half a document is none
         made = document(given, "", content)
         yield made._replace(origin=replace(made.origin, record_sha256=""))  # there is nothing beside it
 

@@ -1,7 +1,8 @@
 """Work in a process of its own, so that what kills it (memory, a crash in a compiled library) kills nothing else.
 
-Processes are forked from a server that has the pipeline loaded and no threads (multiprocessing's `forkserver`): a start
-takes milliseconds, and nothing is inherited from the threads of the one who asks. Prefect is not loaded in them.
+Processes are forked from a server that has the pipeline loaded, has cleaned a page, and has no threads
+(multiprocessing's `forkserver`): a start takes milliseconds, and nothing is inherited from the threads of the one who
+asks. Prefect is not loaded in them.
 """
 
 import ctypes
@@ -18,8 +19,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-Report = Callable[[int], None]
-"""Takes the number of documents that were done since it was last called."""
+Report = Callable[[str, int], None]
+"""Takes what was done since it was last called, and how often."""
 
 NAME = "qingyuan-worker"
 
@@ -140,14 +141,14 @@ def _preloaded() -> list[str]:
     # `pyarrow.parquet.read_table` loads both, in each process: 0.17 s.
     of_parquet = ["pyarrow.dataset", "pandas"]
     of_served = ["prefect.exceptions", "prefect.logging.loggers"] if is_served else []
-    return ["tasks.shards", *of_parquet, *of_main, *of_served]
+    return ["tasks.shards", "tasks.shards.warm", *of_parquet, *of_main, *of_served]
 
 
 def _answer(receiver: Connection, report: Report) -> Any:
     while True:
         kind, value = receiver.recv()
         if kind == "report":
-            report(value)
+            report(*value)
         elif kind == "error":
             raise value
         else:
@@ -178,10 +179,10 @@ def _serve(sender: Connection, function: Callable[..., Any], args: tuple[Any, ..
 def _reporter(sender: Connection) -> Report:
     parent = multiprocessing.parent_process()
 
-    def report(n: int) -> None:
+    def report(event: str, n: int) -> None:
         if parent and not parent.is_alive():
             os._exit(1)  # nobody waits for the answer any more
-        sender.send(("report", n))
+        sender.send(("report", (event, n)))
 
     return report
 
