@@ -3,14 +3,11 @@
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, get_run_logger, task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectConcurrentFuture
-from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from schemas.config import DatasetConfig, Dedup
@@ -26,8 +23,8 @@ from tasks.read import Source
 from tasks.shards import Shard, Survey, Work, plan_shards, survey_shard, write_shard
 from tasks.shards.carried import Settled, carried, count_carried, relearned, settle
 from tasks.shards.journal import Entries, restricted, scan
-from tasks.shards.processes import stop_processes
 from tasks.shards.progress import tell
+from tasks.shards.runners import Runner, trying
 
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """Errors that a second try would meet again."""
@@ -57,7 +54,8 @@ def clean_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
     Raises:
         OSError: if what it gives can't be written, after three more tries where that may help.
     """
-    return survey_shard(shard, taken, work)
+    with trying(work) as work:  # noqa: PLR1704 (the same, with a folder of its own)
+        return survey_shard(shard, taken, work)
 
 
 @task(name="finish_shard", task_run_name="finish-{survey.number:04}", **HOW)
@@ -67,7 +65,8 @@ def finish_shard(survey: Survey, learned: Learned, work: Work, first_runs: Mappi
     Raises:
         OSError: if its parts can't be written, after three more tries where that may help.
     """
-    draft = write_shard(survey, learned, work, first_runs)
+    with trying(work) as work:  # noqa: PLR1704
+        draft = write_shard(survey, learned, work, first_runs)
     counts = draft.counts
     get_run_logger().info(
         "%d documents: %d clean, %d rejected", counts.documents, counts.clean, counts.rejected.total()
@@ -91,8 +90,8 @@ def settle_dataset(
         raise
 
 
-def clean_sources(  # noqa: PLR0913
-    plan: Plan, last: Snapshot | None, store: Store, work: Work, dedup: Dedup, *, relearn: bool
+def clean_sources(  # noqa: PLR0913, PLR0917
+    plan: Plan, last: Snapshot | None, store: Store, work: Work, runner: Runner, dedup: Dedup, *, relearn: bool
 ) -> tuple[Contents, Tally]:
     """Run both passes over the documents that a plan wants cleaned, and put the result together with the rest.
 
@@ -101,6 +100,7 @@ def clean_sources(  # noqa: PLR0913
         last: The snapshot that it was made from.
         store: Where that lies.
         work: What all shards have in common.
+        runner: What carries out their tasks.
         dedup: What becomes of documents that tell the same.
         relearn: Whether carried-over documents are cleaned again if the counts say something else of their lines.
 
@@ -112,7 +112,7 @@ def clean_sources(  # noqa: PLR0913
     if last and is_done and not plan.to_clean and not any(stored.gone for stored in before):
         return _as_it_is(plan, last, work)
     taken = scan(work.journals)
-    surveyed = _survey(plan.to_clean, 0, taken, work)
+    surveyed = _survey(plan.to_clean, 0, taken, work, runner)
     tell("writing")
     counted = count_carried(before, work)
     learned = learn([*(made.counts.counted for _, made in surveyed), *counted], work.run.config, work.folder)
@@ -120,13 +120,13 @@ def clean_sources(  # noqa: PLR0913
     again = plan.relearn(asked) if relearn else []
     if again:
         tell("found", len(again))
-        surveyed += _survey(again, len(surveyed), taken, work)
+        surveyed += _survey(again, len(surveyed), taken, work, runner)
         tell("writing")
     given = [
         {"survey": made, "learned": learned, "work": work, "first_runs": first_runs}
         for (_, made), first_runs in zip(surveyed, plan.first_runs([s.sources for s, _ in surveyed]), strict=True)
     ]
-    drafts: list[Draft] = _each(finish_shard, given, work)
+    drafts: list[Draft] = runner.each(finish_shard, given)
     new = index_rows(drafts, _NEW).to_pandas()
     files = write_part("files", plan.file_states(new, work.run), work.run, work.folder)
     batches = [*carried(last, store, plan), *map(of_run, drafts)]
@@ -147,35 +147,16 @@ def _as_it_is(plan: Plan, last: Snapshot, work: Work) -> tuple[Contents, Tally]:
 _NEW = ["doc_id", "source_uri", "raw_sha256"]
 
 
-def _survey(sources: Sequence[Source], begin: int, taken: Entries, work: Work) -> list[tuple[Shard, Survey]]:
+def _survey(
+    sources: Sequence[Source], begin: int, taken: Entries, work: Work, runner: Runner
+) -> list[tuple[Shard, Survey]]:
     """The first pass over some sources, in shards that are numbered from `begin`."""
     shards = plan_shards(sources, begin)
     given = [{"shard": shard, "taken": restricted(taken, shard.uris), "work": work} for shard in shards]
-    return list(zip(shards, _each(clean_shard, given, work), strict=True))
+    made = runner.each(clean_shard, given, lambda survey: len(survey.entries))
+    return list(zip(shards, made, strict=True))
 
 
 def n_workers(config: DatasetConfig) -> int:
     """Shards that are cleaned at a time."""
     return config.workers or len(os.sched_getaffinity(0))
-
-
-def _each(what: Task[..., Any], given: Sequence[dict[str, Any]], work: Work) -> list[Any]:
-    """Run a task for each of the parameters, as many at a time as there are workers; results in their order."""
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=work.n_workers)
-    with runner:
-        futures: list[PrefectConcurrentFuture[Any]] = []
-        try:
-            futures.extend(runner.submit(what, parameters) for parameters in given)
-            return [future.result() for future in futures]
-        except BaseException:
-            _stop(futures)
-            tell("stopped")
-            raise
-
-
-def _stop(futures: Sequence[PrefectConcurrentFuture[Any]]) -> None:
-    """Cancel what hasn't begun and end what has: Prefect waits for its threads, and they for their processes."""
-    waiting = {future.wrapped_future for future in futures if not future.wrapped_future.cancel()}
-    while waiting:
-        stop_processes()
-        waiting = wait(waiting, timeout=0.1).not_done
