@@ -315,7 +315,8 @@ def _make_small(keep_seconds: float) -> None:
     from tasks import publish, shards  # noqa: PLC0415
     from tasks.ingest import batches  # noqa: PLC0415
 
-    shards.SHARD_DOCUMENTS = batches.FULL_DOCUMENTS = SMALL
+    batches.FULL_DOCUMENTS = SMALL
+    shards.LEAST = shards.LEAST._replace(n_documents=SMALL)
     publish.expired.__defaults__ = (publish.KEEP_SNAPSHOTS, timedelta(seconds=keep_seconds))
 
 
