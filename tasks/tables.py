@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from schemas.config import CleanConfig
-from schemas.dataset import CLEAN, EDITS, REJECTED, clean_row, edits_row, rejected_row
+from schemas.dataset import CLEAN, EDITS, FIGURES, REJECTED, clean_row, edits_row, rejected_row
 from schemas.document import Outcome, Reason, Run
 from tasks import rules
 from tasks.document import check_steps
@@ -143,26 +143,43 @@ def _texts(cleaner: BatchCleaner, values: Sequence[Any]) -> pa.Array:
 
 
 def _row(cleaner: BatchCleaner, value: Any) -> dict[str, Any]:
+    wanted = ("text", *cleaner.columns)
     try:
-        return row_of(outcome_of(value, cleaner.config), ("text", *cleaner.columns))
+        row = row_of(outcome_of(value, cleaner.config), wanted)
+        return {name: row.get(name) for name in wanted}
     except Exception:  # noqa: BLE001  a bug on one document must not take the others with it
         return _failed()
 
 
 def row_of(outcome: Outcome, wanted: Sequence[str]) -> dict[str, Any]:
-    """Columns of a document, those that are wanted among them. What only some want and costs is left out otherwise.
+    """Columns of a document, those that are wanted among them. What costs is left out where nobody wants it.
 
     Raises:
         EditError: if its edits do not lead back to what came in.
         UnicodeEncodeError: if there is a lone surrogate in its texts.
     """
-    is_kept = outcome.rejection is None
-    row = clean_row(outcome, _run()) if is_kept else {**rejected_row(outcome, _run()), "text": None}
+    if _VERDICT.issuperset(wanted):
+        return _verdict(outcome)
+    if outcome.rejection is None:
+        row = clean_row(outcome, _run(), with_figures=not FIGURES.isdisjoint(wanted))
+    else:
+        row = rejected_row(outcome, _run()) | {"text": None}
     if outcome.decoded and outcome.decoded.method == "given":
         row |= dict.fromkeys(("encoding", "encoding_confidence", "encoding_method"))
     if not {*EDITS.names}.isdisjoint(wanted):
         row |= edits_row(outcome)
     return row
+
+
+_VERDICT = frozenset({"text", "reason", "detail"})
+
+
+def _verdict(outcome: Outcome) -> dict[str, Any]:
+    """The columns that take no look at the text."""
+    if outcome.rejection is None:
+        return {"text": outcome.cleaned.text if outcome.cleaned else None}
+    row = rejected_row(replace(outcome, decoded=None, cleaned=None, page=None), _run())
+    return {"reason": row["reason"], "detail": row["detail"]}
 
 
 def _failed() -> dict[str, Any]:
