@@ -107,14 +107,14 @@ class World:
             folder = run_folder(self.store, run.run_id)
             read = [*self.read(plan, plan.to_read, None, make), *self.read(plan, plan.to_pick, plan.picked, make)]
             plan.keep(outcome.origin.doc_id for fate, outcome, _ in read if fate is Fate.STAY)
+            plan.keep_unread(outcome.origin.source_uri for _, outcome, _ in read if is_unread(outcome))
             again = [row for row in self.read(plan, plan.relearn(relearned), relearned) if row[0] is Fate.CLEAN]
             plan.relearned |= {outcome.origin.doc_id for _, outcome, _ in again}
             cleaned = [row for row in [*read, *again] if row[0] is Fate.CLEAN]
             firsts = {outcome.origin.doc_id: first for _, outcome, first in cleaned if first}
             draft = write_batch((Revision(outcome) for _, outcome, _ in cleaned), run, firsts, folder)
-            columns = ["doc_id", "source_uri", "record", "state", "reason"]
-            new = index_rows([draft] if draft.parts else [], columns).to_pandas()
-            plan.settle(new)
+            new = index_rows([draft] if draft.parts else [], ["doc_id", "state"]).to_pandas()
+            plan.drop(new["doc_id"])
             batches: list[Any] = []
             for place, batch in enumerate(self.last.batches if self.last else ()):
                 gone = plan.leaving().get(place, frozenset())
@@ -147,6 +147,10 @@ class World:
 
 def names(sources: Iterable[Source]) -> list[str]:
     return [source.path.name for source in sources]
+
+
+def is_unread(outcome: Outcome) -> bool:
+    return bool(outcome.rejection and outcome.rejection.reason == Reason.UNREADABLE and not outcome.origin.record)
 
 
 REASONS = {"short": Reason.TOO_SHORT, "duplicate": Reason.DUPLICATE, "crashed": Reason.CRASHED}
