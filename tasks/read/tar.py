@@ -18,6 +18,7 @@ from tasks.read.sources import Source
 from tasks.read.streams import buffered
 
 _BLOCK = 512
+_ZEROS = bytes(_BLOCK)
 
 _MAX_HEADER_BYTES = 1 << 20
 """Of a long name, extended attributes or the map of a sparse file. Linux allows paths of 4,096 bytes."""
@@ -180,7 +181,7 @@ def _headers(tape: _Tape, end: int | None) -> Iterator[_Header | BrokenError]:
             if not is_lost:
                 _check_end(block, offset, has_end=has_end)
             return
-        if block.count(0) == _BLOCK:
+        if block == _ZEROS:
             has_end = True
             continue
         if is_lost and block[257:262] != b"ustar":

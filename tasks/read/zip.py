@@ -15,6 +15,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterator
+from itertools import pairwise
 from typing import BinaryIO, NamedTuple, cast
 
 from schemas.document import Reason
@@ -102,7 +103,8 @@ def read(given: Input) -> Iterator[Item]:
 
 def split(stream: BinaryIO, source: Source, size: int) -> Iterator[Span]:
     """Pieces of the directory; none unless its members follow each other and have names of their own."""
-    begins, sizes = [0], [0]
+    begins: list[int | None] = [0]
+    offsets = [0]
     furthest = 0
     addresses = Addresses()
     try:
@@ -113,16 +115,16 @@ def split(stream: BinaryIO, source: Source, size: int) -> Iterator[Span]:
             furthest = entry.offset + _LOCAL.size + entry.n_packed
             if not entry.skipped:
                 addresses.of(entry.path)
-            if sizes[-1] >= size:
+            if entry.offset - offsets[-1] >= size:
                 begins.append(entry.at)
-                sizes.append(0)
-            sizes[-1] += entry.n_packed
+                offsets.append(entry.offset)
     except BrokenError:
         return
     if furthest > directory.begin or addresses.has_duplicates:
         return
-    for begin, end, n_bytes in zip(begins, [*begins[1:], None], sizes, strict=True):
-        yield Span(source, begin, end, n_bytes=n_bytes)
+    offsets.append(source.n_bytes)
+    for (begin, end), (offset, until) in zip(pairwise([*begins, None]), pairwise(offsets), strict=True):
+        yield Span(source, begin or 0, end, n_bytes=until - offset)
 
 
 def _spool(stream: BinaryIO, spool: BinaryIO) -> BrokenError | None:
