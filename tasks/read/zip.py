@@ -318,7 +318,7 @@ def _by_headers(given: Input, stream: BinaryIO, addresses: Addresses) -> Iterato
             return
         if not entry.is_measured and entry.method == 0:
             end = _find(stream, (b"PK\x07\x08", _LOCAL_MARK, b"PK\x01\x02"), begin)
-            entry = entry._replace(n_packed=(end or begin) - begin)
+            entry = entry._replace(n_packed=_MAX_BYTES if end is None else end - begin)
         at = yield from _by_header(given, stream, entry, begin, addresses)
 
 
