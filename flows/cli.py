@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 from pydantic import BaseModel, ValidationError
 
-from schemas.config import CleanConfig, Dedup, Reclean, ReplayConfig, RunConfig, Script
+from schemas.config import CleanConfig, Dedup, ReadConfig, Reclean, ReplayConfig, RunConfig, RunnerName, Script
 
 if TYPE_CHECKING:
+    from schemas.document import Outcome
     from tasks.read.sources import Source
 
 EXIT_CODES = """\b
@@ -69,6 +70,21 @@ def main() -> None:
     """Repair, clean and convert crawled Chinese text into a dataset in which every change can be traced and undone."""
 
 
+FIELDS = ("text", "url", "title", "date", "author", "site")
+"""What fields of a container can be named: settings of `schemas.config.ReadConfig`."""
+
+
+def _fields(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """`text=content` as a setting."""
+    settings: dict[str, str] = {}
+    for pair in given:
+        what, _, name = pair.partition("=")
+        if what not in FIELDS or not name:
+            raise click.BadParameter(f"{pair!r}: write it as text=content. What can be named: {', '.join(FIELDS)}")
+        settings[f"{what}_field"] = name
+    return settings
+
+
 def cleaning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how a document is cleaned."""
     for option in (
@@ -79,6 +95,15 @@ def cleaning_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="TOML file with any of the settings of a run; options go before it.",
         ),
         click.option("--skip", multiple=True, metavar="STEP", help="Leave a step out. Can be given several times."),
+        click.option(
+            "--field",
+            "fields",
+            multiple=True,
+            metavar="WHAT=NAME",
+            callback=_fields,
+            help="Field of JSON lines, column of CSV or Parquet, that holds the text, url, title, date, author or "
+            "site; a.b within nested ones. Can be repeated.  [default: the usual names]",
+        ),
         click.option(
             "--script", type=click.Choice(get_args(Script)), help="Script of the clean text.  [default: hans]"
         ),
@@ -101,6 +126,17 @@ def running_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.FloatRange(0),
             metavar="SECONDS",
             help="Wait for another run that is writing the dataset.  [default: give up at once]",
+        ),
+        click.option(
+            "--address",
+            metavar="ADDR",
+            help="Of a cluster that is running, such as tcp://10.0.0.1:8786.  [default: one on this machine, for this "
+            "run]",
+        ),
+        click.option(
+            "--runner",
+            type=click.Choice(get_args(RunnerName)),
+            help="What carries out shards: processes on this machine, or the workers of a cluster.  [default: local]",
         ),
         click.option(
             "--workers", type=click.IntRange(1, 256), help="Shards cleaned at a time.  [default: one per core]"
@@ -200,20 +236,28 @@ def replay(*, folder: Path, reasons: tuple[str, ...], verbose: bool, **given: An
 @main.command()
 @click.argument("file")
 @click.option("--all", "everything", is_flag=True, help="Show every edit, not the first few of each rule.")
+@click.option("--record", metavar="ADDRESS", help="Only this document of a container, such as line=5.")
 @cleaning_options
-def explain(file: str, everything: bool, **how: Any) -> None:
-    """Show what cleaning would change in FILE (- for standard input), and why."""
+def explain(file: str, everything: bool, record: str | None, **how: Any) -> None:
+    """Show what cleaning would change in FILE (- for standard input), and why.
+
+    Of a container (JSON lines, WARC, an archive, ...) all documents are shown, or the one at an ADDRESS, as it stands
+    in the column `record` of the dataset.
+    """
     from rich.console import Console
 
     from flows import terminal
-    from tasks.document import clean_document
 
     config = run_config({"sources": ["-"], "out": "."}, **how).clean
     console = Console(highlight=False, soft_wrap=True)
     _die_of_broken_pipes()
     with tempfile.TemporaryDirectory() as spool:
-        for source in _find([file], spool):
-            terminal.explain(console, _name(source), clean_document(source, config), everything=everything)
+        shown = 0
+        for name, outcome in _outcomes([file], spool, config, record):
+            terminal.explain(console, name, outcome, everything=everything)
+            shown += 1
+    if not shown:
+        raise InputError(f"{file} has no document {record}. Addresses are in the column `record` of the dataset")
 
 
 @main.command()
@@ -222,17 +266,15 @@ def explain(file: str, everything: bool, **how: Any) -> None:
 def check(files: tuple[str, ...], **how: Any) -> None:
     """Exit with 1 if cleaning would change or reject any FILE (folders and patterns work, too)."""
     from flows import terminal
-    from tasks.document import clean_document
 
     config = run_config({"sources": ["-"], "out": "."}, **how).clean
     n_changed = 0
     _die_of_broken_pipes()
     with tempfile.TemporaryDirectory() as spool:
-        for source in _find(files, spool):
-            outcome = clean_document(source, config)
+        for name, outcome in _outcomes(files, spool, config):
             if outcome.rejection or (outcome.cleaned and outcome.cleaned.stages):
                 n_changed += 1
-                click.echo(f"{terminal.visible(_name(source))}: {terminal.verdict(outcome)}")
+                click.echo(f"{terminal.visible(name)}: {terminal.verdict(outcome)}")
     sys.exit(min(n_changed, 1))
 
 
@@ -402,16 +444,17 @@ def _explained(*, writing: bool = False) -> Iterator[None]:
 
 def settings_of_run(*, sources: tuple[str, ...], learn_from: int | None, **settings: Any) -> RunConfig:
     """Settings of a run from what `source_options` gave."""
-    how = {name: settings.pop(name) for name in ("config_file", "script", "skip")}
+    how = {name: settings.pop(name) for name in ("config_file", "script", "skip", "fields")}
     return run_config({"sources": [_argument(name) for name in sources], **settings}, learn_from=learn_from, **how)
 
 
-def run_config(
+def run_config(  # noqa: PLR0913
     given: dict[str, Any],
     *,
     config_file: Path | None,
     script: str | None,
     skip: tuple[str, ...],
+    fields: dict[str, str],
     learn_from: int | None = None,
     **settings: Any,
 ) -> RunConfig:
@@ -423,8 +466,9 @@ def run_config(
     data = _read_toml(config_file) if config_file else {}
     merged = {**data, **_without_blanks(given), **_without_blanks(settings)}
     if isinstance(data.get("clean", {}), dict):
-        cleaning = {"script": script, "skip": list(skip), "learn_from": learn_from}
-        merged["clean"] = {**data.get("clean", {}), **_without_blanks(cleaning)}
+        merged["clean"] = _cleaning(
+            data.get("clean", {}), fields, script=script, skip=list(skip), learn_from=learn_from
+        )
     for name, argument in (("sources", "SOURCE..."), ("out", "--out")):
         if name not in merged:
             raise click.UsageError(f"Missing {argument}: give it here, or as `{name}` in a --config file.")
@@ -440,6 +484,7 @@ def replay_config(  # noqa: PLR0913
     config_file: Path | None,
     script: str | None,
     skip: tuple[str, ...],
+    fields: dict[str, str],
     learn_from: int | None = None,
     **settings: Any,
 ) -> ReplayConfig:
@@ -457,19 +502,24 @@ def replay_config(  # noqa: PLR0913
         last = last_config(open_store(folder)).model_dump()
     except (DatasetError, OSError, ValueError) as error:
         raise InputError(str(error)) from error
-    cleaning = {"script": script, "skip": list(skip), "learn_from": learn_from}
     of_clean = {"sources", "out", "keep_missing", "checksum", "reclean"}
     merged = {
         **{name: value for name, value in data.items() if name not in of_clean},
         **_without_blanks(settings),
         "out": folder,
         "reasons": reasons,
-        "clean": {**(data.get("clean") or last), **_without_blanks(cleaning)},
+        "clean": _cleaning(data.get("clean") or last, fields, script=script, skip=list(skip), learn_from=learn_from),
     }
     config = _validated(ReplayConfig, merged, config_file)
     if config.clean:
         _check_steps(config.clean)
     return config
+
+
+def _cleaning(given: dict[str, Any], fields: dict[str, str], **options: Any) -> dict[str, Any]:
+    """Settings of `CleanConfig`, with what was given on the command line put over them."""
+    merged = {**given, **_without_blanks(options)}
+    return {**merged, "read": {**merged.get("read", {}), **fields}} if fields else merged
 
 
 def _validated(model: type[M], settings: dict[str, Any], config_file: Path | None) -> M:
@@ -506,7 +556,8 @@ def _explain_setting(error: Any, config_file: Path | None) -> str:
     where = f"{config_file}: " if config_file else ""
     if error["type"] != "extra_forbidden":
         return f"{where}{'.'.join([*parents, key])}: {error['msg']} (it is {error['input']!r})"
-    model: type[BaseModel] = CleanConfig if parents == ["clean"] else RunConfig
+    models: dict[tuple[str, ...], type[BaseModel]] = {("clean",): CleanConfig, ("clean", "read"): ReadConfig}
+    model = models.get(tuple(parents), RunConfig)
     table = f"[{'.'.join(parents)}]" if parents else "the top level"
     close = difflib.get_close_matches(key, model.model_fields, 1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -530,6 +581,21 @@ def _find(names: Iterable[str], spool: str) -> "list[Source]":
         return find_sources(names, NO_DATASET, Path(spool))
     except SourceError as error:
         raise InputError(str(error)) from error
+
+
+def _outcomes(
+    names: Iterable[str], spool: str, config: CleanConfig, record: str | None = None
+) -> "Iterator[tuple[str, Outcome]]":
+    """Documents behind names, cleaned one by one, with what the user calls them; or the one of an address."""
+    from tasks.document import clean_document
+    from tasks.read import read_span
+    from tasks.read.records import Document, Span
+
+    for source in _find(names, spool):
+        for item in read_span(Span(source, n_bytes=source.n_bytes), config):
+            if isinstance(item, Document) and record in {None, item.origin.record}:
+                address = f" {item.origin.record}" if item.origin.record else ""
+                yield f"{_name(source)}{address}", clean_document(item, config)
 
 
 def _name(source: "Source") -> str:

@@ -24,6 +24,7 @@ from tasks.publish.store import open_store
 from tasks.publish.summary import Summary
 from tasks.read.sources import STDIN, SourceError, expand, nothing_found
 from tasks.shards.progress import Watch, watcher
+from tasks.shards.runners import ExtraError, check_runner
 
 if TYPE_CHECKING:
     from prefect import State
@@ -52,12 +53,11 @@ def run_in_terminal(config: DatasetConfig, *, verbose: bool) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     before = _published(config)
     try:
-        if isinstance(config, RunConfig):
-            _check_sources(config)
+        _check(config)
         with _progress(console) as watch:
             watcher.set(partial(_watch, config, before, console, watch))
             state = _run(config, console, verbose=verbose)
-    except SourceError as error:
+    except (SourceError, ExtraError) as error:
         return _fail(console, str(error), WRONG_USE)
     except BaseException as error:
         if code := _stopped_by(error):
@@ -119,8 +119,14 @@ def _is_server_gone() -> bool:
     return is_server_gone()
 
 
-def _check_sources(config: RunConfig) -> None:
+def _check(config: DatasetConfig) -> None:
     """Find what is missing at once, and not when Prefect has started."""
+    check_runner(config.runner)
+    if isinstance(config, RunConfig):
+        _check_sources(config)
+
+
+def _check_sources(config: RunConfig) -> None:
     names = [name for name in config.sources if name != STDIN]
     found = [next(expand(name, Path(config.out)), None) for name in names]
     if len(names) == len(config.sources) and not any(found):
@@ -149,13 +155,14 @@ def _progress(console: Console) -> Iterator[Watch]:
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting Prefect", total=None, count="")
+        n_documents = 0
 
         def watch(event: str, n: int) -> None:
+            nonlocal n_documents
             total = (progress.tasks[task].total or 0) + n if event == "found" else None
-            progress.update(task, description=EVENTS.get(event), total=total)
-            progress.advance(task, n if event == "cleaned" else 0)
-            done = progress.tasks[task]
-            progress.update(task, count=f"{done.completed:,.0f} of {done.total or 0:,.0f} documents")
+            n_documents += n if event == "cleaned" else 0
+            progress.update(task, description=EVENTS.get(event), total=total, count=f"{n_documents:,} documents")
+            progress.advance(task, n if event == "read" else 0)
 
         yield watch
 
@@ -165,17 +172,19 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._done = self._total = 0
+        self._done = self._read = self._total = 0
         self._last = time.monotonic()
 
     def watch(self, event: str, n: int) -> None:
         self._total += n if event == "found" else 0
+        self._read += n if event == "read" else 0
         self._done += n if event == "cleaned" else 0
         if event == "found" and not self._total:
             return
         if event in EVENTS or time.monotonic() - self._last > PLAIN_SECONDS:
             self._last = time.monotonic()
-            counted = f" {self._done:,} of {self._total:,} documents" if self._total else ""
+            share = f" ({min(self._read / self._total, 1):.0%})" if self._total else ""
+            counted = f" {self._done:,} documents{share}" if self._total else ""
             self._console.print(f"{EVENTS.get(event, 'cleaned')}{counted}")
 
 

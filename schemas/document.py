@@ -116,8 +116,8 @@ class RawDocument:
     declared_encoding: str = ""
     """What a transport (HTTP header) said; empty where nothing did."""
     known_encoding: str = ""
-    """Codec by which a reader made these bytes of characters, as of a field of a JSON line; empty where they are as they
-    were found, and the encoding has to be."""
+    """Codec by which a reader made these bytes of characters, as of a field of a JSON line; empty where they are as
+    they were found, and their encoding has to be."""
     name: str = ""
     """Address or file name that may tell whether it is a page of HTML; empty where that is `source_uri`."""
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -20,7 +20,7 @@ INDEX = pa.schema(
         pa.field("doc_id", pa.string(), nullable=False),
         pa.field("source_uri", pa.string(), nullable=False),
         pa.field("record", pa.string(), nullable=False),
-        pa.field("raw_sha256", pa.string(), nullable=False),  # empty where it could not be read
+        pa.field("state", pa.string(), nullable=False),  # `Origin.state`; empty where it could not be read
         pa.field("cleaned_with", pa.string(), nullable=False),  # names rules, settings and columns
         pa.field("first_run_id", pa.string(), nullable=False),
         pa.field("run_id", pa.string(), nullable=False),
@@ -54,7 +54,6 @@ FILES = pa.schema(
         pa.field("source_uri", pa.string(), nullable=False),
         pa.field("n_bytes", pa.int64(), nullable=False),  # as the folder said when the file was found
         pa.field("mtime_ns", pa.int64(), nullable=False),
-        pa.field("sha256", pa.string(), nullable=False),  # of what was read; empty where it could not be
         pa.field("settled", pa.bool_(), nullable=False),  # last changed well before: another change would show
     ]
 )

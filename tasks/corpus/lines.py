@@ -158,10 +158,14 @@ def hash_of(text: str) -> int:
 
 
 def sites_of(outcome: Outcome) -> tuple[str, ...]:
-    """Names of the sites that a document may be of: where it was found, the nearest folder first, and what it says."""
+    """Names of the sites that a document may be of: where it was found, the nearest folder first, and what it says.
+
+    Of a page from a container that says its address, the folder of the container is no site.
+    """
     facts: Mapping[str, str] = outcome.cleaned.facts if outcome.cleaned else {}
     uri = outcome.origin.source_uri
-    found_in = [_host(uri)] if _host(uri) else _folders(uri)
+    host = _host(outcome.origin.url) or _host(uri)
+    found_in = [host] if host else _folders(uri)
     names = [*found_in, _host(facts.get("source_url", "")), facts.get("site_name", "")]
     # A lone surrogate could not be stored in the index.
     return tuple(dict.fromkeys(name.encode(errors="replace").decode() for name in names if name))

@@ -131,9 +131,10 @@ NO_TEXT = Verdict("", 0.0, "none")
 def decode(raw: RawDocument) -> Decoded:
     """Decode a document, whatever its bytes are. Nothing is raised, and `encode` gives the bytes back.
 
-    Where the encoding is known, it is taken as it is. The confidence is 1.0 then (`given`), for a byte order mark, ASCII and UTF-8 without bad bytes. For `plausible`, `declared` and
-    `lines` it is the odds of the reading against the next best one and against noise, by the language model (0.5 = a
-    draw); for `chardet` it is chardet's own. All of it times the share of the bytes beyond ASCII that aren't bad.
+    The confidence is 1.0 for an encoding that is known (`given`), a byte order mark, ASCII and UTF-8 without bad bytes.
+    For `plausible`, `declared` and `lines` it is the odds of the reading against the next best one and against noise,
+    by the language model (0.5 = a draw); for `chardet` it is chardet's own. All of it times the share of the bytes
+    beyond ASCII that aren't bad.
     """
     content = raw.content
     if raw.known_encoding:

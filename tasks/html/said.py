@@ -51,6 +51,14 @@ def with_facts(cleaned: Cleaned, page: Page, config: CleanConfig) -> Cleaned:
     return replace(cleaned, facts=_merged(given, told, cleaned.facts))
 
 
+def with_given(cleaned: Cleaned, facts: Mapping[str, str], config: CleanConfig) -> Cleaned:
+    """A clean text with what its container says of it: that goes before what the document says itself."""
+    values = {name: value for name, value in facts.items() if name not in _CODES}
+    lines = _repaired([value.replace("\n", " ") for value in values.values()], cleaned.text, config)
+    given = {**facts, **dict(zip(values, lines, strict=True))}
+    return replace(cleaned, facts=_merged({name: said for name, said in given.items() if said}, {}, cleaned.facts))
+
+
 def _repaired(lines: Sequence[str], text: str, config: CleanConfig) -> list[str]:
     """Lines as the steps repair them beside the main text."""
     skip = tuple(name for name in STEPS if name not in REPAIRS or name in config.skip)

@@ -145,7 +145,7 @@ def _rows_as_is(revision: Revision, run: Run, first_runs: Mapping[str, str]) -> 
         "doc_id": outcome.origin.doc_id,
         "source_uri": outcome.origin.source_uri,
         "record": outcome.origin.record,
-        "raw_sha256": outcome.origin.sha256,
+        "state": outcome.origin.state,
         "cleaned_with": cleaned_with(run),
         "first_run_id": first,
         "run_id": run.run_id,

@@ -1,13 +1,16 @@
-"""Which documents a run has to clean: those that are new or changed, and those that other rules have cleaned.
+"""Which sources a run has to read: those that are new or changed, and those that other rules have cleaned.
 
 The rest is carried over. What is compared is in the last snapshot: its file states (`schemas.index.FILES`) and the
-index of its batches. A file is looked into only if its size or time is another than it was, or too young to tell.
+index of its batches. A file is read only if its size or time is another than it was, or too young to tell; which of its
+documents have changed is told when they are read (`tasks.ingest.before`).
 """
 
-import stat
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,39 +23,47 @@ from schemas.config import RunConfig
 from schemas.dataset import SCHEMA_VERSION, cleaned_with
 from schemas.document import Reason, Run
 from schemas.index import FILES, INDEX
+from tasks.ingest.before import Known, write_before
 from tasks.publish.counts import Tally
-from tasks.publish.parts import hash_file
 from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store
+from tasks.read import SPLIT_BYTES, split_source
+from tasks.read.records import Span
 from tasks.read.sources import Source, source_at
 
 SETTLED_NS = 2_000_000_000
 """A file that was changed so shortly before the run, or later by its clock, may be changed again without showing it:
 the coarsest clock of a file system in use (FAT) ticks every two seconds. As git does with its index."""
 
-_DOCUMENT = ["doc_id", "source_uri", "raw_sha256", "cleaned_with", "first_run_id", "reason"]
+_DOCUMENT = ["doc_id", "source_uri", "record", "state", "cleaned_with", "first_run_id", "reason"]
 """Columns of the index that tell what is to be done."""
 
-_HASHES_ASKED_FOR = 1000
+_FILES_AT_A_TIME = 8
+"""Files opened at a time to see where they can be split: network drives and object stores are quicker that way."""
 
-_HASHES_AT_A_TIME = 8
-"""Files read at a time only to be hashed: disks and network drives are quicker that way."""
+_NUMBERED = re.compile(r"(?P<unit>line|row|offset)=(?P<number>\d+)")
+"""Addresses that tell in which piece of a file a document is (`tasks.read`)."""
 
 
 @dataclass(slots=True)
 class Plan:
     """What is to be done with the documents of the sources, and with those of the last snapshot."""
 
-    to_clean: list[Source]
+    to_read: list[Source]
+    """All their documents are cleaned that have changed, or may not stay as they are."""
     known: pd.DataFrame
-    """Documents of the last snapshot: columns `_DOCUMENT`, `batch` (its place in the snapshot), `leaves` (it does not
-    stay as it is)."""
+    """Documents of the last snapshot: columns `_DOCUMENT`, `batch` (its place in the snapshot), `may_stay` (cleaned
+    with the rules and settings of this run), `leaves` (it does not stay as it is)."""
     files: pd.DataFrame
-    """States of all files, as `schemas.index.FILES`; those of files to be cleaned lack their hashes."""
+    """States of all files, as `schemas.index.FILES`."""
     sources: Mapping[str, Source] = field(default_factory=dict)
     """All sources, by URI."""
+    to_pick: list[Source] = field(default_factory=list)
+    """Only some of their documents are cleaned."""
+    picked: set[str] = field(default_factory=set)
+    """Ids of these."""
     relearned: set[str] = field(default_factory=set)
-    """Ids of documents that are cleaned again by what was learned."""
+    """Ids of documents that were cleaned again by what was learned."""
 
     def leaving(self) -> dict[int, frozenset[str]]:
         """Ids of the documents that batches of the last snapshot lose, by their places in it."""
@@ -60,33 +71,67 @@ class Plan:
         by_batch: Any = rows.groupby("batch")["doc_id"]
         return {batch: frozenset(of_batch) for batch, of_batch in by_batch}
 
-    def first_runs(self, shards: Sequence[Sequence[Source]]) -> list[dict[str, str]]:
-        """For each shard the runs in which its documents came first, by id, as far as they are known."""
-        rows = self.known[self.known["leaves"]]
-        shard_of = {source.uri: number for number, sources in enumerate(shards) for source in sources}
-        found: list[dict[str, str]] = [{} for _ in shards]
-        for uri, doc_id, first_run in zip(rows["source_uri"], rows["doc_id"], rows["first_run_id"], strict=True):
-            if uri in shard_of:
-                found[shard_of[uri]][doc_id] = first_run
-        return found
+    def before(
+        self, pieces: Sequence[Sequence[Span]], folder: Path, picked: Iterable[str] | None = None
+    ) -> list[Path | None]:
+        """What is known of the documents of each shard, as files of `write_before`; None where nothing is.
+
+        Args:
+            pieces: Of each shard; all of a source, or the whole of it.
+            folder: Where the files go.
+            picked: Ids of the documents that are to be cleaned; all if None.
+
+        Raises:
+            OSError: if they can't be written.
+        """
+        rows = self.known if picked is None else self.known[_are_among(self.known["doc_id"], picked)]
+        rows = rows[_are_among(rows["source_uri"], {span.source.uri for spans in pieces for span in spans})]
+        found = _by_span(rows, [span for spans in pieces for span in spans])
+        paths: list[Path | None] = []
+        for spans in pieces:
+            some = rows.iloc[[at for span in spans for at in found[span]]]
+            # What a replay wants is cleaned whatever it is by now.
+            state = some["state"].mask(_are_among(some["doc_id"], self.picked), "")
+            told = (some["doc_id"], state, some["first_run_id"], some["may_stay"])
+            known = map(Known, *told)
+            paths.append(write_before(known, folder, picked=picked is not None) if len(some) else None)
+        return paths
+
+    def keep(self, doc_ids: Iterable[str]) -> None:
+        """Have documents stay that were read, and had not changed."""
+        self.known.loc[_are_among(self.known["doc_id"], doc_ids), "leaves"] = False
+
+    def drop(self, doc_ids: Iterable[str]) -> None:
+        """Have documents leave that were cleaned again."""
+        self.known.loc[_are_among(self.known["doc_id"], doc_ids), "leaves"] = True
+
+    def settle(self, new: pd.DataFrame) -> None:
+        """Have documents leave in whose place something new has come.
+
+        A container that could not be opened keeps its documents, which are not there to be compared.
+
+        Args:
+            new: Index rows of what was cleaned: columns doc_id, source_uri, record, reason.
+        """
+        unread = new["source_uri"][(new["reason"] == str(Reason.UNREADABLE)) & (new["record"] == "")]
+        self.known.loc[_are_among(self.known["source_uri"], unread) & (self.known["record"] != ""), "leaves"] = False
+        self.drop(new["doc_id"])
 
     def relearn(self, doc_ids: Iterable[str]) -> list[Source]:
-        """Have carried-over documents cleaned again; the sources of those that are still there, as they were."""
+        """The sources of carried-over documents that are to be cleaned again, as far as they are still there.
+
+        Which of the documents are as they were is seen when they are read: what has changed was counted as it was, and
+        stays so until a run plans for it.
+        """
         rows = self.known[_are_among(self.known["doc_id"], doc_ids) & ~self.known["leaves"]]
-        found = {uri: self.sources.get(uri) or source_at(uri) for uri in rows["source_uri"]}
-        hashes = dict(zip(rows["source_uri"], rows["raw_sha256"], strict=True))
-        # What has changed since it was cleaned was counted as it was: it stays so until a run plans for it.
-        there = {uri: source for uri, source in found.items() if source and _hash(source.path) == hashes[uri]}
-        again = _are_among(self.known["source_uri"], there)
-        self.known.loc[again, "leaves"] = True
-        self.relearned |= set(self.known["doc_id"][again])
-        return sorted(there.values())
+        found = {uri: self.sources.get(uri) or source_at(uri) for uri in rows["source_uri"].unique()}
+        return sorted(source for source in found.values() if source)
 
     def tally(self, new: pd.DataFrame) -> Tally:
-        """What was done, by the index rows of what was cleaned (columns doc_id, raw_sha256)."""
-        left = self.known[self.known["leaves"]][["doc_id", "raw_sha256"]]
+        """What was done, by the index rows of what was cleaned (columns doc_id, state)."""
+        left = self.known[self.known["leaves"]][["doc_id", "state"]]
         both = new.merge(left, on="doc_id", suffixes=("", "_before"))
-        same = both[both["raw_sha256"] == both["raw_sha256_before"]]
+        same = both[both["state"] == both["state_before"]]
         relearned = int(same["doc_id"].isin(self.relearned).sum())
         return Tally(
             added=len(new) - len(both),
@@ -97,13 +142,10 @@ class Plan:
             relearned=relearned,
         )
 
-    def file_states(self, new: pd.DataFrame, run: Run) -> pa.Table:
-        """Rows of `schemas.index.FILES`, with the hashes of what was read (columns source_uri, raw_sha256)."""
-        read = dict(zip(new["source_uri"], new["raw_sha256"], strict=True))
-        known = zip(self.files["source_uri"], self.files["sha256"].fillna(""), strict=True)
-        files = self.files.assign(sha256=[read.get(uri, sha256) for uri, sha256 in known])
+    def file_states(self, run: Run) -> pa.Table:
+        """Rows of `schemas.index.FILES`."""
         now = int(run.started_at.timestamp() * 1e9)
-        files["settled"] = files["mtime_ns"] < now - SETTLED_NS
+        files = self.files.assign(settled=self.files["mtime_ns"] < now - SETTLED_NS)
         return pa.Table.from_pandas(files.sort_values("source_uri"), FILES, preserve_index=False)
 
 
@@ -120,16 +162,13 @@ def plan_run(sources: Sequence[Source], last: Snapshot | None, store: Store, run
             "sources once, without --keep-missing"
         )
     known = read_known(last, store)
+    known["may_stay"] = ~_is_stale(known, cleaned_with(run), config)
     states = _read_files(last, store)
-    found = pd.DataFrame(
-        [(source.uri, source.n_bytes, source.mtime_ns) for source in sources],
-        columns=["source_uri", "n_bytes", "mtime_ns"],
-    )
+    found = _states_of(sources)
     files = found.merge(states, on="source_uri", how="left", suffixes=("", "_before"))
-    is_same = _is_same(files, sources, checksum=config.checksum)
-    stale = known["source_uri"][_is_stale(known, cleaned_with(run), config)]
+    stale = known["source_uri"][~known["may_stay"]]
     is_known = _are_among(files["source_uri"], known["source_uri"])
-    carried = is_same & is_known & ~_are_among(files["source_uri"], stale)
+    carried = _looks_same(files) & is_known & ~_are_among(files["source_uri"], stale) & (not config.checksum)
     stays = _are_among(known["source_uri"], files["source_uri"][carried])
     if config.keep_missing:
         stays |= ~_are_among(known["source_uri"], found["source_uri"])
@@ -148,6 +187,8 @@ def plan_run(sources: Sequence[Source], last: Snapshot | None, store: Store, run
 def plan_replay(last: Snapshot, store: Store, reasons: Sequence[str]) -> Plan:
     """Clean the rejected documents of a snapshot again, as far as their sources are still there, and nothing else.
 
+    Where a row stands for a source that could not be read, or not to its end, all of that is read again.
+
     Args:
         last: The current snapshot.
         store: Where it lies.
@@ -156,15 +197,67 @@ def plan_replay(last: Snapshot, store: Store, reasons: Sequence[str]) -> Plan:
     known = read_known(last, store)
     reason = known["reason"]
     wanted = reason.notna() & (reason != str(Reason.DUPLICATE)) & (reason.isin(reasons) if reasons else True)
-    found = {uri: source for uri in known["source_uri"][wanted] if (source := source_at(uri))}
-    known["leaves"] = _are_among(known["source_uri"], found)
+    found = {uri: source for uri in known["source_uri"][wanted].unique() if (source := source_at(uri))}
+    wanted &= _are_among(known["source_uri"], found)
+    whole = set(known["source_uri"][wanted & (known["state"] == "")])
+    known["may_stay"] = ~wanted
+    known["leaves"] = _are_among(known["source_uri"], whole)
     states = _read_files(last, store)
-    again = pd.DataFrame(
-        [(source.uri, source.n_bytes, source.mtime_ns, None, False) for source in sorted(found.values())],
-        columns=states.columns,
+    again = _states_of([source for uri, source in sorted(found.items()) if uri in whole]).assign(settled=False)
+    files = pd.concat([states[~_are_among(states["source_uri"], whole)], again[states.columns]], ignore_index=True)
+    picked = set(known["doc_id"][wanted & ~_are_among(known["source_uri"], whole)])
+    to_read, to_pick = (
+        sorted(s for uri, s in found.items() if (uri in whole) == is_whole) for is_whole in (True, False)
     )
-    files = pd.concat([states[~_are_among(states["source_uri"], found)], again], ignore_index=True)
-    return Plan(sorted(found.values()), known, files, found)
+    return Plan(to_read, known, files, found, to_pick, picked)
+
+
+def split_sources(sources: Sequence[Source]) -> Iterator[Span]:
+    """Pieces of sources, in their order."""
+    large = [source for source in sources if source.n_bytes > SPLIT_BYTES]
+    with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
+        split = pool.map(split_source, large)
+        for source in sources:
+            yield from next(split) if source.n_bytes > SPLIT_BYTES else [Span(source, n_bytes=source.n_bytes)]
+
+
+def _by_span(rows: pd.DataFrame, spans: Sequence[Span]) -> dict[Span, Sequence[int]]:
+    """Places of the rows of documents that may be in each of the pieces; all of a source where that can't be told."""
+    places: Any = rows.groupby("source_uri").indices
+    of_source: dict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        of_source[span.source.uri].append(span)
+    found: dict[Span, Sequence[int]] = {}
+    for uri, of_one in of_source.items():
+        all_of_it = places.get(uri, ())
+        if len(of_one) == 1:
+            found[of_one[0]] = all_of_it
+        else:
+            found |= _split(rows["record"].iloc[all_of_it], all_of_it, of_one)
+    return found
+
+
+def _split(records: "pd.Series[str]", places: Sequence[int], spans: Sequence[Span]) -> dict[Span, Sequence[int]]:
+    told = records.str.extract(f"^{_NUMBERED.pattern}$")
+    numbers = pd.to_numeric(told["number"]).to_numpy(float, na_value=np.nan)
+    by_offset = np.searchsorted([span.begin for span in spans], numbers, "right") - 1
+    by_number = np.searchsorted([span.first for span in spans], numbers, "right") - 1
+    which = np.where(told["unit"] == "offset", by_offset, by_number)
+    anywhere = np.isnan(numbers)
+    which[anywhere] = -1
+    order = np.argsort(which, kind="stable")
+    bounds = np.searchsorted(which[order], range(len(spans) + 1))
+    own = [order[begin:end] for begin, end in pairwise(bounds)]
+    return {
+        span: np.asarray(places)[np.sort(np.concatenate([some, np.flatnonzero(anywhere)]))].tolist()
+        for span, some in zip(spans, own, strict=True)
+    }
+
+
+def _states_of(sources: Sequence[Source]) -> pd.DataFrame:
+    rows = [(source.uri, source.n_bytes, source.mtime_ns) for source in sources]
+    found = pd.DataFrame(rows, columns=["source_uri", "n_bytes", "mtime_ns"])
+    return found.astype({"source_uri": "str", "n_bytes": "Int64", "mtime_ns": "Int64"})
 
 
 def read_known(last: Snapshot | None, store: Store) -> pd.DataFrame:
@@ -179,7 +272,7 @@ def read_known(last: Snapshot | None, store: Store) -> pd.DataFrame:
         rows = pq.read_table(store.path(batch.parts["index"]), columns=_DOCUMENT)
         tables.append(rows.append_column("batch", pa.array(np.full(rows.num_rows, place))))
     known: pd.DataFrame = pa.concat_tables(tables).to_pandas()
-    return known.assign(leaves=False)
+    return known.assign(may_stay=True, leaves=False)
 
 
 def _read_files(last: Snapshot | None, store: Store) -> pd.DataFrame:
@@ -203,25 +296,7 @@ def _is_stale(known: pd.DataFrame, by_now: str, config: RunConfig) -> pd.Series:
     return again | (config.reclean == "all")
 
 
-def _is_same(files: pd.DataFrame, sources: Sequence[Source], *, checksum: bool) -> "pd.Series[bool]":
-    """Files that have the content that they had: by size and time, or else by hash."""
-    is_known = files["sha256"].fillna("") != ""
-    looks_same = (files["n_bytes"] == files["n_bytes_before"]) & (files["mtime_ns"] == files["mtime_ns_before"])
-    is_same = is_known & looks_same.fillna(value=False).astype(bool) & files["settled"].eq(True)
-    if checksum:
-        is_same[:] = False
-    unsure = np.flatnonzero(is_known & ~is_same).tolist()
-    hashes: list[str | None] = []
-    with ThreadPoolExecutor(_HASHES_AT_A_TIME) as pool:
-        for start in range(0, len(unsure), _HASHES_ASKED_FOR):  # what is asked for is kept in memory
-            hashes += pool.map(_hash, (sources[i].path for i in unsure[start : start + _HASHES_ASKED_FOR]))
-    is_same.iloc[unsure] = files["sha256"].iloc[unsure].to_numpy() == np.array(hashes, dtype=object)
-    return is_same
-
-
-def _hash(path: Path) -> str | None:
-    """SHA-256 of a file; None if it can't be read, or is none (opening a pipe would wait for its writer)."""
-    try:
-        return hash_file(path) if stat.S_ISREG(path.stat().st_mode) else None
-    except OSError:
-        return None
+def _looks_same(files: pd.DataFrame) -> "pd.Series[bool]":
+    """Files that have the size and time that they had, if a change would show by that."""
+    is_same = (files["n_bytes"] == files["n_bytes_before"]) & (files["mtime_ns"] == files["mtime_ns_before"])
+    return is_same.fillna(value=False).astype(bool) & files["settled"].eq(True)

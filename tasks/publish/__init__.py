@@ -269,6 +269,7 @@ def _complete_row(given: Mapping[str, Any], counts: Counts, number: int) -> dict
         "snapshot": number,
         "finished_at": datetime.now(UTC).replace(tzinfo=None),
         "schema_version": SCHEMA_VERSION,
+        "skipped": [],
         **_count_columns(counts),
         **given,
     }

@@ -1,13 +1,13 @@
 """The figures of a run, for the terminal and for Prefect's artifact."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from schemas.document import Reason
 from tasks.publish.counts import Counts, Tally
 
-FAILURES = (Reason.UNREADABLE, Reason.FAILED, Reason.CRASHED)
+FAILURES = (Reason.UNREADABLE, Reason.BROKEN, Reason.BOMB, Reason.FAILED, Reason.CRASHED)
 """Rejections that say nothing about the document, but that something went wrong: a run with one of them is partial."""
 
 
@@ -23,6 +23,8 @@ class Summary:
     tally: Tally
     """Of the run."""
     seconds: float
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Records of containers that are no documents, by kind, as far as this run met them."""
 
     @property
     def n_failures(self) -> int:
@@ -64,6 +66,7 @@ def rows(summary: Summary) -> list[tuple[str, str]]:
         ("clean", f"{counts.clean:,}"),
         *([("duplicates", f"{counts.duplicates:,} of the clean ones, marked")] if counts.duplicates else []),
         *((f"rejected: {reason}", f"{n:,}") for reason, n in counts.rejected.most_common()),
+        *((f"skipped: {kind}", f"{n:,}") for kind, n in summary.skipped.most_common()),
         *((f"edits: {step}", f"{n:,}") for step, n in counts.edits.most_common()),
         ("characters", f"{counts.chars_in:,} in, {counts.removed.total():,} removed, {counts.chars_out:,} out"),
         ("time", f"{summary.seconds:.1f} s"),

@@ -7,7 +7,7 @@ within streams come back here.
 
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
 from typing import BinaryIO, Protocol
@@ -18,6 +18,11 @@ from tasks.read.kinds import COMPRESSIONS, HEAD_BYTES, bare_name, kind_of
 from tasks.read.records import BombError, BrokenError, Input, Item, Place, Span, rejected
 from tasks.read.sources import Source, UnreadableError, open_source
 from tasks.read.streams import Budget, expand, finish, with_head
+
+
+def _nobody(_: int) -> None:
+    """Tell nobody."""
+
 
 READERS = {
     "text": "tasks.read.text",
@@ -59,17 +64,24 @@ class Reader(Protocol):
         """
 
 
-def read_span(span: Span, config: CleanConfig) -> Iterator[Item]:
+def read_span(span: Span, config: CleanConfig, progress: Callable[[int], None] = _nobody) -> Iterator[Item]:
     """Documents of a piece of a source, in their order. Whatever is wrong with it ends as a row.
 
     A source without any document gives one row that says so: nothing goes without a trace.
+
+    Args:
+        span: The piece.
+        config: Bounds, and what fields are called.
+        progress: Takes how many bytes of the piece have been read.
     """
     source = span.source
     place = Place(source.uri, source.name)
     try:
         with open_source(source) as stream:
             budget = Budget(source.n_bytes, config.read)
-            yield from _read_stream(stream, place, config, budget, span)
+            for item in _read_stream(stream, place, config, budget, span):
+                progress(max(stream.tell() - span.begin, 0))
+                yield item
     except UnreadableError as error:
         yield rejected(place, "", Reason.UNREADABLE, str(error))
     except OSError as error:  # gone, or a disk that fails
@@ -78,10 +90,8 @@ def read_span(span: Span, config: CleanConfig) -> Iterator[Item]:
 
 
 def split_source(source: Source) -> list[Span]:
-    """Pieces of a source, in order: the whole, if it is small, can't be split, or can't be read."""
+    """Pieces of a large source, in order: the whole, if it can't be split, or can't be read."""
     whole = Span(source, n_bytes=source.n_bytes)
-    if source.n_bytes <= SPLIT_BYTES:
-        return [whole]
     try:
         with open_source(source) as stream:
             reader = _reader(kind_of(source.name, stream.read(HEAD_BYTES)))
@@ -94,7 +104,7 @@ def split_source(source: Source) -> list[Span]:
 
 
 def _reader(kind: str) -> Reader:
-    return import_module(READERS.get(kind, READERS["text"]))  # type: ignore[return-value]  # a module is one
+    return import_module(READERS.get(kind, READERS["text"]))  # a module is one
 
 
 def _read_stream(

@@ -16,7 +16,7 @@ MAGIC = {
     "zip": re.compile(rb"PK\x03\x04|PK\x05\x06|PK(?:00|\x07\x08)PK\x03\x04"),
     # Thrift follows, which no text has: the header of a page, or the footer of a file without rows.
     "parquet": re.compile(rb"PAR1(?=.{0,8}[\x00-\x08\x0e-\x1f])", re.DOTALL),
-    "warc": re.compile(rb"WARC/[01]\.\d+[ \t]*\r?\n"),
+    "warc": re.compile(rb"WARC/[01]\.\d+[ \t]*\r?\n|filedesc://"),  # ISO 28500; what it came from, ARC
 }
 """By kind, how streams of it begin: by more than a word that a text might begin with, too."""
 
@@ -45,6 +45,14 @@ SUFFIXES = {
     ".parquet": "parquet",
     ".zip": "zip",
 }
+
+_PLAIN = (
+    *(".txt", ".text", ".md", ".rst", ".tex", ".log", ".eml", ".srt", ".htm", ".html", ".xhtml", ".shtml", ".mht"),
+    *(".xml", ".rss", ".atom", ".js", ".css", ".py", ".php", ".asp", ".aspx", ".jsp", ".geojson", ".ipynb", ".map"),
+)
+"""Suffixes of what is one document, though it should look like JSON lines."""
+
+_BLANK = b" \t\r\n\xef\xbb\xbf\xff\xfe\x1e"
 
 BINARY = {"tar", "zip", "parquet"}
 """Kinds that a name alone makes only of what is no text: excuses of servers are often saved under such names."""
@@ -87,8 +95,8 @@ def _by_name(name: str, head: bytes) -> str:
     kind = SUFFIXES.get(suffix, "text")
     if kind in BINARY and b"\0" not in head:
         return "text"
-    if "." not in name and _is_json_lines(head):
-        return "jsonl"  # standard input, or what Spark writes
+    if kind in {"json", "jsonl"} or (kind == "text" and not name.endswith(_PLAIN)):
+        return _json_kind(head) or kind  # standard input, what Spark writes, and whatever else has no suffix
     return kind
 
 
@@ -113,15 +121,40 @@ def _undone(name: str) -> str:
     return bare_name(name, kind) if kind else name
 
 
-def _is_json_lines(head: bytes) -> bool:
-    """Whether the first two lines are objects: a file of one object is JSON, or somebody's text."""
-    lines = head.removeprefix(b"\xef\xbb\xbf").split(b"\n", 2)[:2]
-    if len(lines) < 2 or not all(line.startswith(b"{") for line in lines):
-        return False
+def _json_kind(head: bytes) -> str:
+    """JSON lines, or JSON that is spread over lines; empty for what could be either, and for all else.
+
+    A file of one object is JSON, or somebody's text, but for one that has a text in a line.
+    """
+    if not (start := head[:32].replace(b"\0", b"").lstrip(_BLANK)).startswith((b"{", b"[", b'"')):
+        return ""
+    first, second = [*(line.strip(_BLANK) for line in _lines(head)), b"", b""][:2]
+    if b"{" in (first, second) and len(start) > 1:
+        return "json"
+    if not first.startswith(b"{") or not (not second or second.startswith(b"{")):
+        return ""
     try:
-        return all(isinstance(json.loads(line), dict) for line in lines)
+        record = json.loads(first)
     except (ValueError, RecursionError):
-        return False
+        return ""
+    return "jsonl" if isinstance(record, dict) and (second or _has_text(record)) else ""
+
+
+def _lines(head: bytes) -> list[bytes]:
+    """The first lines that are not blank."""
+    from tasks.read.lines import as_utf8  # noqa: PLC0415  # few heads get as far as this
+
+    try:
+        text = b"".join(as_utf8([head]))
+    except UnicodeDecodeError:
+        return []
+    return [line for line in text.split(b"\n", 8)[:8] if line.strip(_BLANK)]
+
+
+def _has_text(record: dict[str, object]) -> bool:
+    from tasks.read.fields import has_text_name  # noqa: PLC0415
+
+    return has_text_name(record)
 
 
 def _unpacked(head: bytes) -> bytes:

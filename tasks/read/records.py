@@ -39,9 +39,10 @@ class Document(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A record that is no document: `revisit`, `request`, `metadata`, `warcinfo`, …"""
+    """A record that is no document."""
 
     kind: str
+    """`revisit`, `request`, `metadata`, `warcinfo`, …"""
 
 
 Item = Document | Skipped
@@ -132,27 +133,37 @@ def document(  # noqa: PLR0913
         given: The stream that it is in.
         address: Where in the stream: unique there, and the same at every reading.
         content: Its bytes.
-        declared_encoding: As in `RawDocument`; likewise `known_encoding`, `name` and `facts`.
-        url: As in `Origin`; likewise `fetched_at`, `record_id` and `payload_digest`.
+        declared_encoding: As in `RawDocument`.
+        known_encoding: Likewise.
+        name: Likewise.
+        facts: Likewise.
+        url: As in `Origin`.
+        fetched_at: Likewise.
+        record_id: Likewise.
+        payload_digest: Likewise.
         extra: What else stands beside it, to be kept as JSON. Values that JSON hasn't are kept as strings.
     """
     place = given.place
     record = place.at(address)
     beside = json.dumps(extra, ensure_ascii=False, sort_keys=True, default=str) if extra else ""
     told = (declared_encoding, known_encoding, name, sorted((facts or {}).items()))
-    told_of = (url, fetched_at, record_id, payload_digest, _storable(beside))
+    url, fetched_at, record_id, payload_digest, beside = map(
+        _storable, (url, fetched_at, record_id, payload_digest, beside)
+    )
+    told_of = (url, fetched_at, record_id, payload_digest, beside)
     sha256 = hashlib.sha256(content).hexdigest()
     state = hashlib.sha256(repr((sha256, told, told_of)).encode(errors="backslashreplace")).hexdigest()
-    origin = Origin(place.uri, record, sha256, len(content), *map(_storable, told_of), state)
+    origin = Origin(place.uri, record, sha256, len(content), *told_of, state)
     if len(content) > given.config.max_bytes:
         return Document(origin, too_large(len(content), given.config))
     raw = RawDocument(place.uri, content, record, declared_encoding, known_encoding, name or place.name, facts or {})
     return Document(origin, raw)
 
 
-def rejected(place: Place, address: str, reason: Reason, detail: str) -> Document:
-    """A row for what could not be read."""
-    return Document(Origin(place.uri, place.at(address), "", 0), Rejection(reason, detail))
+def rejected(place: Place, address: str, reason: Reason, detail: str, content: bytes = b"") -> Document:
+    """A row for what could not be read; its bytes, if they are there, tell whether it has changed since."""
+    sha256 = hashlib.sha256(content).hexdigest() if content else ""
+    return Document(Origin(place.uri, place.at(address), sha256, len(content)), Rejection(reason, detail))
 
 
 def says(item: Item, error: Exception) -> bool:

@@ -1,25 +1,29 @@
-"""Shards: batches of sources that are cleaned together, each in a process of its own.
+"""Shards: pieces of sources that are cleaned together, each shard in a process of its own.
 
 The plan follows from the sources alone, never from the number of workers, so that the same input gives the same parts.
 """
 
 import errno
+import pickle
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schemas.document import Outcome, Reason, Rejection, Run
+from schemas.document import Origin, Outcome, Reason, Rejection, Run
 from tasks import corpus
 from tasks.corpus import Learned, Revise, Revision
-from tasks.document import clean_raw
+from tasks.document import clean_document
 from tasks.ingest.batches import FULL_BYTES, FULL_DOCUMENTS, write_batch
+from tasks.ingest.before import Before, Fate
 from tasks.publish.parts import Draft
-from tasks.read.sources import Source
-from tasks.read.text import read_text
-from tasks.shards.journal import Entries, Entry, Journal, key_of, read, restricted, scan
+from tasks.read import read_span
+from tasks.read.records import Document, Item, Place, Skipped, Span, rejected
+from tasks.shards.journal import Entry, Journal, Taken, index_journals, read
 from tasks.shards.processes import ProcessDiedError, Report, cpu_limit, run_isolated, stop_processes
 from tasks.shards.progress import tell
 
@@ -33,17 +37,24 @@ MAX_SHARDS = 1000
 """Past about as many tasks, Prefect's server drops records of a run (docs/adr): bigger inputs get bigger shards."""
 
 
+class Limits(NamedTuple):
+    """Where a shard is full, and a batch."""
+
+    n_bytes: int
+    n_documents: int
+
+
+LEAST = Limits(SHARD_BYTES, SHARD_DOCUMENTS)
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Some of the sources, in their order."""
+    """Some pieces of the sources, in their order."""
 
     number: int
-    sources: tuple[Source, ...]
-
-    @property
-    def uris(self) -> list[str]:
-        """Of its sources."""
-        return [source.uri for source in self.sources]
+    spans: tuple[Span, ...]
+    full: Limits = LEAST
+    """A container may hold more than that: then its documents become several batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +73,48 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the first pass left of a shard."""
+    """What the first pass left of the documents that will be a batch."""
 
     number: int
-    entries: tuple[Entry, ...]
-    """Where its outcomes are, in their order."""
+    """Sorts batches by the order of their documents."""
+    entries: Path
+    """Where their outcomes are, in their order, and in which runs they came first (`_Put`)."""
     counts: corpus.Survey
 
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """What the first pass left of a shard."""
+
+    surveys: tuple[Survey, ...]
+    stayed: Path
+    """Ids of documents that are what they were, 16 bytes each."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Records that are no documents, by kind."""
+    done: Mapping[str, int] = field(default_factory=dict)
+    """Documents and bytes that were read, as `tasks.shards.progress` tells them."""
+
+
+class _Put(NamedTuple):
+    """Where an outcome was put by."""
+
+    entry: Entry
+    doc_id: str
+    first_run_id: str
+    """Empty where that is this run."""
+
+
+class _GaveUp(NamedTuple):
+    """The reader died on a document before it had it."""
+
+    span: int
+    """Which of the shard: nothing more is read of it."""
+    rejection: Rejection
+
+
+_Alone = Mapping[int, Entry | _GaveUp | None]
+"""What became of documents that were tried in processes of their own, by their places in the shard; None if there is no
+such document: then processes die on something else."""
 
 KILLS = 3
 """A process that was killed so often at the same work is not tried again."""
@@ -81,35 +127,28 @@ _PROCESSES_PER_WORKER = 2
 memory."""
 
 
-class Limits(NamedTuple):
-    """Where a shard is full."""
-
-    n_bytes: int
-    n_documents: int
-
-
-def plan_shards(sources: Iterable[Source], begin: int = 0) -> list[Shard]:
-    """Pack sorted sources into shards, by bytes and by number, in order; numbered from `begin`."""
-    sources = list(sources)
-    limits = _limits(sources)
-    batches: list[list[Source]] = []
+def plan_shards(spans: Iterable[Span], begin: int = 0) -> list[Shard]:
+    """Pack sorted pieces into shards, by bytes and by number, in order; numbered from `begin`."""
+    spans = list(spans)
+    full = _limits(spans)
+    batches: list[list[Span]] = []
     n_bytes = 0
-    for source in sources:
-        if not batches or n_bytes + source.n_bytes > limits.n_bytes or len(batches[-1]) >= limits.n_documents:
+    for span in spans:
+        if not batches or n_bytes + span.n_bytes > full.n_bytes or len(batches[-1]) >= full.n_documents:
             batches.append([])
             n_bytes = 0
-        batches[-1].append(source)
-        n_bytes += source.n_bytes
-    return [Shard(number, tuple(batch)) for number, batch in enumerate(batches, begin)]
+        batches[-1].append(span)
+        n_bytes += span.n_bytes
+    return [Shard(number, tuple(batch), full) for number, batch in enumerate(batches, begin)]
 
 
-def _limits(sources: list[Source]) -> Limits:
+def _limits(spans: list[Span]) -> Limits:
     """Half the shards can be full by bytes and half by number, hence twice the mean."""
-    n_bytes = 2 * sum(source.n_bytes for source in sources) // MAX_SHARDS
-    return Limits(max(SHARD_BYTES, n_bytes), max(SHARD_DOCUMENTS, 2 * len(sources) // MAX_SHARDS))
+    n_bytes = 2 * sum(span.n_bytes for span in spans) // MAX_SHARDS
+    return Limits(max(LEAST.n_bytes, n_bytes), max(LEAST.n_documents, 2 * len(spans) // MAX_SHARDS))
 
 
-def survey_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
+def survey_shard(shard: Shard, before: Path | None, taken: Path | None, work: Work) -> Surveyed:
     """First pass: clean the documents of a shard in a worker process, put the outcomes by, and count what recurs.
 
     If the process dies, the document it was at is tried in a process of its own, and the rest goes on in a new one:
@@ -117,7 +156,8 @@ def survey_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
 
     Args:
         shard: Which documents.
-        taken: Outcomes that a run before this one, or a try before this one, has put by.
+        before: What the last snapshot has of them (`tasks.ingest.before`).
+        taken: Outcomes that a run before this one has put by (`tasks.shards.journal.Taken`).
         work: What all shards have in common.
 
     Raises:
@@ -126,43 +166,50 @@ def survey_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
         StoppedError: if the run was stopped meanwhile.
     """
     tally = _Tally()
-    deaths_at_end = 0
+    alone: dict[int, Entry | _GaveUp | None] = {}
+    n_deaths = 0
     while True:
         tally.begin()
         try:
-            made: Survey = run_isolated(_survey_shard, shard, taken, work, report=tally.add)
+            made: Surveyed = run_isolated(_survey_shard, shard, before, taken, alone, work, report=tally.add)
         except ProcessDiedError:
-            taken = restricted(scan(work.journals), shard.uris) | taken
-            if tally.at < len(shard.sources):
-                suspect = shard.sources[tally.at]
-                taken[key_of(suspect.uri)] = _clean_alone(suspect, taken, work)
-            elif (deaths_at_end := deaths_at_end + 1) == KILLS:
+            if tally.at in alone and (n_deaths := n_deaths + 1) == KILLS:
                 raise
+            taken = index_journals(work.journals, work.folder)
+            if tally.at not in alone:
+                alone[tally.at] = _clean_alone(shard, tally.at, taken, work)
         else:
-            return made
+            return replace(made, done=tally.done)
 
 
-def write_shard(made: Survey, learned: Learned, work: Work, first_runs: Mapping[str, str]) -> Draft:
-    """Second pass: revise the outcomes of a shard in a worker process and write its parts.
+def ids_of(made: Survey) -> list[str]:
+    """The documents that will be a batch.
+
+    Raises:
+        OSError: if what was put by of them can't be read.
+    """
+    return [put.doc_id for put in _puts(made)]
+
+
+def write_shard(made: Survey, learned: Learned, work: Work) -> Draft:
+    """Second pass: revise the outcomes of a batch in a worker process and write its parts.
 
     If the process dies, every outcome is revised in a process of its own.
 
     Args:
-        made: What the first pass left of the shard.
+        made: What the first pass left of them.
         learned: What the corpus tells about its documents.
         work: What all shards have in common.
-        first_runs: The runs in which documents came first, by id, where that was before.
 
     Raises:
         OSError: if a part can't be written.
         StoppedError: if the run was stopped meanwhile.
     """
-    given = (made, work, first_runs)
     limited = partial(_revised, learned=learned, work=work)
     try:
-        draft: Draft = _again_if_killed(_without_report, _write, learned, limited, *given)
+        draft: Draft = _again_if_killed(_without_report, _write, learned, limited, made, work)
     except ProcessDiedError:
-        draft = _write(learned, partial(_revised_alone, learned=learned, work=work), *given)
+        draft = _write(learned, partial(_revised_alone, learned=learned, work=work), made, work)
     return draft
 
 
@@ -202,7 +249,7 @@ def _again_if_killed(function: Callable[..., Any], *args: Any) -> Any:
     return run_isolated(function, *args, report=_nobody)
 
 
-def _nobody(_: int) -> None:
+def _nobody(*_: object) -> None:
     """Report to nobody."""
 
 
@@ -217,78 +264,216 @@ def _without_report(function: Callable[..., Any], *args: Any) -> Any:
 
 
 class _Tally:
-    """Reports documents as done once, though a shard may be begun several times."""
+    """Reports what is done once, though a shard may be begun several times."""
 
     def __init__(self) -> None:
-        self._told = 0
-        self.at = 0
+        self._told: Counter[str] = Counter()
+        self._now: Counter[str] = Counter()
+
+    @property
+    def at(self) -> int:
         """Documents done in this try."""
+        return self._now["cleaned"]
+
+    @property
+    def done(self) -> dict[str, int]:
+        """What was told."""
+        return {event: self._told[event] for event in ("read", "cleaned")}
 
     def begin(self) -> None:
-        self.at = 0
+        self._now.clear()
 
-    def add(self, n: int) -> None:
-        self.at += n
-        if self.at > self._told:
-            tell("cleaned", self.at - self._told)
-            self._told = self.at
+    def add(self, event: str, n: int) -> None:
+        self._now[event] += n
+        if (more := self._now[event] - self._told[event]) > 0:
+            tell(event, more)
+            self._told[event] += more
 
 
-def _survey_shard(shard: Shard, taken: Entries, work: Work, report: Report) -> Survey:
+def _survey_shard(  # noqa: PLR0913, PLR0917
+    shard: Shard, before: Path | None, taken: Path | None, alone: _Alone, work: Work, report: Report
+) -> Surveyed:
     """In the worker process: all documents of a shard."""
-    entries: list[Entry] = []
-
-    def outcomes() -> Iterator[Outcome]:
-        for source in shard.sources:
-            entry, outcome = _clean(source, taken, work, journal)
-            entries.append(entry)
-            yield outcome
-            report(1)
-
+    pass_ = _Pass(shard, Before(before), Taken(taken), alone, work, report)
+    surveys: list[Survey] = []
     with Journal(work.journals) as journal:
-        counts = corpus.survey(outcomes(), shard.number, work.run.config, work.folder)
-    return Survey(shard.number, tuple(entries), counts)
+        for place, batch in groupby(pass_.outcomes(journal), _Filler(shard.full)):
+            puts: list[_Put] = []
+            number = shard.number * _MAX_BATCHES + place
+            counts = corpus.survey(_unpacked(batch, puts), number, work.run.config, work.folder)
+            entries = work.folder / f"entries-{number:012}"
+            entries.write_bytes(pickle.dumps(puts))
+            surveys.append(Survey(number, entries, counts))
+    stayed = work.folder / f"stayed-{shard.number:06}"
+    stayed.write_bytes(b"".join(pass_.stayed))
+    return Surveyed(tuple(surveys), stayed, pass_.skipped)
 
 
-def _clean(source: Source, taken: Entries, work: Work, journal: Journal) -> tuple[Entry, Outcome]:
-    """The outcome of a document, as it was put by if its bytes are the same, and where it is put by."""
-    with cpu_limit(work.max_seconds):
-        origin, raw = read_text(source, work.run.config.max_bytes)
-        known = taken.get(key_of(source.uri))
-        if known and origin.sha256 == known.sha256.hex() and (outcome := next(read([known]))):
+_MAX_BATCHES = 10**6
+"""Of a shard."""
+
+_Made = tuple[_Put, Outcome]
+
+
+def _unpacked(made: Iterable[_Made], puts: list[_Put]) -> Iterator[Outcome]:
+    for put, outcome in made:
+        puts.append(put)
+        yield outcome
+
+
+class _Filler:
+    """Numbers batches: the next one begins where a document would be too many."""
+
+    def __init__(self, full: Limits) -> None:
+        self._full = full
+        self._at = self._n_bytes = self._n_documents = 0
+
+    def __call__(self, made: _Made) -> int:
+        n_bytes = made[1].origin.n_bytes
+        is_full = self._n_bytes + n_bytes > self._full.n_bytes or self._n_documents >= self._full.n_documents
+        if is_full and self._n_documents:
+            self._at += 1
+            self._n_bytes = self._n_documents = 0
+        self._n_bytes += n_bytes
+        self._n_documents += 1
+        return self._at
+
+
+class _Pass:
+    """The first pass over a shard, in the worker process."""
+
+    def __init__(  # noqa: PLR0913, PLR0917
+        self, shard: Shard, before: Before, taken: Taken, alone: _Alone, work: Work, report: Report
+    ) -> None:
+        self._shard, self._before, self._taken = shard, before, taken
+        self._alone, self._work, self._report = alone, work, report
+        self.stayed: list[bytes] = []
+        self.skipped: Counter[str] = Counter()
+
+    def outcomes(self, journal: Journal) -> Iterator[_Made]:
+        """Of the documents that are to be cleaned."""
+        for place, document in self._documents():
+            fate = self._before.fate(document.origin)
+            if fate is Fate.CLEAN:
+                entry, outcome = self._outcome(place, document, journal)
+                doc_id = outcome.origin.doc_id
+                yield _Put(entry, doc_id, self._before.first_run(doc_id)), outcome
+            elif fate is Fate.STAY:
+                self.stayed.append(bytes.fromhex(document.origin.doc_id))
+            self._report("cleaned", 1)
+
+    def _documents(self) -> Iterator[tuple[int, Document]]:
+        place = 0
+        for item in _read(self._shard, self._alone, self._work, self._report):
+            if isinstance(item, Skipped):
+                self.skipped[item.kind] += 1
+            else:
+                yield place, item
+                place += 1
+
+    def _outcome(self, place: int, document: Document, journal: Journal) -> tuple[Entry, Outcome]:
+        """The outcome of a document, as it was put by if it is the same document, and where it is put by."""
+        known = self._alone.get(place)
+        if isinstance(known, Entry) and (outcome := _of(known, document.origin)):
             return known, outcome
-        if isinstance(raw, Rejection):
-            outcome = Outcome(origin, rejection=raw)
-        else:
-            outcome = clean_raw(origin, raw, work.run.config)
-    return journal.add(outcome), outcome
+        known = self._taken.find(document.origin)
+        if known and (outcome := _of(known, document.origin)):
+            return known, outcome
+        outcome = _clean(document, self._work)
+        return journal.add(outcome), outcome
 
 
-def _clean_alone(source: Source, taken: Entries, work: Work) -> Entry:
-    """One document in a process of its own.
+def _of(entry: Entry, origin: Origin) -> Outcome | None:
+    """An outcome that was put by, if it is still whole, and is of this document."""
+    outcome = next(read([entry]))
+    return outcome if outcome and outcome.origin == origin else None
+
+
+def _clean(document: Document, work: Work) -> Outcome:
+    with cpu_limit(work.max_seconds):
+        return clean_document(document, work.run.config)
+
+
+def _read(shard: Shard, alone: _Alone, work: Work, report: Report) -> Iterator[Item]:
+    """Documents of a shard in their order, and what is none."""
+    n_documents = 0
+    for number, span in enumerate(shard.spans):
+        report("span", 1)
+        done = _Progress(span, report)
+        items = read_span(span, work.run.config, done.at)
+        while True:
+            gave_up = alone.get(n_documents)
+            if isinstance(gave_up, _GaveUp) and gave_up.span == number:
+                yield _unread(span, gave_up.rejection, n_documents)
+                n_documents += 1
+                break
+            with cpu_limit(work.max_seconds):
+                item = next(items, None)
+            if item is None:
+                break
+            n_documents += isinstance(item, Document)
+            yield item
+        done.at(span.n_bytes)
+
+
+class _Progress:
+    """Reports how much of a piece was read."""
+
+    def __init__(self, span: Span, report: Report) -> None:
+        self._span, self._report = span, report
+        self._told = 0
+
+    def at(self, n_bytes: int) -> None:
+        """So many bytes of it, or more by what was read ahead."""
+        n_bytes = min(n_bytes, self._span.n_bytes)
+        if n_bytes > self._told:
+            self._report("read", n_bytes - self._told)
+            self._told = n_bytes
+
+
+def _unread(span: Span, rejection: Rejection, n_documents: int) -> Document:
+    """A row for the rest of a piece, on which the reader dies."""
+    place = Place(span.source.uri, span.source.name)
+    is_whole = not span.begin and span.end is None
+    address = "" if is_whole and not n_documents else f"from={span.begin},documents={n_documents}"
+    return rejected(place, address, rejection.reason, rejection.detail)
+
+
+def _clean_alone(shard: Shard, place: int, taken: Path | None, work: Work) -> Entry | _GaveUp | None:
+    """One document in a process of its own; None if there is no such document.
 
     If that is killed, it gets other chances: a document that takes too much memory will do so again, and whoever went
     about killing processes may have gone. Processes that are killed before they have begun don't count.
     """
     n_kills = 0
+    seen: Counter[str] = Counter()
     for _ in range(_TRIES):
-        began: list[int] = []
+        seen.clear()
         try:
-            entry: Entry = run_isolated(_clean_one, source, taken, work, report=began.append)
+            entry: Entry | None = run_isolated(
+                _clean_one, shard, place, taken, work, report=lambda event, n: seen.update({event: n})
+            )
         except ProcessDiedError as died:
             death = died
-            n_kills += bool(began)
+            n_kills += bool(seen["span"])
             if n_kills == KILLS or not death.is_killed:
                 break
         else:
             return entry
-    return _put_by_crash(source, death, work)
+    rejection = _crash(death, work.max_seconds)
+    if not seen["begun"]:
+        return _GaveUp(max(seen["span"] - 1, 0), rejection)
+    return _again_if_killed(_put_by_crash, shard, place, rejection, work)  # type: ignore[no-any-return]
 
 
-def _put_by_crash(source: Source, death: ProcessDiedError, work: Work) -> Entry:
-    origin, raw = read_text(source, work.run.config.max_bytes)
-    rejection = raw if isinstance(raw, Rejection) else _crash(death, work.max_seconds)
+def _put_by_crash(shard: Shard, place: int, rejection: Rejection, work: Work, report: Report) -> Entry | None:
+    """In a worker process: put by what became of a document."""
+    document = _nth(shard, place, work, report)
+    if document is None:
+        return None
+    origin, raw = document
     with Journal(work.journals) as journal:
+        rejection = raw if isinstance(raw, Rejection) else rejection
         return journal.add(Outcome(origin, rejection=rejection), lasts=False)
 
 
@@ -297,17 +482,35 @@ def _crash(death: ProcessDiedError, max_seconds: float) -> Rejection:
     return Rejection(Reason.CRASHED, f"On this document: {why}.")
 
 
-def _clean_one(source: Source, taken: Entries, work: Work, report: Report) -> Entry:
+def _clean_one(shard: Shard, place: int, taken: Path | None, work: Work, report: Report) -> Entry | None:
     """In a worker process: a single document."""
-    report(0)
+    document = _nth(shard, place, work, report)
+    if document is None:
+        return None
+    report("begun", 1)
+    if (entry := Taken(taken).find(document.origin)) and _of(entry, document.origin):
+        return entry
     with Journal(work.journals) as journal:
-        return _clean(source, taken, work, journal)[0]
+        return journal.add(_clean(document, work))
 
 
-def _write(learned: Learned, revise: Revise, made: Survey, work: Work, first_runs: Mapping[str, str]) -> Draft:
-    """Parts of a shard, its outcomes revised."""
-    outcomes = map(_intact, read(made.entries))
+def _nth(shard: Shard, place: int, work: Work, report: Report) -> Document | None:
+    """A document of a shard, by its place."""
+    documents = (item for item in _read(shard, {}, work, report) if isinstance(item, Document))
+    return next(islice(documents, place, None), None)
+
+
+def _write(learned: Learned, revise: Revise, made: Survey, work: Work) -> Draft:
+    """Parts of a batch, its outcomes revised."""
+    puts = _puts(made)
+    first_runs = {put.doc_id: put.first_run_id for put in puts if put.first_run_id}
+    outcomes = map(_intact, read(put.entry for put in puts))
     return write_batch(corpus.revisions(outcomes, made.counts, learned, revise), work.run, first_runs, work.folder)
+
+
+def _puts(made: Survey) -> list[_Put]:
+    puts: list[_Put] = pickle.loads(made.entries.read_bytes())  # noqa: S301  our own, of this run
+    return puts
 
 
 def _intact(outcome: Outcome | None) -> Outcome:

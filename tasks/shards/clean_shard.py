@@ -2,32 +2,31 @@
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import wait
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, get_run_logger, task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectConcurrentFuture
-from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from schemas.config import DatasetConfig, Dedup
 from tasks.corpus import Learned, learn
 from tasks.ingest.batches import Stored, index_rows, of_run
-from tasks.ingest.plan import Plan
+from tasks.ingest.plan import Plan, split_sources
 from tasks.publish import Contents
 from tasks.publish.counts import Tally
 from tasks.publish.parts import Draft, write_part
 from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import Store
 from tasks.read.sources import Source
-from tasks.shards import Shard, Survey, Work, plan_shards, survey_shard, write_shard
+from tasks.shards import Shard, Survey, Surveyed, Work, ids_of, plan_shards, survey_shard, write_shard
 from tasks.shards.carried import Settled, carried, count_carried, relearned, settle
-from tasks.shards.journal import Entries, restricted, scan
-from tasks.shards.processes import stop_processes
+from tasks.shards.journal import index_journals
 from tasks.shards.progress import tell
+from tasks.shards.runners import Runner, trying
 
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """Errors that a second try would meet again."""
@@ -51,23 +50,25 @@ HOW: dict[str, Any] = {
 
 
 @task(name="clean_shard", task_run_name="clean-{shard.number:04}", **HOW)
-def clean_shard(shard: Shard, taken: Entries, work: Work) -> Survey:
+def clean_shard(shard: Shard, before: Path | None, taken: Path | None, work: Work) -> Surveyed:
     """Clean one shard in a worker process.
 
     Raises:
         OSError: if what it gives can't be written, after three more tries where that may help.
     """
-    return survey_shard(shard, taken, work)
+    with trying(work) as work:  # noqa: PLR1704 (the same, with a folder of its own)
+        return survey_shard(shard, before, taken, work)
 
 
 @task(name="finish_shard", task_run_name="finish-{survey.number:04}", **HOW)
-def finish_shard(survey: Survey, learned: Learned, work: Work, first_runs: Mapping[str, str]) -> Draft:
-    """Revise one shard in the light of all, and write its parts, in a worker process.
+def finish_shard(survey: Survey, learned: Learned, work: Work) -> Draft:
+    """Revise one batch in the light of all, and write its parts, in a worker process.
 
     Raises:
         OSError: if its parts can't be written, after three more tries where that may help.
     """
-    draft = write_shard(survey, learned, work, first_runs)
+    with trying(work) as work:  # noqa: PLR1704
+        draft = write_shard(survey, learned, work)
     counts = draft.counts
     get_run_logger().info(
         "%d documents: %d clean, %d rejected", counts.documents, counts.clean, counts.rejected.total()
@@ -91,9 +92,9 @@ def settle_dataset(
         raise
 
 
-def clean_sources(  # noqa: PLR0913
-    plan: Plan, last: Snapshot | None, store: Store, work: Work, dedup: Dedup, *, relearn: bool
-) -> tuple[Contents, Tally]:
+def clean_sources(  # noqa: PLR0913, PLR0917
+    plan: Plan, last: Snapshot | None, store: Store, work: Work, runner: Runner, dedup: Dedup, *, relearn: bool
+) -> tuple[Contents, Tally, Counter[str]]:
     """Run both passes over the documents that a plan wants cleaned, and put the result together with the rest.
 
     Args:
@@ -101,81 +102,105 @@ def clean_sources(  # noqa: PLR0913
         last: The snapshot that it was made from.
         store: Where that lies.
         work: What all shards have in common.
+        runner: What carries out their tasks.
         dedup: What becomes of documents that tell the same.
         relearn: Whether carried-over documents are cleaned again if the counts say something else of their lines.
+
+    Returns:
+        What is published, what was done, and the records met that are no documents, by kind.
 
     Raises:
         OSError: as the first shard that failed; the others are stopped then.
     """
-    before = carried(last, store, plan)
     is_done = last and last.settled and (last.dedup, last.rules_digest) == (dedup, work.run.rules_digest)
-    if last and is_done and not plan.to_clean and not any(stored.gone for stored in before):
-        return _as_it_is(plan, last, work)
-    taken = scan(work.journals)
-    surveyed = _survey(plan.to_clean, 0, taken, work)
+    taken = index_journals(work.journals, work.folder)
+    surveyed = _survey(plan, plan.to_read, taken, work, runner)
+    picked = _survey(plan, plan.to_pick, taken, work, runner, plan.picked, begin=len(surveyed))
+    # They are counted as they are now, and not as they were, too.
+    plan.drop(doc_id for made in _surveys(picked) for doc_id in ids_of(made))
+    surveyed += picked
+    for made in surveyed:
+        plan.keep(_ids(made.stayed))
+    before = carried(last, store, plan)
+    if last and is_done and not _surveys(surveyed) and not any(stored.gone for stored in before):
+        return *_as_it_is(plan, last, work), _skipped(surveyed)
     tell("writing")
     counted = count_carried(before, work)
-    learned = learn([*(made.counts.counted for _, made in surveyed), *counted], work.run.config, work.folder)
-    asked = relearned(before, counted, learned, work)
-    again = plan.relearn(asked) if relearn else []
+    new_counted = [made.counts.counted for made in _surveys(surveyed)]
+    learned = learn([*new_counted, *counted], work.run.config, work.folder)
+    asked = relearned(before, counted, learned, work) if relearn else []
+    again = _survey(plan, plan.relearn(asked), taken, work, runner, asked, begin=len(surveyed))
     if again:
-        tell("found", len(again))
-        surveyed += _survey(again, len(surveyed), taken, work)
         tell("writing")
-    given = [
-        {"survey": made, "learned": learned, "work": work, "first_runs": first_runs}
-        for (_, made), first_runs in zip(surveyed, plan.first_runs([s.sources for s, _ in surveyed]), strict=True)
-    ]
-    drafts: list[Draft] = _each(finish_shard, given, work)
+    drafts: list[Draft] = runner.each(finish_shard, _given(_surveys(surveyed), learned, work))
+    drafts_again: list[Draft] = runner.each(finish_shard, _given(_surveys(again), learned, work))
+    plan.relearned |= set(index_rows(drafts_again, ["doc_id"])["doc_id"].to_pylist())
+    drafts += drafts_again
     new = index_rows(drafts, _NEW).to_pandas()
-    files = write_part("files", plan.file_states(new, work.run), work.run, work.folder)
+    plan.settle(new)
+    files = write_part("files", plan.file_states(work.run), work.run, work.folder)
     batches = [*carried(last, store, plan), *map(of_run, drafts)]
     pairs = last.state.get("pairs") if last and last.rules_digest == work.run.rules_digest else None
     settled = settle_dataset(batches, learned, work, dedup, store.path(pairs) if pairs else None)
     state = {"files": files, **({"pairs": settled.pairs} if settled.pairs else {})}
     contents = Contents(settled.batches, settled.lines, state, dedup, settled=plan.relearned.issuperset(asked))
-    return contents, plan.tally(new)
+    return contents, plan.tally(new), _skipped(surveyed)
 
 
 def _as_it_is(plan: Plan, last: Snapshot, work: Work) -> tuple[Contents, Tally]:
     """No document has come, changed or gone."""
     new = index_rows((), _NEW).to_pandas()
-    files = write_part("files", plan.file_states(new, work.run), work.run, work.folder)
+    files = write_part("files", plan.file_states(work.run), work.run, work.folder)
     return Contents(last.batches, last.singles["lines"][0], {**last.state, "files": files}, last.dedup), plan.tally(new)
 
 
-_NEW = ["doc_id", "source_uri", "raw_sha256"]
+_NEW = ["doc_id", "source_uri", "record", "state", "reason"]
+
+_ID_BYTES = 16
 
 
-def _survey(sources: Sequence[Source], begin: int, taken: Entries, work: Work) -> list[tuple[Shard, Survey]]:
-    """The first pass over some sources, in shards that are numbered from `begin`."""
-    shards = plan_shards(sources, begin)
-    given = [{"shard": shard, "taken": restricted(taken, shard.uris), "work": work} for shard in shards]
-    return list(zip(shards, _each(clean_shard, given, work), strict=True))
+def _ids(path: Path) -> list[str]:
+    """Of documents that stayed."""
+    told = path.read_bytes()
+    return [told[at : at + _ID_BYTES].hex() for at in range(0, len(told), _ID_BYTES)]
+
+
+def _surveys(surveyed: Iterable[Surveyed]) -> list[Survey]:
+    return [survey for made in surveyed for survey in made.surveys]
+
+
+def _skipped(surveyed: Iterable[Surveyed]) -> Counter[str]:
+    return sum((made.skipped for made in surveyed), Counter[str]())
+
+
+def _given(surveys: Iterable[Survey], learned: Learned, work: Work) -> list[dict[str, Any]]:
+    return [{"survey": survey, "learned": learned, "work": work} for survey in surveys]
+
+
+def _survey(  # noqa: PLR0913, PLR0917
+    plan: Plan,
+    sources: Sequence[Source],
+    taken: Path | None,
+    work: Work,
+    runner: Runner,
+    picked: Iterable[str] | None = None,
+    *,
+    begin: int = 0,
+) -> list[Surveyed]:
+    """The first pass over some sources, or some of their documents, in shards that are numbered from `begin`."""
+    if not sources:
+        return []
+    shards = plan_shards(split_sources(sources), begin)
+    befores = plan.before([shard.spans for shard in shards], work.folder, picked)
+    asked = [(shard, before) for shard, before in zip(shards, befores, strict=True) if before or picked is None]
+    tell("found", sum(span.n_bytes for shard, _ in asked for span in shard.spans))
+    given = [
+        {"shard": replace(shard, number=number), "before": before, "taken": taken, "work": work}
+        for number, (shard, before) in enumerate(asked, begin)  # without gaps, so that others can be numbered from here
+    ]
+    return runner.each(clean_shard, given, lambda made: made.done)
 
 
 def n_workers(config: DatasetConfig) -> int:
     """Shards that are cleaned at a time."""
     return config.workers or len(os.sched_getaffinity(0))
-
-
-def _each(what: Task[..., Any], given: Sequence[dict[str, Any]], work: Work) -> list[Any]:
-    """Run a task for each of the parameters, as many at a time as there are workers; results in their order."""
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=work.n_workers)
-    with runner:
-        futures: list[PrefectConcurrentFuture[Any]] = []
-        try:
-            futures.extend(runner.submit(what, parameters) for parameters in given)
-            return [future.result() for future in futures]
-        except BaseException:
-            _stop(futures)
-            tell("stopped")
-            raise
-
-
-def _stop(futures: Sequence[PrefectConcurrentFuture[Any]]) -> None:
-    """Cancel what hasn't begun and end what has: Prefect waits for its threads, and they for their processes."""
-    waiting = {future.wrapped_future for future in futures if not future.wrapped_future.cancel()}
-    while waiting:
-        stop_processes()
-        waiting = wait(waiting, timeout=0.1).not_done

@@ -1,7 +1,7 @@
 """Journals: outcomes of the first pass, put by one by one as they are finished.
 
 A journal outlives the process that writes it, however that ends, and the run: the next run with the same program and
-the same settings takes from it every document whose bytes are still the same. So a kill costs the documents that were
+the same settings takes from it every document that is still the same. So a kill costs the documents that were
 being cleaned, and nothing else. Journals go when a run has published.
 
 Outcomes are pickled, and nothing else is taken out of a journal.
@@ -12,25 +12,29 @@ import io
 import pickle
 import struct
 import zlib
+from array import array
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 
 import schemas
 from schemas import document
-from schemas.document import Outcome, Run
+from schemas.document import Origin, Outcome, Run
 
 _HEADER = struct.Struct("<4s16s32sII")
-"""Mark, URI of the source (hashed), SHA-256 of its bytes, length of the packed outcome and of the pickled one. Behind
-it stands the CRC-32 of all that and of the packed outcome, and then that."""
+"""Mark, doc_id, state of the document (`Origin.state`), length of the packed outcome and of the pickled one. Behind it
+stands the CRC-32 of all that and of the packed outcome, and then that."""
 
 _CHECKSUM = struct.Struct("<I")
 
-_MARK = b"qyj1"
+_MARK = b"qyj2"
+
+_TAKEN = np.dtype([("rest", "<u8"), ("state", "V32"), ("file", "<u4"), ("offset", "<u8")])
 
 
 class Entry(NamedTuple):
@@ -38,12 +42,6 @@ class Entry(NamedTuple):
 
     path: Path
     offset: int
-    sha256: bytes
-    """Of the bytes of its source; 32 zeros where they could not be read, or it is not to be taken by other runs."""
-
-
-Entries = dict[bytes, Entry]
-"""By `key_of` the URI of their sources."""
 
 
 class Journal:
@@ -65,25 +63,20 @@ class Journal:
 
         Args:
             outcome: What became of a document.
-            lasts: Whether other runs may take it: not that a process died, which may be otherwise the next time.
+            lasts: Whether it may be taken (`Taken`): not that a process died, which may be otherwise the next time.
 
         Raises:
             OSError: if it can't be written.
         """
         pickled = pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
         packed = pa.compress(pickled, codec="zstd", asbytes=True)
-        entry = Entry(self._path, self._file.tell(), bytes.fromhex(outcome.origin.sha256 or "00" * 32))
-        key = key_of(outcome.origin.source_uri)
-        header = _HEADER.pack(_MARK, key, entry.sha256 if lasts else bytes(32), len(packed), len(pickled))
+        entry = Entry(self._path, self._file.tell())
+        key, state = bytes.fromhex(outcome.origin.doc_id), bytes.fromhex(outcome.origin.state)
+        header = _HEADER.pack(_MARK, key, state if lasts else b"", len(packed), len(pickled))
         content = memoryview(header + _CHECKSUM.pack(zlib.crc32(packed, zlib.crc32(header))) + packed)
         while content:  # a write may be short, on a disk that is nearly full
             content = content[self._file.write(content) :]
         return entry
-
-
-def key_of(uri: str) -> bytes:
-    """16 bytes that stand for a source."""
-    return hashlib.blake2b(uri.encode(), digest_size=16).digest()
 
 
 def folder_for(run: Run, work: Path) -> Path:
@@ -92,35 +85,78 @@ def folder_for(run: Run, work: Path) -> Path:
     return work / hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def scan(folder: Path) -> Entries:
-    """What all journals of a folder hold; of two outcomes of one source, either.
+class Taken:
+    """What journals hold, by document: looked up in files, since it may be millions.
+
+    Args:
+        folder: Made by `index_journals`; None if there is nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._keys = _map(folder, "keys", np.dtype("<u8"))
+        self._rows = _map(folder, "rows", _TAKEN)
+        self._paths = (folder / "paths").read_text().split("\n") if folder else []
+
+    def find(self, origin: Origin) -> Entry | None:
+        """The outcome of a document, if one was put by and the document is still the same."""
+        if not origin.state:
+            return None
+        key, rest = struct.unpack("<QQ", bytes.fromhex(origin.doc_id))
+        state = bytes.fromhex(origin.state)
+        for at in range(*(int(np.searchsorted(self._keys, np.uint64(key), side)) for side in ("left", "right"))):
+            row = self._rows[at]
+            if row["rest"] == rest and bytes(row["state"]) == state:
+                return Entry(Path(self._paths[row["file"]]), int(row["offset"]))
+        return None
+
+
+def _map(folder: Path | None, name: str, kind: "np.dtype[Any]") -> "np.ndarray[Any, Any]":
+    return np.memmap(folder / name, kind, "r") if folder else np.empty(0, kind)
+
+
+def index_journals(journals: Path, folder: Path) -> Path | None:
+    """Index what all journals of a folder hold, for `Taken`.
+
+    Args:
+        journals: Where they are.
+        folder: A new folder is made in it.
+
+    Returns:
+        The new folder; None if there is nothing.
 
     Raises:
-        OSError: if a journal can't be read.
+        OSError: if a journal can't be read, or the index not be written.
     """
-    found: Entries = {}
-    for path in sorted(folder.glob("journal-*")):
-        found |= dict(_entries(path))
-    return found
+    paths = sorted(journals.glob("journal-*"))
+    found = [_index(path, number) for number, path in enumerate(paths)]
+    keys = np.concatenate([np.empty(0, "<u8"), *(keys for keys, _ in found)])
+    if not len(keys):
+        return None
+    order = np.argsort(keys, kind="stable")
+    made = folder / f"taken-{uuid4().hex}"
+    made.mkdir(parents=True)
+    (made / "keys").write_bytes(keys[order].tobytes())
+    (made / "rows").write_bytes(np.concatenate([rows for _, rows in found])[order].tobytes())
+    (made / "paths").write_text("\n".join(map(str, paths)))
+    return made
 
 
-def restricted(entries: Entries, uris: Iterable[str]) -> Entries:
-    """Those of some sources."""
-    return {key: entries[key] for uri in uris if (key := key_of(uri)) in entries}
-
-
-def _entries(path: Path) -> Iterator[tuple[bytes, Entry]]:
-    """Entries of a journal, to the last one that is whole."""
+def _index(path: Path, number: int) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+    """First halves of the doc_ids in a journal, and the rest of what `Taken` needs, to the last one that is whole."""
+    keys, rows = array("Q"), bytearray()
     size = path.stat().st_size
     with path.open("rb") as file:
         offset = 0
         while len(header := file.read(_HEADER.size)) == _HEADER.size:
-            mark, key, sha256, n_packed, _ = _HEADER.unpack(header)
+            mark, doc_id, state, n_packed, _ = _HEADER.unpack(header)
             end = offset + _HEADER.size + _CHECKSUM.size + n_packed
             if mark != _MARK or end > size:
-                return
-            yield key, Entry(path, offset, sha256)
+                break
+            key, rest = struct.unpack("<QQ", doc_id)
+            keys.append(key)
+            rows += struct.pack("<Q32sIQ", rest, state, number, offset)
             offset = file.seek(end)
+    return np.frombuffer(keys, "<u8"), np.frombuffer(rows, _TAKEN)
 
 
 def read(entries: Iterable[Entry]) -> Iterator[Outcome | None]:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 Watch = Callable[[str, int], None]
-"""Takes an event and a number of documents: `found`, `cleaned` (so many more), `writing`, `comparing`,
-`publishing`, `stopped`.
+"""Takes an event and a number: `found` (so many bytes more), `read` (of these), `cleaned` (so many documents more),
+`writing`, `comparing`, `publishing`, `stopped`, and others that are nobody's business.
 
 Called from any thread.
 """
