@@ -33,6 +33,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _MAX_ENTRY_BYTES = _ENTRY.size + 3 * 0xFFFF
 """Of the directory: its name, its extra fields and its comment have lengths of 16 bits."""
 
+_END_MARK = b"PK\x05\x06"
 _LOCAL_MARK = b"PK\x03\x04"
 
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
@@ -159,7 +160,7 @@ def _directory(stream: BinaryIO) -> _Directory:
     tail_at = max(0, size - _END.size - 0xFFFF)
     stream.seek(tail_at)
     tail = stream.read()
-    at = tail.rfind(b"PK\x05\x06", 0, max(0, len(tail) - _END.size + 4))
+    at = _end_record(tail)
     if at < 0:
         raise BrokenError("The archive ends without its directory.", f"offset={size}")
     *_, n_bytes, offset, _comment = _END.unpack_from(tail, at)
@@ -171,6 +172,17 @@ def _directory(stream: BinaryIO) -> _Directory:
         if begin == end or (0 <= begin < end and stream.read(4) == b"PK\x01\x02"):
             return _Directory(begin, end, begin - offset)
     raise BrokenError("The directory of the archive is not where it should be.", f"offset={end}")
+
+
+def _end_record(tail: bytes) -> int:
+    """Where the record is that ends an archive: the last whose comment goes to the end, or else the last; or -1."""
+    until = max(0, len(tail) - _END.size + len(_END_MARK))
+    last = at = tail.rfind(_END_MARK, 0, until)
+    while at >= 0:
+        if at + _END.size + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail):
+            return at
+        at = tail.rfind(_END_MARK, 0, at)
+    return last
 
 
 def _end64(stream: BinaryIO, end: int) -> tuple[int, int, int] | None:

@@ -100,7 +100,7 @@ def test_what_a_server_says_instead_of_the_file_is_a_page(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("a.jsonl.gz", "jsonl"), ("a.csv.zst", "delimited"), ("a.json.xz", "json")])
 def test_a_name_that_says_compressed_of_what_is_not_says_the_rest(name: str, kind: str) -> None:
-    assert kind_of(name, b'{"text": "x"}\n') == kind
+    assert kind_of(name, b"[1]\n") == kind
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_beginning_of_a_few_bytes_is_what_the_name_says(name: str, compress: C
 def test_lines_of_objects_without_a_suffix_are_json_lines(name: str) -> None:
     assert kind_of(name, b'{"text": "x"}\n{"text": "y"}\n') == "jsonl"
     assert kind_of(name, b'\xef\xbb\xbf{"text": "x"}\r\n{"text": "y"}\r\n') == "jsonl"
-    for text in (b'{"text": "x"}', b'{"text": "x"}\n', b'{\n "text": "x"}\n', b"{x}\n{y}\n", b"[1]\n[2]\n"):
+    for text in (b'{"n": 1}', b'{"n": 1}\n', b"{x}\n{y}\n", b"[1]\n[2]\n"):
         assert kind_of(name, text) == "text"
     assert kind_of(name, (b'{"a":' * 20_000 + b"\n") * 2) == "text"
     assert kind_of(f"{name}.txt", b'{"text": "x"}\n{"text": "y"}\n') == "text"

@@ -1,4 +1,5 @@
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -185,6 +186,41 @@ def test_an_archive_behind_something_else_is_read(tmp_path: Path) -> None:
     assert read(tmp_path / "a.zip", b"MZ" + bytes(100_000) + data) == list(TEXTS.items())
     assert read(tmp_path / "a.zip", data[20:])[1:] == list(TEXTS.items())[1:]  # or behind too little
     assert read(tmp_path / "a.zip", b"PK00" + data) == list(TEXTS.items())
+
+
+def test_the_directory_is_found_whatever_the_comment_says(tmp_path: Path) -> None:
+    data = zip_of(TEXTS)
+    comment = b"PK\x05\x06" + b"not the end, and longer than the record of it"
+    commented = data[:-2] + len(comment).to_bytes(2, "little") + comment
+    assert read(tmp_path / "a.zip", commented) == list(TEXTS.items())
+    assert read(tmp_path / "a.zip", data + b"something behind it") == list(TEXTS.items())
+    with_marks = data[:-2] + b"\xff\xff" + b"PK\x05\x06" * 16_383 + b"xyz"
+    assert read(tmp_path / "a.zip", with_marks) == list(TEXTS.items())
+
+
+def test_a_disk_that_fails_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_source = source(tmp_path / "a.zip", zip_of(TEXTS, 0))
+    monkeypatch.setattr(reading, "open_source", lambda one: Failing(one.path.read_bytes(), 3_000))
+    made = told(read_span(Span(given_source), CleanConfig()))
+    n_read = len(made) - 1
+    assert 0 < n_read < 59
+    assert made[:-1] == list(TEXTS.items())[:n_read]
+    assert made[-1] == ("end", Reason.BROKEN)
+
+
+class Failing(io.BytesIO):
+    """A disk whose middle can't be read."""
+
+    def __init__(self, data: bytes, bad: int) -> None:
+        super().__init__(data)
+        self.bad = bad
+
+    def read(self, size: int | None = -1) -> bytes:
+        begin = self.tell()
+        data = super().read(size)
+        if begin <= self.bad < self.tell() < len(self.getvalue()):
+            raise OSError(errno.EIO, "Input/output error")
+        return data
 
 
 def test_large_archives_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
