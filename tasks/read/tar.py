@@ -18,6 +18,7 @@ from tasks.read.sources import Source
 from tasks.read.streams import buffered
 
 _BLOCK = 512
+_ZEROS = bytes(_BLOCK)
 
 _MAX_HEADER_BYTES = 1 << 20
 """Of a long name, extended attributes or the map of a sparse file. Linux allows paths of 4,096 bytes."""
@@ -130,6 +131,8 @@ class _Tape:
         data = self.read(size)
         while len(data) < size and (more := self.read(size - len(data))):
             data += more
+        if size and not data and self._stream.seekable():
+            self.offset = min(self.offset, self._stream.seek(0, os.SEEK_END))
         return data
 
     def skip_to(self, offset: int) -> None:
@@ -178,9 +181,9 @@ def _headers(tape: _Tape, end: int | None) -> Iterator[_Header | BrokenError]:
         block = tape.take(_BLOCK)
         if len(block) < _BLOCK:
             if not is_lost:
-                _check_end(block, offset, has_end=has_end)
+                _check_end(block, tape.offset - len(block), has_end=has_end)
             return
-        if block.count(0) == _BLOCK:
+        if block == _ZEROS:
             has_end = True
             continue
         if is_lost and block[257:262] != b"ustar":
@@ -272,7 +275,7 @@ def _pax(data: bytes) -> dict[str, bytes]:
         length = _number(digits)
         record = data[at + len(digits) + 1 : at + length]
         key, has_value, value = record.removesuffix(b"\n").partition(b"=")
-        if length <= len(digits) or not has_value:
+        if length <= len(digits) or at + length > len(data) or not has_value:
             raise _BadHeaderError("its extended header makes no sense")
         name = key.decode("ascii", "replace")
         if name in _KEYS:
