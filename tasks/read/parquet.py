@@ -24,7 +24,7 @@ _BUFFER_BYTES = 256 * 1024
 _SPOOLED_BYTES = 16 * 1024 * 1024
 """Of a file within another that are held in memory; the rest goes to a temporary file without a name."""
 
-_ROW_BYTES = 32
+_ROW_BYTES = 128
 """What a row counts at least, so that a billion rows of nothing are out of bounds, too."""
 
 _DAMAGE = (pa.ArrowException, OSError, ValueError)
