@@ -90,10 +90,8 @@ def read_span(span: Span, config: CleanConfig, progress: Callable[[int], None] =
 
 
 def split_source(source: Source) -> list[Span]:
-    """Pieces of a source, in order: the whole, if it is small, can't be split, or can't be read."""
+    """Pieces of a large source, in order: the whole, if it can't be split, or can't be read."""
     whole = Span(source, n_bytes=source.n_bytes)
-    if source.n_bytes <= SPLIT_BYTES:
-        return [whole]
     try:
         with open_source(source) as stream:
             reader = _reader(kind_of(source.name, stream.read(HEAD_BYTES)))
@@ -143,7 +141,7 @@ def _items(  # noqa: PLR0913, PLR0917
         if layers > config.read.max_depth:  # there is a gzip file that holds itself
             raise BombError(f"It is compressed more than {layers} times over: deeper than max_depth is not read.")
         inner = Place(place.uri, bare_name(place.name, kind), place.record, place.depth)
-        undone = expand(stream, kind, budget, 0 if place.record or layers else budget.n_bytes)
+        undone = expand(stream, kind, budget, n_packed=0 if place.record or layers else budget.n_bytes)
         yield from _items(undone, inner, config, budget, None, layers + 1)
         finish(undone)
         return
@@ -151,7 +149,7 @@ def _items(  # noqa: PLR0913, PLR0917
         raise BombError(f"an archive within {place.depth} others: deeper ones than max_depth are not opened")
     nested = partial(_nested, config=config, budget=budget)
     limits = (span.begin, span.end, span.first) if span else ()
-    yield from _reader(kind).read(Input(stream, place, config, nested, *limits))
+    yield from _reader(kind).read(Input(stream, place, config, nested, partial(expand, budget=budget), *limits))
 
 
 def _nested(stream: BinaryIO, place: Place, *, config: CleanConfig, budget: Budget) -> Iterator[Item]:

@@ -104,6 +104,8 @@ class Input:
     config: CleanConfig
     nested: Callable[[BinaryIO, Place], Iterator[Item]]
     """Reads a stream within this one, whatever it is, to its end. What is wrong with it is a row of its own."""
+    expand: Callable[..., BinaryIO]
+    """Undoes a compression within this stream: `streams.expand` without its budget."""
     begin: int = 0
     end: int | None = None
     first: int = 1
@@ -162,6 +164,11 @@ def rejected(place: Place, address: str, reason: Reason, detail: str, content: b
     """A row for what could not be read; its bytes, if they are there, tell whether it has changed since."""
     sha256 = hashlib.sha256(content).hexdigest() if content else ""
     return Document(Origin(place.uri, place.at(address), sha256, len(content)), Rejection(reason, detail))
+
+
+def says(item: Item, error: Exception) -> bool:
+    """Whether a row is there because of an error: one that ends an archive needs no second row for the member."""
+    return isinstance(item, Document) and isinstance(item.raw, Rejection) and item.raw.detail == str(error)
 
 
 def too_large(n_bytes: int, config: CleanConfig) -> Rejection:

@@ -1,17 +1,33 @@
-"""Where documents come from: files, folders, patterns and standard input become a sorted list of sources."""
+"""Where documents come from: files, folders, patterns, addresses, lists and standard input as a sorted list.
+
+What lies elsewhere is found and read by `tasks.read.remote`, lists by `tasks.read.lists`.
+"""
 
 import glob
 import hashlib
 import os
 import stat
 import sys
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from tasks.read.addresses import Address, address_of, base_name, is_within, revealed, scheme_of, shown, uri_of
+
+if TYPE_CHECKING:
+    from tasks.read.remote import Entry
+
 STDIN = "-"
+
+LIST = "@"
+"""Before the name of a list."""
+
+_AT_A_TIME = 1000
+"""Names of a list that are looked up together."""
 
 NOT_OPENED = "It was not opened; to read it, give its content as a file or on standard input."
 
@@ -24,17 +40,20 @@ class Source(NamedTuple):
     """One file to read. Sorts by its URI, which is ASCII whatever the name of the file."""
 
     uri: str
-    """`file:///…` with the bytes of the name percent-encoded, or `stdin:<hash>`."""
-    path: Path
+    """`file:///…` or `s3://…` with the bytes of the name percent-encoded, `https://…`, or `stdin:<hash>`; without
+    passwords and signatures."""
+    path: Path | str
+    """Of a file of this machine; or an `Address`, with whatever it takes to read it."""
     n_bytes: int
     """Size when it was found; 0 where that could not be found out."""
     mtime_ns: int = 0
-    """When its content was last changed, by its file system's clock, in nanoseconds since 1970; 0 likewise."""
+    """When its content was last changed, by the clock of where it lies, in nanoseconds since 1970; 0 likewise. What
+    lies elsewhere and tells no time was changed just now, and is read at every run (`tasks.read.remote.time_of`)."""
 
     @property
     def name(self) -> str:
         """Of the file."""
-        return self.path.name
+        return base_name(self.path) if isinstance(self.path, str) else self.path.name
 
 
 class UnreadableError(Exception):
@@ -42,12 +61,16 @@ class UnreadableError(Exception):
 
 
 def open_source(source: Source) -> BinaryIO:
-    """Open a source for reading.
+    """Open a source for reading; its stream is seekable, but for servers that don't send parts of files.
 
     Raises:
         UnreadableError: if it is no file. Opening a pipe would wait for its writer.
-        OSError: if it can't be opened.
+        OSError: if it can't be opened; or, elsewhere, if it isn't what was found any more. While it is read as well.
     """
+    if isinstance(source.path, str):
+        from tasks.read.remote import open_remote  # noqa: PLC0415  only where it is used
+
+        return open_remote(source.path, source.n_bytes, source.mtime_ns)
     if kind := _kind(source.path.stat().st_mode):
         raise UnreadableError(f"This is {kind} and no file. {NOT_OPENED}")
     return source.path.open("rb")
@@ -67,19 +90,25 @@ def _kind(mode: int) -> str:
 class _Found(NamedTuple):
     """A file under one of its names."""
 
-    path: Path
+    path: Path | Address
     real: str
-    """The same without symbolic links: what tells whether two names are one file."""
+    """The same without symbolic links, or its URI: what tells whether two names are one file."""
     n_bytes: int
     mtime_ns: int
 
+    def source(self) -> Source:
+        uri = uri_of(self.path) if isinstance(self.path, str) else self.path.as_uri()
+        return Source(uri, self.path, self.n_bytes, self.mtime_ns)
 
-def find_sources(given: Iterable[str], out: Path, spool: Path) -> list[Source]:
+
+def find_sources(given: Iterable[str], out: Path | str, spool: Path) -> list[Source]:
     """All files behind the given names, each once, in order of their URIs.
 
     Args:
-        given: Paths of files or folders, patterns (`**` for any depth), `file://` URIs, or `-`.
-        out: Folder of the dataset: what is in it is no source, even where it lies in a folder that was given.
+        given: Paths of files or folders, patterns (`**` for any depth), addresses of files, folders and patterns
+            elsewhere, `file://` URIs, `@` and a list of such, or `-`.
+        out: Folder of the dataset, or its address: what is in it is no source, even where it lies in a folder that was
+            given.
         spool: Folder where standard input is kept while the run lasts.
 
     Raises:
@@ -92,7 +121,7 @@ def find_sources(given: Iterable[str], out: Path, spool: Path) -> list[Source]:
             for found in expand(name, out):
                 known = kept.get(found.real)
                 kept[found.real] = found if known is None else min(known, found, key=_preference)
-    sources = [Source(f.path.as_uri(), f.path, f.n_bytes, f.mtime_ns) for f in kept.values()]
+    sources = [found.source() for found in kept.values()]
     if STDIN in names:
         sources.append(_spool_stdin(spool))
     if not sources:
@@ -101,7 +130,12 @@ def find_sources(given: Iterable[str], out: Path, spool: Path) -> list[Source]:
 
 
 def source_at(uri: str) -> Source | None:
-    """The file that an earlier run knew by this URI; None if it is gone, or was standard input."""
+    """The file that an earlier run knew by this URI; None if it is gone, can't be reached, or was standard input.
+
+    Passwords and signatures are not kept: it may take ~/.netrc to reach it.
+    """
+    if scheme_of(uri):
+        return _remote_at(uri)
     path = Path(_local(uri))
     try:
         state = path.stat()
@@ -112,21 +146,27 @@ def source_at(uri: str) -> Source | None:
 
 def nothing_found(names: Iterable[str]) -> str:
     """The message for sources that hold no document."""
-    places = ", ".join(str(_absolute(_local(name))) for name in names)
+    places = ", ".join(shown(name) if _is_elsewhere(name) else str(_absolute(_local(name))) for name in names)
     return (
         f"there are no files in {places}. Hidden files and the output folder are not read. "
         "Put documents there, or name another place."
     )
 
 
-def expand(name: str, out: Path) -> Iterator[_Found]:
+def expand(name: str, out: Path | str) -> Iterator[_Found]:
     """Files behind one name, lazily.
 
     Raises:
         SourceError: if the name leads nowhere, to what is neither a file nor a folder, or into the dataset.
     """
+    if name.startswith(LIST):
+        yield from _listed(revealed(name), out)
+        return
+    if scheme_of(name):
+        yield from _elsewhere(Address(revealed(name)), out)
+        return
     path = _local(name)
-    real_out = os.path.realpath(out)
+    real_out = os.devnull if scheme_of(str(out)) else os.path.realpath(out)
     if os.path.lexists(path):
         if _within(os.path.realpath(path), real_out):
             raise SourceError(f"{path} is in the output folder {real_out}. Name another source, or another --out.")
@@ -138,6 +178,110 @@ def expand(name: str, out: Path) -> Iterator[_Found]:
     for match in matches:
         if not _within(os.path.realpath(match), real_out):
             yield from _files_at(match, real_out, matched=True)
+
+
+def absolute(name: str) -> str:
+    """The same source, as it is named from any folder."""
+    if name.startswith(LIST):
+        file, mark, base = name[len(LIST) :].partition("#")
+        return f"{LIST}{absolute(file)}{mark}{base}"
+    return name if _is_elsewhere(name) or name.startswith("file://") else str(Path(name).absolute())
+
+
+def _is_elsewhere(name: str) -> bool:
+    return name.startswith(LIST) or scheme_of(name) != ""
+
+
+def _elsewhere(address: Address, out: Path | str) -> Iterator[_Found]:
+    """What is behind an address."""
+    from tasks.read import remote  # noqa: PLC0415  only where it is used
+
+    if is_within(address, str(out)):
+        raise SourceError(f"{address} is in the dataset {shown(str(out))}. Name another source, or another --out.")
+    is_empty = True
+    try:
+        for entry in remote.find(address):
+            is_empty = False
+            if not is_within(entry.address, str(out)):
+                yield _found_elsewhere(entry)
+    except remote.RemoteError as error:
+        raise SourceError(f"cannot read {address}: {error}.") from error
+    except ValueError as error:
+        raise SourceError(f"{address} is no pattern: {error}.") from error
+    if is_empty:
+        what = "matches" if remote.has_magic(address) else "is at"
+        raise SourceError(f"nothing {what} {address}. Check the name, and that what is there doesn't begin with a dot.")
+
+
+def _found_elsewhere(entry: "Entry") -> _Found:
+    return _Found(Address(entry.address), uri_of(entry.address), entry.n_bytes or 0, entry.mtime_ns or time.time_ns())
+
+
+def _remote_at(uri: str) -> Source | None:
+    from tasks.read import remote  # noqa: PLC0415  only where it is used
+
+    try:
+        entry = remote.stat(address_of(uri))
+    except remote.RemoteError:
+        return None
+    return _found_elsewhere(entry).source() if entry else None
+
+
+def _listed(name: str, out: Path | str) -> Iterator[_Found]:
+    """What a list names. What isn't there stays, to end as `unreadable` rows, unless nothing is."""
+    from tasks.read.lists import ListError, names_in  # noqa: PLC0415  only where it is used
+
+    missing: list[_Found] = []
+    n_found = 0
+    try:
+        for found in _behind(names_in(name), out):
+            if found.mtime_ns:
+                n_found += 1
+                yield found
+            else:
+                missing.append(found)
+    except ListError as error:
+        raise SourceError(f"cannot read the list {shown(name)}: {error}.") from error
+    if missing and not n_found:
+        first = missing[0].source().uri
+        raise SourceError(
+            f"of what the list {shown(name)} names nothing is there; the first: {first}. If it names files relative to "
+            "another place than this, put it behind: @LIST#https://data.commoncrawl.org/"
+        )
+    yield from missing
+
+
+def _behind(names: Iterator[str], out: Path | str) -> Iterator[_Found]:
+    """What is behind names of a list, some hundred at a time; what isn't there lacks its time."""
+    from tasks.read import remote  # noqa: PLC0415  only where it is used
+
+    while some := list(islice(names, _AT_A_TIME)):
+        single = [name for name in some if scheme_of(name) and not remote.has_magic(name) and not name.endswith("/")]
+        for name in sorted(set(some) - set(single)):
+            yield from expand(name, out) if scheme_of(name) or _is_there(name) else [_missing_file(name)]
+        yield from _single(single, out)
+
+
+def _single(addresses: list[str], out: Path | str) -> Iterator[_Found]:
+    from tasks.read import remote  # noqa: PLC0415  only where it is used
+
+    for given, entry in zip(addresses, remote.stat_all(addresses), strict=True):
+        if is_within(given, str(out)):
+            continue
+        if isinstance(entry, remote.Entry):
+            yield _found_elsewhere(entry)
+        else:
+            yield _Found(Address(given), uri_of(given), 0, 0)
+
+
+def _is_there(name: str) -> bool:
+    path = _local(name)
+    return os.path.lexists(path) or glob.has_magic(path)
+
+
+def _missing_file(name: str) -> _Found:
+    path = _absolute(_local(name))
+    return _Found(path, str(path), 0, 0)
 
 
 def _matches(pattern: Path) -> Iterator[Path]:

@@ -180,6 +180,15 @@ def survey_shard(shard: Shard, before: Path | None, taken: Path | None, work: Wo
             return made
 
 
+def ids_of(made: Survey) -> list[str]:
+    """The documents that will be a batch.
+
+    Raises:
+        OSError: if what was put by of them can't be read.
+    """
+    return [put.doc_id for put in _puts(made)]
+
+
 def write_shard(made: Survey, learned: Learned, work: Work) -> Draft:
     """Second pass: revise the outcomes of a batch in a worker process and write its parts.
 
@@ -486,10 +495,15 @@ def _nth(shard: Shard, place: int, work: Work, report: Report) -> Document | Non
 
 def _write(learned: Learned, revise: Revise, made: Survey, work: Work) -> Draft:
     """Parts of a batch, its outcomes revised."""
-    puts: list[_Put] = pickle.loads(made.entries.read_bytes())  # noqa: S301  our own, of this run
+    puts = _puts(made)
     first_runs = {put.doc_id: put.first_run_id for put in puts if put.first_run_id}
     outcomes = map(_intact, read(put.entry for put in puts))
     return write_batch(corpus.revisions(outcomes, made.counts, learned, revise), work.run, first_runs, work.folder)
+
+
+def _puts(made: Survey) -> list[_Put]:
+    puts: list[_Put] = pickle.loads(made.entries.read_bytes())  # noqa: S301  our own, of this run
+    return puts
 
 
 def _intact(outcome: Outcome | None) -> Outcome:

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tasks.publish.parts import Draft, write_part
 from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import Store
 from tasks.read.sources import Source
-from tasks.shards import Shard, Survey, Surveyed, Work, plan_shards, survey_shard, write_shard
+from tasks.shards import Shard, Survey, Surveyed, Work, ids_of, plan_shards, survey_shard, write_shard
 from tasks.shards.carried import Settled, carried, count_carried, relearned, settle
 from tasks.shards.journal import index_journals
 from tasks.shards.processes import stop_processes
@@ -114,7 +115,10 @@ def clean_sources(  # noqa: PLR0913
     is_done = last and last.settled and (last.dedup, last.rules_digest) == (dedup, work.run.rules_digest)
     taken = index_journals(work.journals, work.folder)
     surveyed = _survey(plan, plan.to_read, taken, work)
-    surveyed += _survey(plan, plan.to_pick, taken, work, plan.picked, begin=len(surveyed))
+    picked = _survey(plan, plan.to_pick, taken, work, plan.picked, begin=len(surveyed))
+    # They are counted as they are now, and not as they were, too.
+    plan.drop(doc_id for made in _surveys(picked) for doc_id in ids_of(made))
+    surveyed += picked
     for made in surveyed:
         plan.keep(_ids(made.stayed))
     before = carried(last, store, plan)
@@ -189,7 +193,10 @@ def _survey(  # noqa: PLR0913
     befores = plan.before([shard.spans for shard in shards], work.folder, picked)
     asked = [(shard, before) for shard, before in zip(shards, befores, strict=True) if before or picked is None]
     tell("found", sum(span.n_bytes for shard, _ in asked for span in shard.spans))
-    given = [{"shard": shard, "before": before, "taken": taken, "work": work} for shard, before in asked]
+    given = [
+        {"shard": replace(shard, number=number), "before": before, "taken": taken, "work": work}
+        for number, (shard, before) in enumerate(asked, begin)  # without gaps, so that others can be numbered from here
+    ]
     return _each(clean_shard, given, work)
 
 

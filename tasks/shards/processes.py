@@ -1,7 +1,8 @@
 """Work in a process of its own, so that what kills it (memory, a crash in a compiled library) kills nothing else.
 
-Processes are forked from a server that has the pipeline loaded and no threads (multiprocessing's `forkserver`): a start
-takes milliseconds, and nothing is inherited from the threads of the one who asks. Prefect is not loaded in them.
+Processes are forked from a server that has the pipeline loaded, has cleaned a page, and has no threads
+(multiprocessing's `forkserver`): a start takes milliseconds, and nothing is inherited from the threads of the one who
+asks. Prefect is not loaded in them.
 """
 
 import ctypes
@@ -140,7 +141,7 @@ def _preloaded() -> list[str]:
     # `pyarrow.parquet.read_table` loads both, in each process: 0.17 s.
     of_parquet = ["pyarrow.dataset", "pandas"]
     of_served = ["prefect.exceptions", "prefect.logging.loggers"] if is_served else []
-    return ["tasks.shards", *of_parquet, *of_main, *of_served]
+    return ["tasks.shards", "tasks.shards.warm", *of_parquet, *of_main, *of_served]
 
 
 def _answer(receiver: Connection, report: Report) -> Any:

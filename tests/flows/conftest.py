@@ -11,10 +11,14 @@ NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三�
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
-    """A server with a database of its own, for all tests of flows."""
+    """A server with a database of its own, for all tests of flows.
+
+    Without heartbeats, for whose thread every run waits up to a second at its end; test_deployments.py has them.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=180):
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), prefect_test_harness(180):
         yield
 
 

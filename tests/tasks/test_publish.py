@@ -687,40 +687,6 @@ def test_the_lock_of_a_killed_process_is_free_though_its_children_live(out: Path
     holder.stdout.close()
 
 
-def test_readers_never_see_a_mixture(  # noqa: PLR0913, PLR0917  # fixtures
-    tmp_path: Path,
-    make_kept: Callable[[int], Outcome],
-    run: Run,
-    later_run: Run,
-    publish_outcomes: PublishOutcomes,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A reader loops while two runs take turns: it sees the one or the other, or misses a file, and then asks again."""
-    monkeypatch.setattr(local, "GRACE", 0.05)
-    publish_outcomes(tmp_path, run, *([make_kept(n)] for n in range(6)))
-    stop = threading.Event()
-    seen: set[tuple[str, ...]] = set()
-
-    def read() -> None:
-        while not stop.is_set():
-            try:
-                seen.add(tuple(pq.read_table(tmp_path / "clean", columns=["run_id"])["run_id"].to_pylist()))
-            except FileNotFoundError:
-                continue
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        for turn in range(20):
-            shards = [[make_kept(n)] for n in range(6 if turn % 2 else 4)]
-            publish_outcomes(tmp_path, run if turn % 2 else later_run, *shards)
-    finally:
-        stop.set()
-        reader.join()
-    assert seen <= {("run-1",) * 6, ("run-2",) * 4}
-    assert seen
-
-
 @pytest.mark.parametrize("how", ["exchange", "fallback"])
 def test_a_kill_at_any_call_loses_nothing(how: str, tmp_path: Path) -> None:
     """Ten documents are published, a run that publishes twenty is killed, and one that publishes thirty comes after."""

@@ -1,0 +1,29 @@
+"""Builds what every document needs, on import: the server of processes does that once, and all that it forks have it.
+
+A worker took 0.5 s of processor time and 110 MB of its own to build models, tables and patterns when it met its first
+document, in either pass over a shard.
+"""
+
+from datetime import UTC, datetime
+
+from schemas.config import CleanConfig
+from schemas.dataset import clean_row
+from schemas.document import Origin, RawDocument, Run
+from tasks.document import clean_raw
+
+_PAGE = """您的位置：首页 > 国内 >
+一則消息
+2023-06-24 19:04:19 来源：某网
+本报讯 昨日，市政府召开新闻发布会，通报今年前三季度经济运行情况。会上，发言人回答了记者的提问。
+责任编辑：张三
+"""
+"""With a head, a foot and a line in Traditional signs, since many have them; no damage, which most texts don't have."""
+
+
+def _clean_a_page() -> None:
+    run = Run("", datetime.now(UTC), CleanConfig(), "", "")
+    outcome = clean_raw(Origin("file:///", "", "", 0), RawDocument("file:///", _PAGE.encode()), run.config)
+    clean_row(outcome, run)
+
+
+_clean_a_page()
