@@ -40,7 +40,7 @@ def read(given: Input) -> Iterator[Item]:
     for number, line in enumerate(lines(pieces if given.begin else as_utf8(pieces), longest), given.first):
         if isinstance(line, TooLong):
             yield too_long(given, f"line={number}", line)
-        else:
+        elif not line.isspace():
             yield from _line(given, f"line={number}", line)
 
 
@@ -74,7 +74,7 @@ def too_long(given: Input, address: str, line: TooLong) -> Document:
 
 
 def _line(given: Input, address: str, line: bytes) -> Iterator[Document]:
-    text, charset = characters(line)
+    text, charset = characters(line.rstrip(b"\r\n"))
     if text.strip(" \t\r\n,\x1e\ufeff") in _BRACKETS:
         return
     n_records = 0
