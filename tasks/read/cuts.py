@@ -66,7 +66,8 @@ def _found(stream: BinaryIO, begin: int) -> int | None:
     while True:
         stream.seek(begin)
         tape = Tape(stream, begin)
-        if not to_member(tape):
+        to_member(tape)
+        if not tape.peek(1):
             return None
         at = tape.offset
         is_one, begin = _verified(stream, at)
