@@ -91,6 +91,8 @@ class Surveyed:
     """Ids of documents that are what they were, 16 bytes each."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Records that are no documents, by kind."""
+    done: Mapping[str, int] = field(default_factory=dict)
+    """Documents and bytes that were read, as `tasks.shards.progress` tells them."""
 
 
 class _Put(NamedTuple):
@@ -177,7 +179,7 @@ def survey_shard(shard: Shard, before: Path | None, taken: Path | None, work: Wo
             if tally.at not in alone:
                 alone[tally.at] = _clean_alone(shard, tally.at, taken, work)
         else:
-            return made
+            return replace(made, done=tally.done)
 
 
 def ids_of(made: Survey) -> list[str]:
@@ -272,6 +274,11 @@ class _Tally:
     def at(self) -> int:
         """Documents done in this try."""
         return self._now["cleaned"]
+
+    @property
+    def done(self) -> dict[str, int]:
+        """What was told."""
+        return {event: self._told[event] for event in ("read", "cleaned")}
 
     def begin(self) -> None:
         self._now.clear()
