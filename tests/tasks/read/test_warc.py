@@ -9,6 +9,8 @@ import time
 import tracemalloc
 import zlib
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ import tasks.read
 from schemas.config import CleanConfig, ReadConfig
 from schemas.document import RawDocument, Reason, Rejection
 from tasks.document import clean_document
-from tasks.read import read_span, split_source
+from tasks.read import frames, read_span, split_source
 from tasks.read.records import Document, Item, Skipped, Span
 from tasks.read.sources import Source
 
@@ -273,11 +275,14 @@ def test_of_codings_that_break_off_the_beginning_is_kept_and_it_is_said(
 
 @pytest.mark.parametrize("name", ["gzip", "br", "zstd", "deflate"])
 def test_a_bomb_in_a_response_is_too_large(tmp_path: Path, name: str) -> None:
-    packed = {"gzip": gzip.compress, "deflate": zlib.compress}.get(name) or (
-        lambda body: by_arrow("brotli" if name == "br" else name, body)
-    )
+    packed: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "deflate": zlib.compress,
+        "br": partial(by_arrow, "brotli"),
+        "zstd": partial(by_arrow, "zstd"),
+    }
     block = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: {name}\r\n\r\n".encode()
-    block += packed(b"<html>" + bytes(5_000_000))
+    block += packed[name](b"<html>" + bytes(5_000_000))
     items = read_bytes(tmp_path, record("response", block) + page(1), config=CleanConfig(max_bytes=100_000))
     assert rows(items) == [("offset=0", Reason.TOO_LARGE)]
     assert len(documents(items)) == 1
@@ -308,12 +313,24 @@ def test_a_large_record_is_not_kept_in_memory(tmp_path: Path, packed: bool) -> N
     assert peak < 10_000_000
 
 
-def test_a_member_that_expands_too_much_is_a_bomb_and_the_next_one_is_read(tmp_path: Path) -> None:
-    bomb = gzip.compress(record("response", OK + bytes(80_000_000)))
+def test_a_member_that_expands_too_much_is_a_bomb_and_the_next_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "FLOOR_BYTES", 1_000_000)
+    bomb = gzip.compress(record("response", OK + bytes(8_000_000)))
     config = CleanConfig(read=ReadConfig(max_ratio=100))
     items = read_bytes(tmp_path, bomb + gzip.compress(page(1)), config=config)
     assert rows(items) == [("offset=0", Reason.BOMB)]
     assert documents(items)[0][0] == f"offset={len(bomb)}"
+
+
+def test_a_file_of_bombs_is_read_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "SOURCE_FLOOR_BYTES", 10_000_000)
+    bombs = gzip.compress(record("request", bytes(3_000_000))) * 9
+    items = read_bytes(tmp_path, bombs + gzip.compress(page(1)))
+    assert skipped(items) == {"request": 3}
+    assert rows(items) == [(f"offset={len(bombs) // 3}", Reason.BOMB)]
+    assert not documents(items)
 
 
 @pytest.mark.parametrize(
@@ -363,6 +380,12 @@ def test_arc_files_are_read(tmp_path: Path) -> None:
 # Damage
 
 
+def test_a_record_that_does_not_say_what_it_is_is_a_row(tmp_path: Path) -> None:
+    items = read_bytes(tmp_path, record("", OK + PAGE) + page(1))
+    assert rows(items) == [("offset=0", Reason.BROKEN)]
+    assert len(documents(items)) == 1
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_what_is_left_of_a_truncated_record_is_a_row(tmp_path: Path, packed: bool) -> None:
     made = [gzip.compress(page(n)) if packed else page(n) for n in range(3)]
@@ -384,7 +407,7 @@ def test_records_behind_a_damaged_member_are_read(tmp_path: Path) -> None:
     members = [gzip.compress(page(n, 3000)) for n in range(5)]
     at = len(members[0] + members[1])
     rng = random.Random(3)
-    for _ in range(100):
+    for _ in range(40):
         damaged = bytearray(b"".join(members))
         damaged[rng.randrange(at, at + len(members[2]))] ^= 1 << rng.randrange(8)
         items = read_bytes(tmp_path, bytes(damaged))
@@ -394,6 +417,17 @@ def test_records_behind_a_damaged_member_are_read(tmp_path: Path) -> None:
         assert found[-2:] == whole[-2:]
         assert len(found) == 4 or found == whole  # a bit of the time or of the name that gzip notes changes nothing
         assert rows(items) == ([] if found == whole else [(f"offset={at}", Reason.BROKEN)])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("at", [0, 1, 3, 12])
+def test_records_behind_a_damaged_first_one_are_read(tmp_path: Path, packed: bool, at: int) -> None:
+    pack = gzip.compress if packed else bytes
+    content = bytearray(b"".join(pack(page(n)) for n in range(3)))
+    content[at] ^= 0xFF
+    items = read_bytes(tmp_path, bytes(content), "x.warc.gz" if packed else "x.warc")
+    assert len(documents(items)) == 2
+    assert rows(items) == [("offset=0", Reason.BROKEN)]
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -495,7 +529,7 @@ def test_whatever_is_done_to_a_file_records_that_were_spared_are_read(
     content = bytearray(b"".join(members))
     n = data.draw(st.integers(0, 5))
     begin = sum(map(len, members[:n]))
-    at = data.draw(st.integers(begin, begin + len(members[n]) - 1))
+    at = data.draw(st.integers(max(begin, 6), begin + len(members[n]) - 1))  # what begins as xz is read as such
     until = data.draw(st.integers(at, begin + len(members[n])))
     content[at:until] = data.draw(st.binary(max_size=40))
     folder, name = tmp_path_factory.getbasetemp(), "x.warc.gz" if packed else "x.warc"
