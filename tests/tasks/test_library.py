@@ -16,6 +16,7 @@ import tasks
 from schemas.config import CleanConfig
 from schemas.document import Origin, RawDocument, Reason
 from tasks import CleanedDocument, RejectedError, clean_many, clean_one, clean_text, document
+from tasks.clean import clean
 from tasks.document import clean_raw
 from tasks.library import Settings
 
@@ -60,10 +61,10 @@ class TestCleanText:
             assert clean_one(text).revert() == text
 
     @pytest.mark.parametrize(
-        ("text", "clean"), [("", ""), (" \n", ""), ("短", "短"), ("12", "12"), ("\x01標題", "标题"), ("\x01\x02", "")]
+        ("text", "cleaned"), [("", ""), (" \n", ""), ("短", "短"), ("12", "12"), ("\x01標題", "标题"), ("\x01\x02", "")]
     )
-    def test_nobody_judges_it(self, text: str, clean: str) -> None:
-        assert clean_text(text) == clean
+    def test_nobody_judges_it(self, text: str, cleaned: str) -> None:
+        assert clean_text(text) == cleaned
 
     @pytest.mark.parametrize(
         ("given", "reason"), [(PICTURE, "not-text"), (NEWS.encode() * 100, "too-large"), (NEWS * 100, "too-large")]
@@ -210,10 +211,8 @@ class TestCleanMany:
         assert all(f.given is g for f, g in zip(found, given, strict=True))
 
     def test_a_bug_costs_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = document.clean
-
         def buggy(text: str, config: CleanConfig) -> Any:
-            return 1 / 0 if "虫" in text else real(text, config)
+            return 1 / 0 if "虫" in text else clean(text, config)
 
         monkeypatch.setattr(document, "clean", buggy)
         assert [f.reason for f in clean_many([NEWS, NEWS + "虫", NEWS])] == [None, "failed", None]
