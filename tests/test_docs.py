@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import types
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -243,20 +244,37 @@ def run(step: Any, text: str) -> str:
     return apply(text, (f for f in step(text, Context(CleanConfig())) if isinstance(f, Edit)))
 
 
-RECIPES = re.findall(
-    r"^```python\n(.*?)^```(?:\n\n^```text\n(.*?)^```)?$",
-    (ROOT / "docs/recipes.md").read_text(encoding="utf-8"),
-    re.MULTILINE | re.DOTALL,
-)
+EXAMPLES = [
+    (name, *found)
+    for name in ("recipes", "library")
+    for found in re.findall(
+        r"^```python\n(.*?)^```(?:\n\n^```text\n(.*?)^```)?$",
+        (ROOT / f"docs/{name}.md").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+]
+ENGINES = ("daft", "pyspark", "ray")
+"""Too large to be installed for a test; pyspark needs Java as well. Their examples are run where they are."""
 
 
-@pytest.mark.parametrize(("code", "output"), RECIPES)
-def test_recipes_print_what_is_shown(
-    code: str, output: str, clone: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("name", "code", "output"), EXAMPLES)
+def test_examples_print_what_is_shown(  # noqa: PLR0913, PLR0917
+    name: str,
+    code: str,
+    output: str,
+    clone: Clone,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    for engine in ENGINES:
+        if re.search(rf"^(?:from|import) {engine}\b", code, re.MULTILINE):
+            pytest.importorskip(engine)
+            warnings.simplefilter("ignore")  # theirs
     monkeypatch.chdir(clone.folder)
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of workers
     capsys.readouterr()
-    exec(compile(code, "recipes.md", "exec"), {"__name__": "recipes"})
+    exec(compile(code, f"{name}.md", "exec"), {"__name__": name})
     assert re.fullmatch(pattern(output), re.sub(r" +", " ", capsys.readouterr().out))
 
 
