@@ -638,6 +638,8 @@ _CDXJ_NAME = re.compile(rb'"filename":\s{0,9}"([^"]{1,1000})"')
 
 def _indexes(source: Source) -> Iterator[Path]:
     """Indexes beside a file: `x.warc.gz` may have `x.cdx`, `x.warc.cdxj`, `x.warc.gz.cdx`, …"""
+    if isinstance(source.path, str):  # elsewhere, where looking for six names takes six requests
+        return
     bare = source.name.removesuffix(".gz")
     for stem in dict.fromkeys((source.name, bare, bare.removesuffix(".warc"))):
         for suffix in (".cdxj", ".cdx"):
