@@ -41,7 +41,7 @@ endef
 constraints:
 	$(PYTHON) -m venv --clear build/constraints
 	build/constraints/bin/python -m pip install --quiet --upgrade pip setuptools
-	build/constraints/bin/python -m pip install --quiet --editable . --group dev
+	build/constraints/bin/python -m pip install --quiet --editable '.[dask,ray]' --group dev
 	sed -n '/^#/p' constraints.txt > build/constraints.txt
 	build/constraints/bin/python -m pip freeze --all --exclude-editable >> build/constraints.txt
 	mv build/constraints.txt constraints.txt

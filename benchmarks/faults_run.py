@@ -197,12 +197,12 @@ def serve_runs() -> None:
 def _load_tables() -> None:
     """Clean some documents, so that rule tables are loaded, which every worker process would do otherwise."""
     from schemas.config import CleanConfig  # noqa: PLC0415
-    from tasks.document import clean_document  # noqa: PLC0415
+    from tasks.document import clean_source  # noqa: PLC0415
     from tasks.read.sources import source_at  # noqa: PLC0415
 
     for path in sorted(SEEDS.iterdir()):
         if source := source_at(path.as_uri()):
-            clean_document(source, CleanConfig())
+            list(clean_source(source, CleanConfig()))
 
 
 def _run(request: Request) -> int:
@@ -338,35 +338,47 @@ def _set_clock(seconds: float) -> None:
 def _note_work(stats: Path) -> None:
     """Note how many documents were to be cleaned, how many of them were finished before, and how many are put by."""
     import flows.clean  # noqa: PLC0415
-    from tasks.publish.parts import hash_file  # noqa: PLC0415
-    from tasks.shards.journal import key_of, read, scan  # noqa: PLC0415
+    from tasks.shards.journal import Taken, index_journals, read  # noqa: PLC0415
 
     clean: Any = flows.clean
     clean_sources = clean.clean_sources
 
     def noted(plan: Any, last: Any, store: Any, work: Any, *args: Any, **more: Any) -> Any:
         there = {path: path.stat().st_size for path in work.journals.glob("journal-*")}
-        taken = scan(work.journals)
-        finished = sum(
-            (entry := taken.get(key_of(source.uri))) is not None
-            and source.path.is_file()
-            and hash_file(source.path) == entry.sha256.hex()
-            and next(read([entry])) is not None
-            for source in plan.to_clean
-        )
+        taken = Taken(index_journals(work.journals, work.folder))
+        origins = list(_to_clean(plan, work))
+        entries = [entry for origin in origins if (entry := taken.find(origin))]
+        finished = sum(outcome is not None for outcome in read(entries))
         done = clean_sources(plan, last, store, work, *args, **more)
         new = sum(_n_entries(path) for path in work.journals.glob("journal-*") if path not in there)
-        found = {"to_clean": len(plan.to_clean), "finished": finished, "cleaned": new, "relearned": len(plan.relearned)}
+        found = {"to_clean": len(origins), "finished": finished, "cleaned": new, "relearned": len(plan.relearned)}
         stats.write_text(json.dumps(found))
         return done
 
     clean.clean_sources = noted
 
 
-def _n_entries(path: Path) -> int:
-    from tasks.shards.journal import _entries  # noqa: PLC0415
+def _to_clean(plan: Any, work: Any) -> Iterator[Any]:
+    """What the first pass will find to clean: origins of documents."""
+    from tasks.ingest.before import Before, Fate  # noqa: PLC0415
+    from tasks.ingest.plan import split_sources  # noqa: PLC0415
+    from tasks.read import read_span  # noqa: PLC0415
+    from tasks.read.records import Document  # noqa: PLC0415
 
-    return sum(1 for _ in _entries(path))
+    work.folder.mkdir(parents=True, exist_ok=True)
+    for sources, picked in ((plan.to_read, None), (plan.to_pick, plan.picked)):
+        spans = list(split_sources(sources))
+        (known,) = plan.before([spans], work.folder, picked)
+        before = Before(known)
+        items = (item for span in spans for item in read_span(span, work.run.config))
+        documents = (item.origin for item in items if isinstance(item, Document))
+        yield from (origin for origin in documents if before.fate(origin) is Fate.CLEAN)
+
+
+def _n_entries(path: Path) -> int:
+    from tasks.shards.journal import _index  # noqa: PLC0415
+
+    return len(_index(path, 0)[0])
 
 
 # Readers

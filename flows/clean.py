@@ -31,6 +31,7 @@ from tasks.shards import Work
 from tasks.shards.clean_shard import clean_sources, n_workers
 from tasks.shards.journal import folder_for
 from tasks.shards.progress import tell
+from tasks.shards.runners import Runner
 
 MakePlan = Callable[[Run, Snapshot | None], Plan]
 
@@ -120,9 +121,12 @@ def _run(  # noqa: PLR0913, PLR0917
         len(plan.known) - plan.known["leaves"].sum(),
         run.run_id,
     )
-    journals = folder_for(run, store.local / "work")
-    work = Work(run, run_folder(store, run.run_id), journals, config.max_seconds, n_workers(config))
-    contents, tally, skipped = clean_sources(plan, last, store, work, dedup, relearn=relearn)
+    # Absolute, since the workers of a cluster are somewhere else.
+    folder, journals = run_folder(store, run.run_id).absolute(), folder_for(run, store.local.absolute() / "work")
+    work = Work(run, folder, journals, config.max_seconds, n_workers(config))
+    first = [source.path for source in plan.to_read[:1] if isinstance(source.path, Path)]
+    with Runner(config.runner, config.address, work, first) as runner:
+        contents, tally, skipped = clean_sources(plan, last, store, work, runner, dedup, relearn=relearn)
     refuse_to_empty(store, contents.counts)
     tell("publishing")
     counted = {f"n_{name}": n for name, n in asdict(tally).items()}

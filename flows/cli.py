@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 from pydantic import BaseModel, ValidationError
 
-from schemas.config import CleanConfig, Dedup, ReadConfig, Reclean, ReplayConfig, RunConfig, Script
+from schemas.config import CleanConfig, Dedup, ReadConfig, Reclean, ReplayConfig, RunConfig, RunnerName, Script
 
 if TYPE_CHECKING:
     from schemas.document import Outcome
@@ -126,6 +126,17 @@ def running_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.FloatRange(0),
             metavar="SECONDS",
             help="Wait for another run that is writing the dataset.  [default: give up at once]",
+        ),
+        click.option(
+            "--address",
+            metavar="ADDR",
+            help="Of a cluster that is running, such as tcp://10.0.0.1:8786.  [default: one on this machine, for this "
+            "run]",
+        ),
+        click.option(
+            "--runner",
+            type=click.Choice(get_args(RunnerName)),
+            help="What carries out shards: processes on this machine, or the workers of a cluster.  [default: local]",
         ),
         click.option(
             "--workers", type=click.IntRange(1, 256), help="Shards cleaned at a time.  [default: one per core]"

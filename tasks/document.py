@@ -1,10 +1,10 @@
 """One document, from its file to its outcome: the straight line of the pipeline."""
 
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from schemas.config import CleanConfig
-from schemas.document import Origin, Outcome, RawDocument, Reason, Rejection
+from schemas.document import Decoded, Origin, Outcome, RawDocument, Reason, Rejection
 from tasks.clean import clean
 from tasks.decode import decode
 from tasks.html import is_html, read_page
@@ -33,20 +33,38 @@ def clean_document(document: Document, config: CleanConfig) -> Outcome:
 
 def clean_raw(origin: Origin, raw: RawDocument, config: CleanConfig) -> Outcome:
     """Decode, clean and judge a document."""
-    decoded = cleaned = page = None
     try:
         decoded = decode(raw)
+    except Exception:  # noqa: BLE001  a bug on one document must not take the others with it
+        return Outcome(origin, rejection=Rejection(Reason.FAILED, traceback.format_exc()))
+    return clean_decoded(origin, decoded, config, raw.name or raw.source_uri, raw.facts)
+
+
+def clean_decoded(
+    origin: Origin, decoded: Decoded, config: CleanConfig, name: str = "", facts: Mapping[str, str] | None = None
+) -> Outcome:
+    """Clean and judge what was decoded.
+
+    Args:
+        origin: Where it came from.
+        decoded: Its text.
+        config: How it is cleaned.
+        name: May say that it is HTML.
+        facts: What a container says of it.
+    """
+    cleaned = page = None
+    try:
         if rejection := judge_input(decoded):
             return Outcome(origin, decoded, rejection=rejection)
-        if is_html(decoded.text, raw.name or raw.source_uri):
+        if is_html(decoded.text, name):
             page = read_page(decoded.text)
         cleaned = clean(page.text if page else decoded.text, config)
         if page:
             cleaned = with_facts(cleaned, page, config)
-        if raw.facts:
-            cleaned = with_given(cleaned, raw.facts, config)
+        if facts:
+            cleaned = with_given(cleaned, facts, config)
         return Outcome(origin, decoded, cleaned, judge_output(cleaned, config), page)
-    except Exception:  # noqa: BLE001  a bug on one document must not take the others with it
+    except Exception:  # noqa: BLE001  the same
         return Outcome(origin, decoded, cleaned, Rejection(Reason.FAILED, traceback.format_exc()), page)
 
 

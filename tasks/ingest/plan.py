@@ -90,14 +90,20 @@ class Plan:
         paths: list[Path | None] = []
         for spans in pieces:
             some = rows.iloc[[at for span in spans for at in found[span]]]
-            known = some[["doc_id", "state", "first_run_id", "may_stay"]].itertuples(index=False)
-            is_picked = picked is not None
-            paths.append(write_before(map(Known._make, known), folder, picked=is_picked) if len(some) else None)
+            # What a replay wants is cleaned whatever it is by now.
+            state = some["state"].mask(_are_among(some["doc_id"], self.picked), "")
+            told = (some["doc_id"], state, some["first_run_id"], some["may_stay"])
+            known = map(Known, *told)
+            paths.append(write_before(known, folder, picked=picked is not None) if len(some) else None)
         return paths
 
     def keep(self, doc_ids: Iterable[str]) -> None:
         """Have documents stay that were read, and had not changed."""
         self.known.loc[_are_among(self.known["doc_id"], doc_ids), "leaves"] = False
+
+    def drop(self, doc_ids: Iterable[str]) -> None:
+        """Have documents leave that were cleaned again."""
+        self.known.loc[_are_among(self.known["doc_id"], doc_ids), "leaves"] = True
 
     def settle(self, new: pd.DataFrame) -> None:
         """Have documents leave in whose place something new has come.
@@ -109,7 +115,7 @@ class Plan:
         """
         unread = new["source_uri"][(new["reason"] == str(Reason.UNREADABLE)) & (new["record"] == "")]
         self.known.loc[_are_among(self.known["source_uri"], unread) & (self.known["record"] != ""), "leaves"] = False
-        self.known.loc[_are_among(self.known["doc_id"], new["doc_id"]), "leaves"] = True
+        self.drop(new["doc_id"])
 
     def relearn(self, doc_ids: Iterable[str]) -> list[Source]:
         """The sources of carried-over documents that are to be cleaned again, as far as they are still there.
@@ -195,7 +201,6 @@ def plan_replay(last: Snapshot, store: Store, reasons: Sequence[str]) -> Plan:
     wanted &= _are_among(known["source_uri"], found)
     whole = set(known["source_uri"][wanted & (known["state"] == "")])
     known["may_stay"] = ~wanted
-    known.loc[wanted, "state"] = ""  # whatever they are by now
     known["leaves"] = _are_among(known["source_uri"], whole)
     states = _read_files(last, store)
     again = _states_of([source for uri, source in sorted(found.items()) if uri in whole]).assign(settled=False)

@@ -141,7 +141,7 @@ def _items(  # noqa: PLR0913, PLR0917
         if layers > config.read.max_depth:  # there is a gzip file that holds itself
             raise BombError(f"It is compressed more than {layers} times over: deeper than max_depth is not read.")
         inner = Place(place.uri, bare_name(place.name, kind), place.record, place.depth)
-        undone = expand(stream, kind, budget, 0 if place.record or layers else budget.n_bytes)
+        undone = expand(stream, kind, budget, n_packed=0 if place.record or layers else budget.n_bytes)
         yield from _items(undone, inner, config, budget, None, layers + 1)
         finish(undone)
         return

@@ -16,7 +16,7 @@ MAGIC = {
     "zip": re.compile(rb"PK\x03\x04|PK\x05\x06|PK(?:00|\x07\x08)PK\x03\x04"),
     # Thrift follows, which no text has: the header of a page, or the footer of a file without rows.
     "parquet": re.compile(rb"PAR1(?=.{0,8}[\x00-\x08\x0e-\x1f])", re.DOTALL),
-    "warc": re.compile(rb"WARC/[01]\.\d+[ \t]*\r?\n"),
+    "warc": re.compile(rb"WARC/[01]\.\d+[ \t]*\r?\n|filedesc://"),  # ISO 28500; what it came from, ARC
 }
 """By kind, how streams of it begin: by more than a word that a text might begin with, too."""
 

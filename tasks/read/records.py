@@ -166,6 +166,11 @@ def rejected(place: Place, address: str, reason: Reason, detail: str, content: b
     return Document(Origin(place.uri, place.at(address), sha256, len(content)), Rejection(reason, detail))
 
 
+def says(item: Item, error: Exception) -> bool:
+    """Whether a row is there because of an error: one that ends an archive needs no second row for the member."""
+    return isinstance(item, Document) and isinstance(item.raw, Rejection) and item.raw.detail == str(error)
+
+
 def too_large(n_bytes: int, config: CleanConfig) -> Rejection:
     """A document has more bytes than the configuration allows."""
     return Rejection(Reason.TOO_LARGE, f"{n_bytes:,} bytes, and {config.max_bytes:,} are allowed.")

@@ -14,8 +14,8 @@ MAX_HEAD_BYTES = 1 << 20
 """Of status line and headers, or of the header of a WARC record: a hundred times what servers take (8 to 16 KB by
 default); a header without an end is read no further."""
 
-_STATUS = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]++(\d{3})(?!\d)")
-"""RFC 9112 section 4; `HTTP/2 200` is written by crawlers that speak it."""
+_STATUS = re.compile(rb"[A-Z]{3,8}/\d{1,2}(?:\.\d{1,2})?(?:[ \t]++(\d{3})(?!\d))?")
+"""RFC 9112 section 4. `HTTP/2 200` is written by crawlers that speak it, other names by odd servers."""
 
 _CHUNK = re.compile(rb"(?:\r?\n)?([0-9A-Fa-f]{1,8})[ \t]*+(?:;[^\r\n]{0,1000}+)?\r?\n")
 """RFC 9112 section 7.1: the end of the chunk before, the size, extensions."""
@@ -50,10 +50,10 @@ class Payload(NamedTuple):
 def take_apart(block: bytes) -> Response | None:
     """Status and headers of a response; None where the bytes are none."""
     status = _STATUS.match(block)
-    if status is None and not block.startswith(b"HTTP/"):
+    if status is None:
         return None
     lines, begin = _lines(block)
-    return Response(int(status[1]) if status else 0, read_fields(lines[1:]), begin)
+    return Response(int(status[1] or 0), read_fields(lines[1:]), begin)
 
 
 def read_fields(lines: list[bytes]) -> dict[str, str]:
@@ -112,8 +112,9 @@ _MOST_CODINGS = 3
 
 
 def _lines(block: bytes) -> tuple[list[bytes], int]:
-    """Lines of the header, and the offset of what follows it: behind the first blank line, or at the first line that
-    begins as HTML does where that is missing.
+    """Lines of the header, and the offset of what follows it.
+
+    That is behind the first blank line, or at the first line that begins as HTML does where that is missing.
     """
     lines: list[bytes] = []
     at = 0

@@ -212,8 +212,8 @@ def expand(
     stream: BinaryIO,
     kind: str,
     budget: Budget,
-    n_packed: int = 0,
     *,
+    n_packed: int = 0,
     decoder: Callable[[], Decoder] | None = None,
 ) -> BinaryIO:
     """Undo a compression. All frames (members, streams) that follow each other are read; zeros after the last are not.

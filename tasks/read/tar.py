@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
-from schemas.document import Reason, Rejection
+from schemas.document import Reason
 from tasks.read.members import Addresses, decoded, is_junk
-from tasks.read.records import BombError, BrokenError, Document, Input, Item, Place, Skipped, Span, rejected
+from tasks.read.records import BombError, BrokenError, Input, Item, Place, Skipped, Span, rejected, says
 from tasks.read.sources import Source
 from tasks.read.streams import buffered
 
@@ -106,14 +106,10 @@ def _read_member(given: Input, tape: "_Tape", header: _Header, address: str) -> 
         stream = given.expand(stream, "sparse", decoder=lambda: _Sparse(header.runs))
     place = Place(given.place.uri, header.path, given.place.at(address), given.place.depth + 1)
     for item in given.nested(stream, place):
-        if member.error is None or not _says(item, member.error):
+        if member.error is None or not says(item, member.error):
             yield item
     if member.error is not None:
         raise member.error  # what is left of the member, and all that follows it, is one row
-
-
-def _says(item: Item, error: Exception) -> bool:
-    return isinstance(item, Document) and isinstance(item.raw, Rejection) and item.raw.detail == str(error)
 
 
 class _Tape:

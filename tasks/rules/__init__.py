@@ -11,7 +11,7 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 
-_MOVERS = ("ingest", "publish", "shards", "verify.py")
+_MOVERS = ("ingest", "library.py", "publish", "shards", "tables.py", "verify.py")
 """What in `tasks` has no say in what becomes of a text."""
 
 

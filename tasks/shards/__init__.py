@@ -91,6 +91,8 @@ class Surveyed:
     """Ids of documents that are what they were, 16 bytes each."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Records that are no documents, by kind."""
+    done: Mapping[str, int] = field(default_factory=dict)
+    """Documents and bytes that were read, as `tasks.shards.progress` tells them."""
 
 
 class _Put(NamedTuple):
@@ -177,7 +179,16 @@ def survey_shard(shard: Shard, before: Path | None, taken: Path | None, work: Wo
             if tally.at not in alone:
                 alone[tally.at] = _clean_alone(shard, tally.at, taken, work)
         else:
-            return made
+            return replace(made, done=tally.done)
+
+
+def ids_of(made: Survey) -> list[str]:
+    """The documents that will be a batch.
+
+    Raises:
+        OSError: if what was put by of them can't be read.
+    """
+    return [put.doc_id for put in _puts(made)]
 
 
 def write_shard(made: Survey, learned: Learned, work: Work) -> Draft:
@@ -263,6 +274,11 @@ class _Tally:
     def at(self) -> int:
         """Documents done in this try."""
         return self._now["cleaned"]
+
+    @property
+    def done(self) -> dict[str, int]:
+        """What was told."""
+        return {event: self._told[event] for event in ("read", "cleaned")}
 
     def begin(self) -> None:
         self._now.clear()
@@ -486,10 +502,15 @@ def _nth(shard: Shard, place: int, work: Work, report: Report) -> Document | Non
 
 def _write(learned: Learned, revise: Revise, made: Survey, work: Work) -> Draft:
     """Parts of a batch, its outcomes revised."""
-    puts: list[_Put] = pickle.loads(made.entries.read_bytes())  # noqa: S301  our own, of this run
+    puts = _puts(made)
     first_runs = {put.doc_id: put.first_run_id for put in puts if put.first_run_id}
     outcomes = map(_intact, read(put.entry for put in puts))
     return write_batch(corpus.revisions(outcomes, made.counts, learned, revise), work.run, first_runs, work.folder)
+
+
+def _puts(made: Survey) -> list[_Put]:
+    puts: list[_Put] = pickle.loads(made.entries.read_bytes())  # noqa: S301  our own, of this run
+    return puts
 
 
 def _intact(outcome: Outcome | None) -> Outcome:

@@ -7,7 +7,7 @@ from schemas.config import CleanConfig
 from schemas.document import Outcome, Reason
 from tasks import document
 from tasks.clean import clean
-from tasks.document import check_steps, clean_document
+from tasks.document import check_steps, clean_source
 from tasks.read.sources import Source
 
 NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三季度经济运行情况。"
@@ -15,7 +15,8 @@ NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三�
 
 def outcome_of(path: Path, content: bytes, **config: int) -> Outcome:
     path.write_bytes(content)
-    return clean_document(Source(path.as_uri(), path, len(content)), CleanConfig.model_validate(config))
+    (outcome,) = clean_source(Source(path.as_uri(), path, len(content)), CleanConfig.model_validate(config))
+    return outcome
 
 
 def test_a_document_goes_all_the_way(tmp_path: Path) -> None:

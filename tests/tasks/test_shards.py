@@ -3,19 +3,21 @@ from pathlib import Path
 import pytest
 
 from tasks import shards
+from tasks.read.records import Span
 from tasks.read.sources import Source
 from tasks.shards import SHARD_BYTES, SHARD_DOCUMENTS, plan_shards
 from tasks.shards.progress import watcher
 
 
-def sources(*sizes: int) -> list[Source]:
-    return [Source(f"file:///{number:08}", Path(f"/{number:08}"), size) for number, size in enumerate(sizes)]
+def spans(*sizes: int) -> list[Span]:
+    found = [Source(f"file:///{number:08}", Path(f"/{number:08}"), size) for number, size in enumerate(sizes)]
+    return [Span(source, n_bytes=source.n_bytes) for source in found]
 
 
 def test_small_inputs_are_one_shard() -> None:
-    given = sources(*[1000] * 5)
+    given = spans(*[1000] * 5)
     (shard,) = plan_shards(given)
-    assert (shard.number, shard.sources) == (0, tuple(given))
+    assert (shard.number, shard.spans) == (0, tuple(given))
 
 
 def test_nothing_is_no_shard() -> None:
@@ -23,41 +25,43 @@ def test_nothing_is_no_shard() -> None:
 
 
 def test_shards_are_full_by_number() -> None:
-    planned = plan_shards(sources(*[1] * (2 * SHARD_DOCUMENTS + 1)))
-    assert [len(shard.sources) for shard in planned] == [SHARD_DOCUMENTS, SHARD_DOCUMENTS, 1]
+    planned = plan_shards(spans(*[1] * (2 * SHARD_DOCUMENTS + 1)))
+    assert [len(shard.spans) for shard in planned] == [SHARD_DOCUMENTS, SHARD_DOCUMENTS, 1]
 
 
 def test_shards_are_full_by_bytes_and_a_large_document_has_its_own() -> None:
-    planned = plan_shards(sources(SHARD_BYTES - 1, 1, 1, SHARD_BYTES * 9, 1))
-    assert [len(shard.sources) for shard in planned] == [2, 1, 1, 1]
+    planned = plan_shards(spans(SHARD_BYTES - 1, 1, 1, SHARD_BYTES * 9, 1))
+    assert [len(shard.spans) for shard in planned] == [2, 1, 1, 1]
 
 
-def test_every_source_is_in_one_shard_in_order() -> None:
-    given = sources(*[size * 7919 % SHARD_BYTES for size in range(5000)])
+def test_every_piece_is_in_one_shard_in_order() -> None:
+    given = spans(*[size * 7919 % SHARD_BYTES for size in range(5000)])
     planned = plan_shards(given)
-    assert [source for shard in planned for source in shard.sources] == given
+    assert [span for shard in planned for span in shard.spans] == given
     assert [shard.number for shard in planned] == list(range(len(planned)))
 
 
 @pytest.mark.parametrize("size", [0, SHARD_BYTES // 2])
 def test_large_inputs_get_larger_shards_and_not_more(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "MAX_SHARDS", 5)
-    planned = plan_shards(sources(*[size] * (15 * SHARD_DOCUMENTS)))
+    planned = plan_shards(spans(*[size] * (15 * SHARD_DOCUMENTS)))
     assert len(planned) <= 5
 
 
 def test_numbers_of_shards_go_on_where_others_ended() -> None:
-    assert [shard.number for shard in plan_shards(sources(*[1] * (SHARD_DOCUMENTS + 1)), 7)] == [7, 8]
+    assert [shard.number for shard in plan_shards(spans(*[1] * (SHARD_DOCUMENTS + 1)), 7)] == [7, 8]
 
 
 def test_documents_of_a_shard_that_is_begun_again_are_told_once() -> None:
-    seen: list[int] = []
-    token = watcher.set(lambda _, n: seen.append(n))
+    seen: list[tuple[str, int]] = []
+    token = watcher.set(lambda event, n: seen.append((event, n)))
     tally = shards._Tally()
     for reports in ([1, 1], [1], [1, 1, 1], [3, 1, 1]):
         tally.begin()
         for n in reports:
-            tally.add(n)
+            tally.add("read", 10 * n)
+            tally.add("cleaned", n)
     watcher.reset(token)
-    assert seen == [1, 1, 1, 1, 1]
+    assert [n for event, n in seen if event == "cleaned"] == [1, 1, 1, 1, 1]
+    assert [n for event, n in seen if event == "read"] == [10, 10, 10, 10, 10]
     assert tally.at == 5

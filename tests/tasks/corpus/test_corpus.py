@@ -1,5 +1,6 @@
 """The stage over the corpus, without Prefect and without worker processes."""
 
+import pickle
 import random
 import subprocess
 import sys
@@ -222,10 +223,11 @@ class TestWhatStays:
         assert revised(before, tmp_path) == before
 
     def test_the_seeds(self, tmp_path: Path) -> None:
-        from tasks.document import clean_document
+        from tasks.document import clean_source
         from tasks.read.sources import find_sources
 
-        before = [clean_document(s, CleanConfig()) for s in find_sources([str(ROOT / "seeds")], tmp_path, tmp_path)]
+        sources = find_sources([str(ROOT / "seeds")], tmp_path, tmp_path)
+        before = [outcome for source in sources for outcome in clean_source(source, CleanConfig())]
         assert len(before) >= 5
         assert revised(before, tmp_path, CleanConfig()) == before
 
@@ -277,8 +279,7 @@ class TestTheStage:
             raise ProcessDiedError(-9)
 
         monkeypatch.setattr(shards, "run_isolated", die)
-        first_runs = {outcomes[0].origin.doc_id: "run-0"}
-        draft = shards.write_shard(made, known, work, first_runs)
+        draft = shards.write_shard(made, known, work)
         assert draft.counts.rejected == {"crashed": 20}
         assert draft.parts["clean"].rows == 1
         rejected = pq.read_table(draft.parts["rejected"].path)
@@ -291,8 +292,11 @@ class TestTheStage:
         run = replace(run, config=KEEP)
         work = Work(run, folder / "parts", folder / "journals", 60, 1)
         with Journal(work.journals) as journal:
-            entries = tuple(journal.add(outcome) for outcome in outcomes)
+            puts = [shards._Put(journal.add(outcome), outcome.origin.doc_id, "") for outcome in outcomes]
+        puts[0] = puts[0]._replace(first_run_id="run-0")
         counts = survey(outcomes, 0, KEEP, work.folder)
+        entries = work.folder / "entries"
+        entries.write_bytes(pickle.dumps(puts))
         return shards.Survey(0, entries, counts), learn([counts.counted], KEEP, work.folder), work
 
     def test_a_journal_that_was_damaged_meanwhile_is_an_error_that_passes(
@@ -305,7 +309,7 @@ class TestTheStage:
         content[-20] ^= 1
         path.write_bytes(content)
         with pytest.raises(OSError, match="a journal was damaged"):
-            shards.write_shard(made, known, work, {})
+            shards.write_shard(made, known, work)
 
 
 class TestTable:
@@ -348,6 +352,7 @@ from tasks.ingest.batches import write_batch
 from tasks.publish import Contents, publish, run_folder
 from tasks.publish.parts import write_part
 from tasks.publish.store import open_store
+from tasks.read.records import Span
 from tasks.read.sources import find_sources
 from tasks.shards import Work, plan_shards, survey_shard, write_shard
 from tasks.shards.journal import folder_for
@@ -358,11 +363,12 @@ store = open_store(out)
 with store.lock():
     store.prepare()
     work = Work(run, run_folder(store, run.run_id), folder_for(run, store.local / "work"), 60, 1)
-    surveys = [survey_shard(shard, {}, work) for shard in plan_shards(find_sources([pages], out, out))]
+    shards = plan_shards(Span(source, n_bytes=source.n_bytes) for source in find_sources([pages], out, out))
+    surveys = [made for shard in shards for made in survey_shard(shard, None, None, work).surveys]
     known = learn([made.counts.counted for made in surveys], run.config, work.folder)
     if killed:
         os.kill(os.getpid(), signal.SIGKILL)
-    drafts = [(None, write_shard(made, known, work, {})) for made in surveys]
+    drafts = [(None, write_shard(made, known, work)) for made in surveys]
     files = write_part("files", [], run, work.folder)
     contents = Contents(drafts, write_part("lines", [], run, work.folder), {"files": files}, "off")
     n = {f"n_{name}": 0 for name in ("added", "changed", "unchanged", "removed", "recleaned", "relearned")}

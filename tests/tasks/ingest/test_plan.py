@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,12 +19,14 @@ from schemas.index import FILES
 from tasks.corpus import Revision
 from tasks.ingest import plan as module
 from tasks.ingest.batches import index_rows, of_snapshot, rewrite, write_batch
-from tasks.ingest.plan import Plan, plan_replay, plan_run, read_known
+from tasks.ingest.before import Before, Fate
+from tasks.ingest.plan import Plan, plan_replay, plan_run, read_known, split_sources
 from tasks.publish import Contents, publish, run_folder
 from tasks.publish.counts import Tally
 from tasks.publish.parts import write_part
 from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import Store, newest, open_store
+from tasks.read.records import Span
 from tasks.read.sources import Source, find_sources
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -38,7 +40,9 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.pages = folder / "pages"
         self.out = folder / "out"
+        self.scratch = folder / "scratch"
         self.pages.mkdir()
+        self.scratch.mkdir()
         self.store: Store = open_store(self.out)
         self.runs = 0
         self.config = CleanConfig()
@@ -64,26 +68,59 @@ class World:
         config = RunConfig(sources=(str(self.pages),), out=self.out, clean=self.config, **settings)
         return plan_run(self.sources(), self.last, self.store, self.next_run(), config)
 
-    def to_clean(self, **settings: Any) -> list[str]:
-        return names(self.plan(**settings).to_clean)
+    def to_read(self, **settings: Any) -> list[str]:
+        return names(self.plan(**settings).to_read)
 
-    def carry_out(self, plan: Plan, make: Callable[[Source], Outcome] | None = None) -> Tally:
-        """Do what a plan says, and publish it."""
+    def to_clean(self, **settings: Any) -> list[str]:
+        """Of the files that are read, those of which a document is cleaned."""
+        return self.cleaned_by(self.plan(**settings))
+
+    def cleaned_by(self, plan: Plan) -> list[str]:
+        """The same for a plan, and those that are picked."""
+        read = [*self.read(plan, plan.to_read)]
+        read += self.read(plan, plan.to_pick, plan.picked)
+        uris = sorted({outcome.origin.source_uri for fate, outcome, _ in read if fate is Fate.CLEAN})
+        return [uri.rpartition("/")[2] for uri in uris]
+
+    def read(
+        self,
+        plan: Plan,
+        sources: Sequence[Source],
+        picked: Iterable[str] | None = None,
+        make: Callable[[Source], Outcome] | None = None,
+    ) -> Iterator[tuple[Fate, Outcome, str]]:
+        """What becomes of documents, each source a shard, and the runs in which they came first."""
+        spans = [Span(source, n_bytes=source.n_bytes) for source in sources]
+        for source, path in zip(sources, plan.before([[span] for span in spans], self.scratch, picked), strict=True):
+            before = Before(path)
+            for outcome in [make(source)] if make else outcomes_of(source):
+                yield before.fate(outcome.origin), outcome, before.first_run(outcome.origin.doc_id)
+
+    def carry_out(
+        self, plan: Plan, make: Callable[[Source], Outcome] | None = None, relearned: Iterable[str] = ()
+    ) -> Tally:
+        """Do what a plan says, as `tasks.shards.clean_shard.clean_sources` does, and publish it."""
         run = self.next_run()
         self.runs += 1
         with self.store.lock():
             self.store.prepare()
             folder = run_folder(self.store, run.run_id)
-            outcomes = map(make or outcome_of, plan.to_clean)
-            (firsts,) = plan.first_runs([plan.to_clean])
-            draft = write_batch(map(Revision, outcomes), run, firsts, folder)
-            new = index_rows([draft] if draft.parts else [], ["doc_id", "source_uri", "raw_sha256"]).to_pandas()
+            read = [*self.read(plan, plan.to_read, None, make), *self.read(plan, plan.to_pick, plan.picked, make)]
+            plan.keep(outcome.origin.doc_id for fate, outcome, _ in read if fate is Fate.STAY)
+            again = [row for row in self.read(plan, plan.relearn(relearned), relearned) if row[0] is Fate.CLEAN]
+            plan.relearned |= {outcome.origin.doc_id for _, outcome, _ in again}
+            cleaned = [row for row in [*read, *again] if row[0] is Fate.CLEAN]
+            firsts = {outcome.origin.doc_id: first for _, outcome, first in cleaned if first}
+            draft = write_batch((Revision(outcome) for _, outcome, _ in cleaned), run, firsts, folder)
+            columns = ["doc_id", "source_uri", "record", "state", "reason"]
+            new = index_rows([draft] if draft.parts else [], columns).to_pandas()
+            plan.settle(new)
             batches: list[Any] = []
             for place, batch in enumerate(self.last.batches if self.last else ()):
                 gone = plan.leaving().get(place, frozenset())
                 stored = of_snapshot(batch, self.store, gone)
                 batches.append((batch.number, rewrite([stored], "off", run, folder)) if gone else batch)
-            files = write_part("files", plan.file_states(new, run), run, folder)
+            files = write_part("files", plan.file_states(run), run, folder)
             contents = Contents(
                 [*batches, (None, draft)], write_part("lines", [], run, folder), {"files": files}, "off"
             )
@@ -102,6 +139,9 @@ class World:
 
     def known(self) -> pd.DataFrame:
         frame = read_known(self.last, self.store)
+        parts = [self.store.path(batch.parts["index"]) for batch in (self.last.batches if self.last else ())]
+        runs = [run_id for part in parts for run_id in pq.read_table(part, columns=["run_id"])["run_id"].to_pylist()]
+        frame["run_id"] = runs
         return frame.set_index(frame["source_uri"].map(lambda uri: uri.rpartition("/")[2])).sort_index()
 
 
@@ -109,17 +149,37 @@ def names(sources: Iterable[Source]) -> list[str]:
     return [source.path.name for source in sources]
 
 
-def outcome_of(source: Source) -> Outcome:
-    """Names say what becomes of a file: `short…` is rejected, `duplicate…` and `crashed…` as well."""
+REASONS = {"short": Reason.TOO_SHORT, "duplicate": Reason.DUPLICATE, "crashed": Reason.CRASHED}
+
+
+def outcomes_of(source: Source) -> list[Outcome]:
+    """Names say what becomes of a file: `short…` is rejected, `duplicate…` and `crashed…` as well.
+
+    A `box…` has a document in each line, whose beginnings say the same; behind a line `broken` nothing can be read.
+    """
     try:
+        if not source.path.is_file():
+            raise FileNotFoundError
         content = source.path.read_bytes()
     except OSError:
-        return Outcome(Origin(source.uri, "", "", 0), rejection=Rejection(Reason.UNREADABLE, "No."))
-    origin = Origin(source.uri, "", hashlib.sha256(content).hexdigest(), len(content))
+        return [Outcome(Origin(source.uri, "", "", 0), rejection=Rejection(Reason.UNREADABLE, "No."))]
+    if not source.path.name.startswith("box"):
+        return [made_of(source, "", content, source.path.name.rstrip("0123456789"))]
+    lines, broken, _ = content.partition(b"broken")
+    made = [made_of(source, f"line={n}", line, line.split(b" ")[0].decode()) for n, line in enumerate(lines.split(), 1)]
+    why = Rejection(Reason.BROKEN, "It ends here.")
+    return [*made, *([Outcome(Origin(source.uri, "end", "", 0), rejection=why)] if broken else [])]
+
+
+def outcome_of(source: Source) -> Outcome:
+    (outcome,) = outcomes_of(source)
+    return outcome
+
+
+def made_of(source: Source, record: str, content: bytes, name: str) -> Outcome:
+    origin = Origin(source.uri, record, hashlib.sha256(content).hexdigest(), len(content))
     text = content.decode()
-    reasons = {"short": Reason.TOO_SHORT, "duplicate": Reason.DUPLICATE, "crashed": Reason.CRASHED}
-    reason = reasons.get(source.path.name.rstrip("0123456789"))
-    rejection = Rejection(reason, "So it is.") if reason else None
+    rejection = Rejection(REASONS[name], "So it is.") if name in REASONS else None
     return Outcome(origin, Decoded(text, "utf-8", 1.0, "strict"), Cleaned(text, ()), rejection)
 
 
@@ -139,7 +199,7 @@ class TestWhatIsCleaned:
         world.write("a")
         world.write("b")
         plan = world.plan()
-        assert names(plan.to_clean) == ["a", "b"]
+        assert world.cleaned_by(plan) == ["a", "b"]
         assert len(plan.known) == 0
         assert world.carry_out(plan) == Tally(added=2)
 
@@ -149,8 +209,10 @@ class TestWhatIsCleaned:
         assert world.run() == Tally(unchanged=3)
 
     def test_no_file_is_opened_then(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_hash", lambda path: pytest.fail(f"{path} was read"))
-        assert world.to_clean() == []
+        monkeypatch.setattr(module, "split_source", lambda source: pytest.fail(f"{source} was opened"))
+        plan = world.plan()
+        assert plan.to_read == []
+        assert list(split_sources(plan.to_read)) == []
 
     def test_what_is_new(self, world: World) -> None:
         world.write("0")
@@ -171,15 +233,23 @@ class TestWhatIsCleaned:
         assert world.to_clean() == ["a"]
 
     def test_not_what_was_only_touched(self, world: World) -> None:
+        """It is read again, and stays as it is."""
+        before = world.known()
         world.write("a", at=LONG_AGO + timedelta(days=1))
+        assert world.to_read() == ["a"]
         assert world.to_clean() == []
-        assert world.run() == Tally(unchanged=3)
+        plan = world.plan()
+        assert world.carry_out(plan) == Tally(unchanged=3)
+        assert plan.leaving() == {}
+        assert world.known().equals(before)
+        assert world.to_read() == []
         assert world.files().mtime_ns["a"] == (world.pages / "a").stat().st_mtime_ns  # so that it is not read again
 
     def test_another_content_of_the_same_size_and_time_is_seen_only_with_checksum(self, world: World) -> None:
         """What the fast path can't see: someone has set the time back."""
         world.write("b", "內容z")
-        assert world.to_clean() == []
+        assert world.to_read() == []
+        assert world.to_read(checksum=True) == ["a", "b", "c"]
         assert world.to_clean(checksum=True) == ["b"]
         assert world.run(checksum=True) == Tally(changed=1, unchanged=2)
 
@@ -192,19 +262,19 @@ class TestWhatIsCleaned:
         world.write("b")
         world.run()
         assert world.files().settled.to_dict() == {"a": False, "b": True}
+        assert world.to_read() == ["a"]
         assert world.to_clean() == []
         world.write("a", "內容z", at=young)
         assert world.to_clean() == ["a"]
         assert world.run() == Tally(changed=1, unchanged=1)
 
-    def test_a_young_file_is_old_a_day_later(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_young_file_is_old_a_day_later(self, tmp_path: Path) -> None:
         world = World(tmp_path)
         world.write("a", at=START)
         world.run()
         world.run()
         assert world.files().settled.to_dict() == {"a": True}
-        monkeypatch.setattr(module, "_hash", lambda path: pytest.fail(f"{path} was read"))
-        assert world.to_clean() == []
+        assert world.to_read() == []
 
     def test_a_run_whose_clock_went_back_reads_files_that_are_young_by_it(self, world: World) -> None:
         world.runs -= 60
@@ -264,7 +334,7 @@ class TestWhatIsCleaned:
         old = replace(world.last, batches=(), state={}) if world.last else None
         config = RunConfig(sources=(str(world.pages),), out=world.out)
         plan = plan_run(world.sources(), old, world.store, world.next_run(), config)
-        assert names(plan.to_clean) == ["a", "b", "c"]
+        assert world.cleaned_by(plan) == ["a", "b", "c"]
         assert plan.known.empty
 
 
@@ -272,7 +342,7 @@ class TestWhatIsGone:
     def test_its_documents_leave(self, world: World) -> None:
         (world.pages / "b").unlink()
         plan = world.plan()
-        assert plan.to_clean == []
+        assert plan.to_read == []
         assert plan.leaving() == {0: {world.known()["doc_id"]["b"]}}
         assert world.carry_out(plan) == Tally(removed=1, unchanged=2)
         assert list(world.known().index) == ["a", "c"]
@@ -322,12 +392,13 @@ class TestHistory:
         world.run()
         assert world.known()["first_run_id"]["c"] == "run-4"
 
-    def test_hashes_in_the_file_states_are_those_of_what_was_read(self, world: World) -> None:
+    def test_a_file_that_changes_after_it_was_read_is_seen_by_the_next_run(self, world: World) -> None:
+        """What is kept of it is what was read."""
         plan = world.plan(reclean="all")
-        read = {source.path.name: outcome_of(source) for source in plan.to_clean}
-        world.write("b", "在此之間變了", LONG_AGO)  # after it was read
+        read = {source.path.name: outcome_of(source) for source in plan.to_read}
+        world.write("b", "在此之間變了", LONG_AGO)
         world.carry_out(plan, lambda source: read[source.path.name])
-        assert world.files().sha256["b"] == read["b"].origin.sha256
+        assert world.known()["state"]["b"] == read["b"].origin.sha256
         assert world.to_clean() == ["b"]
 
     def test_a_file_that_changes_between_finding_and_reading_is_seen_by_the_next_run(self, world: World) -> None:
@@ -341,7 +412,7 @@ class TestHistory:
 
     def test_file_states_have_the_schema(self, world: World) -> None:
         plan = world.plan()
-        table = plan.file_states(pd.DataFrame({"source_uri": [], "raw_sha256": []}, dtype=object), world.next_run())
+        table = plan.file_states(world.next_run())
         assert table.schema.equals(FILES)
         assert table["source_uri"].to_pylist() == sorted(source.uri for source in world.sources())
 
@@ -352,18 +423,24 @@ class TestRelearning:
         plan = world.plan()
         ids = world.known()["doc_id"]
         assert names(plan.relearn([ids["a"], ids["c"]])) == ["a", "c"]
-        assert plan.leaving() == {0: {ids["a"], ids["c"]}}
-        a, _, c, d = world.sources()
-        assert plan.first_runs([[d], [], [c, a]]) == [{}, {}, {ids["a"]: "run-1", ids["c"]: "run-1"}]
-        plan.to_clean += [source for source in world.sources() if source.path.name in "ac"]
-        assert world.carry_out(plan) == Tally(added=1, relearned=2, unchanged=1)
+        assert plan.leaving() == {}  # until they are read, and are what they were
+        assert world.carry_out(plan, relearned=[ids["a"], ids["c"]]) == Tally(added=1, relearned=2, unchanged=1)
+        assert world.known()["first_run_id"].to_dict() == {"a": "run-1", "b": "run-1", "c": "run-1", "d": "run-2"}
+        assert world.known()["run_id"].to_dict() == {"a": "run-2", "b": "run-1", "c": "run-2", "d": "run-2"}
 
     def test_those_whose_sources_are_gone_stay_as_they_are(self, world: World) -> None:
         (world.pages / "a").unlink()
         plan = world.plan(keep_missing=True)
         ids = world.known()["doc_id"]
         assert names(plan.relearn([ids["a"], ids["b"]])) == ["b"]
-        assert plan.leaving() == {0: {ids["b"]}}
+        assert world.carry_out(plan, relearned=[ids["a"], ids["b"]]) == Tally(relearned=1, unchanged=2)
+
+    def test_those_that_have_changed_meanwhile_stay_as_they_are_until_the_next_run(self, world: World) -> None:
+        plan = world.plan()
+        ids = world.known()["doc_id"]
+        world.write("b", "新的內容")
+        assert world.carry_out(plan, relearned=[ids["a"], ids["b"]]) == Tally(relearned=1, unchanged=2)
+        assert world.run() == Tally(changed=1, unchanged=2)
 
     def test_those_that_leave_anyway_are_not_asked_for(self, world: World) -> None:
         world.write("a", "新的內容")
@@ -388,7 +465,7 @@ class TestReplay:
         (rejected.pages / "a").unlink()
         rejected.write("b", "新的內容")
         plan = self.plan(rejected)
-        assert names(plan.to_clean) == ["crashed", "short", "short1"]
+        assert rejected.cleaned_by(plan) == ["crashed", "short", "short1"]
 
         def pass_short(source: Source) -> Outcome:
             outcome = outcome_of(source)
@@ -410,22 +487,22 @@ class TestReplay:
         assert rejected.run() == Tally(added=1, changed=1, removed=1, unchanged=4)
 
     def test_only_those_with_some_reasons(self, rejected: World) -> None:
-        assert names(self.plan(rejected, "too-short").to_clean) == ["short", "short1"]
-        assert names(self.plan(rejected, "crashed", "spam").to_clean) == ["crashed"]
-        assert names(self.plan(rejected, "spam").to_clean) == []
+        assert rejected.cleaned_by(self.plan(rejected, "too-short")) == ["short", "short1"]
+        assert rejected.cleaned_by(self.plan(rejected, "crashed", "spam")) == ["crashed"]
+        assert rejected.cleaned_by(self.plan(rejected, "spam")) == []
 
     def test_duplicates_never(self, rejected: World) -> None:
         rejected.write("duplicate")
         rejected.run()
         assert rejected.known()["reason"]["duplicate"] == "duplicate"
-        assert names(self.plan(rejected).to_clean) == ["crashed", "short", "short1"]
-        assert self.plan(rejected, "duplicate").to_clean == []
+        assert rejected.cleaned_by(self.plan(rejected)) == ["crashed", "short", "short1"]
+        assert rejected.cleaned_by(self.plan(rejected, "duplicate")) == []
         assert not self.plan(rejected, "duplicate").known["leaves"].any()
 
     def test_those_whose_sources_are_gone_stay_as_they_are(self, rejected: World) -> None:
         (rejected.pages / "short").unlink()
         plan = self.plan(rejected)
-        assert names(plan.to_clean) == ["crashed", "short1"]
+        assert rejected.cleaned_by(plan) == ["crashed", "short1"]
         assert rejected.carry_out(plan) == Tally(recleaned=2, unchanged=4)
 
     def test_one_whose_source_has_changed_counts_as_changed(self, rejected: World) -> None:

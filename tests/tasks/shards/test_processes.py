@@ -17,8 +17,8 @@ import ctypes, os, re, signal, time
 from tasks.shards.processes import cpu_limit
 
 def add(a, b, report):
-    report(1)
-    report(2)
+    report("one", 1)
+    report("two", 2)
     return a + b
 
 def pid(report): return os.getpid()
@@ -58,13 +58,13 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def run(function: Any, *args: Any) -> Any:
-    return run_isolated(function, *args, report=lambda _: None)
+    return run_isolated(function, *args, report=lambda *_: None)
 
 
 def test_the_answer_comes_back_and_reports_come_before_it(work: Any) -> None:
-    reports: list[int] = []
-    assert run_isolated(work.add, 1, 2, report=reports.append) == 3
-    assert reports == [1, 2]
+    reports: list[tuple[str, int]] = []
+    assert run_isolated(work.add, 1, 2, report=lambda event, n: reports.append((event, n))) == 3
+    assert reports == [("one", 1), ("two", 2)]
 
 
 def test_every_call_has_a_process_of_its_own(work: Any) -> None:

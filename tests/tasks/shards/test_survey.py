@@ -20,9 +20,13 @@ import os, signal, time
 from pathlib import Path
 if log := os.environ.get("CLEANED"):
     import tasks.shards as shards
-    clean_raw = shards.clean_raw
+    from schemas.document import Rejection
+    clean_document = shards.clean_document
 
-    def patched(origin, raw, config):
+    def patched(document, config):
+        origin, raw = document
+        if isinstance(raw, Rejection):
+            return clean_document(document, config)
         name = origin.source_uri.rpartition("/")[2]
         with open(log, "a") as file:
             file.write(name + "\\n")
@@ -36,30 +40,32 @@ if log := os.environ.get("CLEANED"):
             pass
         if "SLOW" in name:
             time.sleep(0.02)
-        return clean_raw(origin, raw, config)
+        return clean_document(document, config)
 
-    shards.clean_raw = patched
+    shards.clean_document = patched
 """
 """Python runs `sitecustomize` in every process. Tells which documents are cleaned; some do harm to their process."""
 
 PROGRAM = """
-import json, multiprocessing, os, random, signal, sys, threading, time
+import json, multiprocessing, os, pickle, random, signal, sys, threading, time
 from datetime import UTC, datetime
 from pathlib import Path
 from schemas.config import CleanConfig
 from schemas.document import Run
 from tasks.read.sources import find_sources
+from tasks.read.records import Span
 from tasks.shards import Shard, Work, survey_shard
-from tasks.shards.journal import read, restricted, scan
+from tasks.shards.journal import index_journals, read
 from tasks.shards.processes import NAME
 from tasks.shards.progress import watcher
 
 pages, work_folder, n_kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 run = Run("run", datetime.now(UTC), CleanConfig(), "0", "0")
 work = Work(run, work_folder / "parts", work_folder / "journals", 1.0, 1)
-shard = Shard(0, tuple(find_sources([pages], work_folder / "out", work_folder)))
+sources = find_sources([pages], work_folder / "out", work_folder)
+shard = Shard(0, tuple(Span(source, n_bytes=source.n_bytes) for source in sources))
 told, done, killed = [], threading.Event(), 0
-watcher.set(lambda event, n: told.append(n))
+watcher.set(lambda event, n: told.append((event, n)))
 
 def kill_workers():
     global killed
@@ -76,15 +82,18 @@ def kill_workers():
 
 killer = threading.Thread(target=kill_workers)
 killer.start()
-survey = survey_shard(shard, restricted(scan(work.journals), shard.uris), work)
+made = survey_shard(shard, None, index_journals(work.journals, work.folder), work)
 done.set()
 killer.join()
-outcomes = list(read(survey.entries))
-assert [outcome.origin.source_uri for outcome in outcomes] == shard.uris
+puts = [put for survey in made.surveys for put in pickle.loads(survey.entries.read_bytes())]
+outcomes = list(read(put.entry for put in puts))
+assert [put.doc_id for put in puts] == [outcome.origin.doc_id for outcome in outcomes]
+assert [outcome.origin.source_uri for outcome in outcomes] == [source.uri for source in sources]
 print(json.dumps({
     "reasons": {o.origin.source_uri.rpartition("/")[2]: o.rejection and o.rejection.reason for o in outcomes},
     "details": [o.rejection.detail for o in outcomes if o.rejection],
-    "told": sum(told),
+    "told": sum(n for event, n in told if event == "cleaned"),
+    "read": sum(n for event, n in told if event == "read") / sum(source.n_bytes for source in sources),
     "killed": killed,
 }))
 """
