@@ -1,7 +1,7 @@
 """Documents that went through the pipeline, made by hand: tests of the dataset depend on no step."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,18 @@ def _draft(outcomes: Iterable[Outcome], run: Run, folder: Path, marks: Mapping[s
     clean = write_part("clean", [{**row, **marks.get(row["doc_id"], {})} for row in rows], run, folder)
     rejected = pq.read_table(draft.parts["rejected"].path) if "rejected" in draft.parts else None
     return Draft({**draft.parts, "clean": clean}, count_rows(pq.read_table(clean.path), rejected))
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Address of a server that speaks S3, with whatever buckets tests make there."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
 
 
 @pytest.fixture(autouse=True)
