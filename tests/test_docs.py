@@ -206,7 +206,7 @@ class TestReadme:
         config = RunConfig.model_validate(given)
         assert set(given) == set(RunConfig.model_fields)
         assert set(given["clean"]) == set(CleanConfig.model_fields)
-        examples = {"sources", "out", "workers", "skip"}
+        examples = {"sources", "out", "workers", "runner", "address", "skip"}
         assert not differing(config, RunConfig) - examples
         assert not differing(config.clean, CleanConfig) - examples
 
