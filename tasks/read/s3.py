@@ -111,9 +111,7 @@ def fetch(address: str, begin: int, end: int) -> Fetched:
     told = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.get("ContentRange", ""))
     n_bytes = int(told[2]) if told else answer["ContentLength"]
     changed = time_of(answer["LastModified"].timestamp(), answer.get("ETag"))
-    return Fetched(
-        _pieces(answer["Body"]), int(told[1]) if told else 0, n_bytes, changed, True, answer["Body"].close
-    )
+    return Fetched(_pieces(answer["Body"]), int(told[1]) if told else 0, n_bytes, changed, True, answer["Body"].close)
 
 
 def _ask(operation: str, bucket: str, **asked: str) -> Any:

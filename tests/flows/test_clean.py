@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from tasks.publish.counts import Tally
 from tasks.publish.store import current, open_store
 from tasks.publish.summary import Summary
 from tasks.shards import LEAST
+from tasks.shards.progress import watcher
 from tasks.verify import verify
 
 ROOT = Path(__file__).parents[2]
@@ -151,10 +151,18 @@ class TestFlow:
     def test_or_waited_for(self, pages: Path, tmp_path: Path) -> None:
         lock = open_store(tmp_path / "out").lock()
         lock.__enter__()
-        timer = threading.Timer(3, lock.__exit__, (None, None, None))
-        timer.start()
-        assert run(pages, out=tmp_path / "out", wait=60).is_completed()
-        assert not timer.is_alive()
+        told: list[str] = []
+
+        def release(event: str, _: int) -> None:
+            told.append(event)
+            if event == "waiting":
+                lock.__exit__(None, None, None)
+
+        token = watcher.set(release)
+        assert run(pages, out=tmp_path / "out", wait=600).is_completed()
+        watcher.reset(token)
+        assert told[0] == "waiting"
+        assert "publishing" in told
 
     def test_a_full_disk_fails_the_run_without_trying_again(
         self, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -270,7 +270,7 @@ def sleep_on(open_runner: Callable[[Work], Runner], work: Work, *, fails: bool) 
     def sleep(number: int, work: Work) -> None:
         with trying(work):
             if number == 0 and fails:
-                eventually(lambda: (work.folder / "other").exists(), 120)
+                eventually((work.folder / "other").exists, 120)
                 raise ValueError("number 0")
             (work.folder / "other").touch()
             run_isolated(_without_report, time.sleep, 600, report=lambda _: None)
