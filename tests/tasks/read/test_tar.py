@@ -228,9 +228,9 @@ def test_an_archive_of_nothing_is_empty(tmp_path: Path) -> None:
         entry("a", tarfile.XHDTYPE, 11, b"11 size=-5\n"),
         entry("a", tarfile.XHDTYPE, 9, b"0 path=x\n"),
         entry("a", tarfile.XHDTYPE, 500, b"1" * 500),
-        entry("a", tarfile.XHDTYPE, 48, b"21 GNU.sparse.size=9\n27 GNU.sparse.map=0,1,0,1,5\n"),
-        entry("a", tarfile.XHDTYPE, 46, b"21 GNU.sparse.size=9\n25 GNU.sparse.map=0,5,3,2\n"),
-        entry("a", tarfile.XHDTYPE, 42, b"21 GNU.sparse.size=9\n21 GNU.sparse.map=5,5\n"),
+        entry("a", tarfile.XHDTYPE, 49, b"21 GNU.sparse.size=9\n28 GNU.sparse.map=0,1,0,1,5\n"),
+        entry("a", tarfile.XHDTYPE, 47, b"21 GNU.sparse.size=9\n26 GNU.sparse.map=0,5,3,2\n"),
+        entry("a", tarfile.XHDTYPE, 43, b"21 GNU.sparse.size=9\n22 GNU.sparse.map=5,5\n"),
     ],
 )
 def test_headers_that_lie_are_rows_and_the_rest_is_read(tmp_path: Path, header: bytes) -> None:
