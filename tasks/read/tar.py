@@ -8,6 +8,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator
+from copy import copy
 from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
@@ -80,6 +81,8 @@ def read(given: Input) -> Iterator[Item]:
 
 def split(stream: BinaryIO, source: Source, size: int) -> Iterator[Span]:
     """Pieces that begin at a member each; none if members share a name, since the second is told by the first."""
+    if source.n_bytes <= size:
+        return
     addresses = Addresses()
     begins: list[int] = []
     try:
@@ -110,7 +113,7 @@ def _read_member(given: Input, tape: "_Tape", header: _Header, address: str) -> 
         if member.error is None or not says(item, member.error):
             yield item
     if member.error is not None:
-        raise member.error  # what is left of the member, and all that follows it, is one row
+        raise copy(member.error)  # what is left of the member, and all that follows it, is one row
 
 
 class _Tape:
@@ -161,7 +164,7 @@ class _Member(io.RawIOBase):
         try:
             data = self._tape.read(wanted) or self._end_of_tape(wanted)
         except (BrokenError, BombError) as error:
-            self.error = error
+            self.error = copy(error)
             raise
         buffer[: len(data)] = data
         return len(data)
@@ -341,6 +344,8 @@ def _runs(numbers: list[int], size: int) -> tuple[tuple[int, int], ...]:
     """Pairs of zeros and bytes, out of pairs of offset and length."""
     runs = []
     at = 0
+    if len(numbers) % 2:
+        raise _BadHeaderError("the map of the sparse file ends in the middle of a pair")
     for offset, length in zip(numbers[::2], numbers[1::2], strict=True):
         if not length:
             continue  # it marks the end

@@ -15,6 +15,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterator
+from copy import copy
 from itertools import pairwise
 from typing import BinaryIO, NamedTuple, cast
 
@@ -99,11 +100,13 @@ def read(given: Input) -> Iterator[Item]:
             if cut is None:
                 raise
         if cut is not None:
-            raise cut
+            raise copy(cut)
 
 
 def split(stream: BinaryIO, source: Source, size: int) -> Iterator[Span]:
     """Pieces of the directory; none unless its members follow each other and have names of their own."""
+    if source.n_bytes <= size:
+        return
     begins: list[int | None] = [0]
     offsets = [0]
     furthest = 0
@@ -133,7 +136,7 @@ def _spool(stream: BinaryIO, spool: BinaryIO) -> BrokenError | None:
     try:
         shutil.copyfileobj(stream, spool, _CHUNK_BYTES)
     except BrokenError as error:
-        return error
+        return copy(error)
     return None
 
 
@@ -534,7 +537,7 @@ class _Slice(io.RawIOBase):
         data = self._stream.read(wanted)
         if wanted and not data:
             self.error = BrokenError("The archive ends in the middle of this member.", f"offset={self.at}")
-            raise self.error
+            raise copy(self.error)
         self.at += len(data)
         buffer[: len(data)] = data
         return len(data)

@@ -176,6 +176,20 @@ def test_wherever_it_is_cut_what_was_before_is_read_and_there_is_one_row(
         assert len(before) >= n_whole
 
 
+@settings(max_examples=60, deadline=None)
+@given(at=st.integers(0, 10**6), junk=st.binary(min_size=1, max_size=40), kind=st.sampled_from([0, 1, 2]))
+def test_whatever_is_overwritten_reading_ends_and_addresses_are_unique(
+    tmp_path_factory: pytest.TempPathFactory, at: int, junk: bytes, kind: int
+) -> None:
+    data = bytearray(tar_of({name * 9: TEXTS[name] for name in list(TEXTS)[:8]} if kind else TEXTS, kind))
+    at %= len(data)
+    data[at : at + len(junk)] = junk
+    made = read(tmp_path_factory.getbasetemp() / "junk.tar", bytes(data))
+    assert made
+    records = [record for record, content in made if not isinstance(content, str) or isinstance(content, Reason)]
+    assert len(set(records)) == len(records)
+
+
 def test_a_damaged_header_is_a_row_and_the_next_one_is_found(tmp_path: Path) -> None:
     data = bytearray(tar_of(TEXTS, tarfile.USTAR_FORMAT))
     name = "页/002.txt".encode()
@@ -214,6 +228,9 @@ def test_an_archive_of_nothing_is_empty(tmp_path: Path) -> None:
         entry("a", tarfile.XHDTYPE, 11, b"11 size=-5\n"),
         entry("a", tarfile.XHDTYPE, 9, b"0 path=x\n"),
         entry("a", tarfile.XHDTYPE, 500, b"1" * 500),
+        entry("a", tarfile.XHDTYPE, 49, b"21 GNU.sparse.size=9\n28 GNU.sparse.map=0,1,0,1,5\n"),
+        entry("a", tarfile.XHDTYPE, 47, b"21 GNU.sparse.size=9\n26 GNU.sparse.map=0,5,3,2\n"),
+        entry("a", tarfile.XHDTYPE, 43, b"21 GNU.sparse.size=9\n22 GNU.sparse.map=5,5\n"),
     ],
 )
 def test_headers_that_lie_are_rows_and_the_rest_is_read(tmp_path: Path, header: bytes) -> None:
