@@ -1,10 +1,11 @@
 """Parquet files: a record for each row, in batches of a few megabytes."""
 
+import io
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import pyarrow as pa
@@ -38,7 +39,7 @@ class _Group(NamedTuple):
     """Number of its first row in the file, from 1."""
     n_rows: int
     n_packed: int
-    """Bytes in the file."""
+    """Bytes in the file, about."""
     n_bytes: int
     """Bytes without compression; texts that are in a dictionary count once."""
 
@@ -55,13 +56,13 @@ def read(given: Input) -> Iterator[Item]:
             names = ", ".join(file.schema_arrow.names[:20])
             wanted = given.config.read.text_field or "with a usual name for the text"
             raise BrokenError(f"It has no column {wanted}; there are: {names}. Name the one to read: text_field.")
-        for group in _groups(file)[given.begin : given.end]:
+        for group in _groups(file, _n_bytes(stream))[given.begin : given.end]:
             yield from _group(given, file, group)
 
 
 def split(stream: BinaryIO, source: Source, size: int) -> Iterator[Span]:
     """Row groups, as many as make a piece."""
-    groups = _groups(_opened(stream))
+    groups = _groups(_opened(stream), _n_bytes(stream))
     begin = 0
     while begin < len(groups):
         end, n_bytes = begin, 0
@@ -85,34 +86,19 @@ def _seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _opened(stream: BinaryIO) -> Any:
-    stream.seek(0)
-    try:
-        file = pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
-        coded = _coded(file)
-        if not coded:
-            return file
-        stream.seek(0)
-        return pq.ParquetFile(
-            stream,
-            buffer_size=_BUFFER_BYTES,
-            pre_buffer=False,
-            page_checksum_verification=True,
-            read_dictionary=coded,
-        )
-    except _DAMAGE as error:
-        raise BrokenError(f"The Parquet file can't be opened: {_told(error)}.") from error
-
-
-def _coded(file: Any) -> list[str]:
-    """Columns of text that are stored as dictionaries.
+    """The file; columns of text come as dictionaries.
 
     A file of a kilobyte can have a million rows of a megabyte each, which must not all be made at once.
     """
-    if not file.metadata.num_row_groups:
-        return []
-    leaves = [file.metadata.row_group(0).column(n) for n in range(file.metadata.num_columns)]
-    texts = {field.name for field in file.schema_arrow if _is_text(field.type)}
-    return [leaf.path_in_schema for leaf in leaves if leaf.path_in_schema in texts and leaf.has_dictionary_page]
+    how: dict[str, Any] = {"buffer_size": _BUFFER_BYTES, "pre_buffer": False, "page_checksum_verification": True}
+    try:
+        stream.seek(0)
+        schema = pq.ParquetFile(stream, **how).schema_arrow
+        texts = [field.name for field in schema if _is_text(field.type)]
+        stream.seek(0)
+        return pq.ParquetFile(stream, read_dictionary=texts, **how)
+    except _DAMAGE as error:
+        raise BrokenError(f"The Parquet file can't be opened: {_told(error)}.") from error
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -128,15 +114,20 @@ def _may_have_text(schema: pa.Schema, asked: str) -> bool:
     return has_text_name(schema.names) or any(pa.types.is_struct(field.type) for field in schema)
 
 
-def _groups(file: Any) -> list[_Group]:
-    groups, first = [], 1
-    for number in range(file.metadata.num_row_groups):
-        group = file.metadata.row_group(number)
-        columns = [group.column(n) for n in range(group.num_columns)]
-        n_packed = sum(max(column.total_compressed_size, 0) for column in columns)
-        groups.append(_Group(number, first, group.num_rows, n_packed, max(group.total_byte_size, 0)))
-        first += group.num_rows
-    return groups
+def _groups(file: Any, n_file: int) -> list[_Group]:
+    """Row groups. Their sizes in the file are estimated: asked for a column that is encrypted, pyarrow aborts."""
+    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    sizes = [max(group.total_byte_size, 0) for group in groups]
+    first = accumulate((group.num_rows for group in groups), initial=1)
+    total = max(sum(sizes), 1)
+    return [
+        _Group(number, row, group.num_rows, n_file * size // total, size)
+        for number, (row, group, size) in enumerate(zip(first, groups, sizes, strict=False))
+    ]
+
+
+def _n_bytes(stream: BinaryIO) -> int:
+    return stream.seek(0, io.SEEK_END)
 
 
 def _group(given: Input, file: Any, group: _Group) -> Iterator[Document]:
