@@ -175,7 +175,7 @@ def records(tape: Tape, given: Input) -> Iterator[Record]:
         if tape.is_over or (given.end is not None and tape.offset >= given.end) or not tape.peek(1):
             return
         address = f"offset={tape.offset}"
-        if tape.peek(3) == GZIP:
+        if tape.peek(3) == GZIP and (packed or begins_record(tape.peek(HEAD_BYTES))):
             packed = True
             yield from _of_member(tape, given, address)
         elif packed is False or _begins(tape):

@@ -4,8 +4,8 @@ Where records begin and end is found out here (`tasks.read.frames`), and not by 
 warcio 1.8, on 80 files of their own tests, of crawlers, archives and Common Crawl: on files that are whole both have
 the same offsets (a test holds it), and warcio the same payloads. Of 72 MB of records in 17 MB of gzip fastwarc reads
 610 MB/s on one core, warcio 190, this 200, where cleaning does a few: so that damage decides, and not speed. Behind a
-damaged member, or garbage, both read nothing more and leave open where to go on, fastwarc behind a wrong length as well;
-warcio gives such a record with the bytes of the next ones in it. Both give what is left of a truncated record as if it
+damaged member, or garbage, both read nothing more and leave open where to go on; behind a wrong length fastwarc does,
+and warcio gives the record with the bytes of the next ones in it. Both give what is left of a truncated record as if it
 were whole.
 
 A record is at `offset=N`: where it begins in the file, compressed or not, so that other tools can seek to it. Of those
