@@ -65,6 +65,7 @@ def parquet(n_rows: int) -> bytes:
         ("a.txt", parquet(0), "parquet"),
         ("a.parquet", b"\0\0\0", "parquet"),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else None,  # some have the time in them
 )
 def test_kinds_are_told_by_bytes_then_by_names(name: str, head: bytes, kind: str) -> None:
     assert kind_of(name, head[:HEAD_BYTES]) == kind
