@@ -26,8 +26,9 @@ $(VENV)/.installed: $(REQUIREMENTS)
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable .
 	touch $@
 
+# Not compiled: of the thousands of files of moto, botocore and mypy few are ever imported.
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --group dev
 	touch $@
 
 # pip first: `--group` needs one that is younger than Python 3.11. setuptools since it builds this project.
