@@ -183,6 +183,11 @@ def _end_with_parent() -> None:
 
     Otherwise a worker of a run that was killed would go on, and write beside the next one.
     """
+    # The server ends when the run has let go of a pipe, of which it hands one end to every worker, too.
+    alive = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_alive_fd", None)
+    if alive is not None:
+        os.close(alive)
+        forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]  # noqa: SLF001
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:  # it is Linux's
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
