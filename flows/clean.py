@@ -25,11 +25,13 @@ from tasks.publish import last_config, publish, refuse_to_empty, run_folder
 from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store, current, newest, open_store
 from tasks.publish.summary import Summary
+from tasks.read.addresses import shown
 from tasks.read.sources import SourceError, find_sources
 from tasks.shards import Work
 from tasks.shards.clean_shard import clean_sources, n_workers
 from tasks.shards.journal import folder_for
 from tasks.shards.progress import tell
+from tasks.shards.runners import Runner
 
 MakePlan = Callable[[Run, Snapshot | None], Plan]
 
@@ -51,10 +53,10 @@ def clean_corpus(config: RunConfig) -> State[Summary]:
             def plan(run: Run, last: Snapshot | None) -> Plan:
                 spool = run_folder(store, run.run_id)
                 spool.mkdir(parents=True)
-                return plan_run(find_sources(config.sources, Path(config.out), spool), last, store, run, config)
+                return plan_run(find_sources(config.sources, config.out, spool), last, store, run, config)
 
             run = _new_run(config.clean)
-            row = {"kind": "clean", "sources": list(config.sources)}
+            row = {"kind": "clean", "sources": [shown(name) for name in config.sources]}
             summary = _run(config, store, run, plan, config.dedup, row, relearn=config.reclean != "never")
     except (SourceError, DatasetError, OSError, ValueError) as error:
         return fail(error)
@@ -119,9 +121,13 @@ def _run(  # noqa: PLR0913, PLR0917
         len(plan.known) - plan.known["leaves"].sum(),
         run.run_id,
     )
-    journals = folder_for(run, store.local / "work")
-    work = Work(run, run_folder(store, run.run_id), journals, config.max_seconds, n_workers(config))
-    contents, tally, skipped = clean_sources(plan, last, store, work, dedup, relearn=relearn)
+    # Absolute, since the workers of a cluster are somewhere else.
+    folder, journals = run_folder(store, run.run_id).absolute(), folder_for(run, store.local.absolute() / "work")
+    folder.mkdir(parents=True, exist_ok=True)
+    work = Work(run, folder, journals, config.max_seconds, n_workers(config))
+    first = [source.path for source in plan.to_read[:1] if isinstance(source.path, Path)]
+    with Runner(config.runner, config.address, work, first) as runner:
+        contents, tally, skipped = clean_sources(plan, last, store, work, runner, dedup, relearn=relearn)
     refuse_to_empty(store, contents.counts)
     tell("publishing")
     counted = {f"n_{name}": n for name, n in asdict(tally).items()}

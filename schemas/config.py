@@ -4,13 +4,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 Script = Literal["hans", "hant", "tw", "hk", "keep"]
 
 Dedup = Literal["mark", "drop", "off"]
 
 Reclean = Literal["auto", "never", "all"]
+
+RunnerName = Literal["local", "dask", "ray"]
 
 
 def _place(given: Any) -> Any:
@@ -100,7 +110,18 @@ class DatasetConfig(BaseModel):
         default=None,
         ge=1,
         le=256,
-        description="Shards that are cleaned at the same time, each in a process of its own. Default: one per core.",
+        description="Shards that are cleaned at the same time, each in a process of its own; a cluster that is running "
+        "takes as many as it can. Default: one per core.",
+    )
+    runner: RunnerName = Field(
+        default="local",
+        description="What carries out shards: local (processes on this machine), or the workers of a cluster of dask "
+        "or ray (extras of the same names). What comes out is the same.",
+    )
+    address: str | None = Field(
+        default=None,
+        description="Of a cluster that is running, such as tcp://10.0.0.1:8786 (dask), ray://10.0.0.1:10001 or auto "
+        "(ray); its workers must see the sources and the dataset. Default: a cluster on this machine, for this run.",
     )
     max_seconds: int = Field(
         default=300,
@@ -120,14 +141,22 @@ class DatasetConfig(BaseModel):
         "may still be reading.",
     )
 
+    @field_validator("address")
+    @classmethod
+    def _is_of_a_cluster(cls, address: str | None, info: ValidationInfo) -> str | None:
+        if address and info.data.get("runner") == "local":
+            raise ValueError("an address is of a cluster: set runner to dask or ray as well")
+        return address
+
 
 class RunConfig(DatasetConfig):
     """One run of `clean_corpus`: what is read, where the dataset goes, and how it is cleaned."""
 
     sources: tuple[str, ...] = Field(
         min_length=1,
-        description="Files, folders (with all that is in them), patterns such as crawl/**/*.txt, file:// URIs, "
-        "or - for standard input.",
+        description="Files, folders (with all that is in them), patterns such as crawl/**/*.txt, the same in object "
+        "stores (s3://bucket/crawl/, gs://), addresses (https://), file:// URIs, @FILE for a list of such, or - for "
+        "standard input.",
     )
     dedup: Dedup = Field(
         default="mark",

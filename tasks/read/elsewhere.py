@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 import fsspec
-import fsspec
 import fsspec.core
 
 from tasks.read.addresses import scheme_of

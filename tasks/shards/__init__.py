@@ -91,6 +91,10 @@ class Surveyed:
     """Ids of documents that are what they were, 16 bytes each."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Records that are no documents, by kind."""
+    unread: tuple[str, ...] = ()
+    """URIs of sources that could not be opened."""
+    done: Mapping[str, int] = field(default_factory=dict)
+    """Documents and bytes that were read, as `tasks.shards.progress` tells them."""
 
 
 class _Put(NamedTuple):
@@ -177,7 +181,7 @@ def survey_shard(shard: Shard, before: Path | None, taken: Path | None, work: Wo
             if tally.at not in alone:
                 alone[tally.at] = _clean_alone(shard, tally.at, taken, work)
         else:
-            return made
+            return replace(made, done=tally.done)
 
 
 def ids_of(made: Survey) -> list[str]:
@@ -273,6 +277,11 @@ class _Tally:
         """Documents done in this try."""
         return self._now["cleaned"]
 
+    @property
+    def done(self) -> dict[str, int]:
+        """What was told."""
+        return {event: self._told[event] for event in ("read", "cleaned")}
+
     def begin(self) -> None:
         self._now.clear()
 
@@ -299,7 +308,7 @@ def _survey_shard(  # noqa: PLR0913, PLR0917
             surveys.append(Survey(number, entries, counts))
     stayed = work.folder / f"stayed-{shard.number:06}"
     stayed.write_bytes(b"".join(pass_.stayed))
-    return Surveyed(tuple(surveys), stayed, pass_.skipped)
+    return Surveyed(tuple(surveys), stayed, pass_.skipped, tuple(pass_.unread))
 
 
 _MAX_BATCHES = 10**6
@@ -342,6 +351,7 @@ class _Pass:
         self._alone, self._work, self._report = alone, work, report
         self.stayed: list[bytes] = []
         self.skipped: Counter[str] = Counter()
+        self.unread: list[str] = []
 
     def outcomes(self, journal: Journal) -> Iterator[_Made]:
         """Of the documents that are to be cleaned."""
@@ -361,6 +371,8 @@ class _Pass:
             if isinstance(item, Skipped):
                 self.skipped[item.kind] += 1
             else:
+                if _is_unread(item):
+                    self.unread.append(item.origin.source_uri)
                 yield place, item
                 place += 1
 
@@ -374,6 +386,12 @@ class _Pass:
             return known, outcome
         outcome = _clean(document, self._work)
         return journal.add(outcome), outcome
+
+
+def _is_unread(document: Document) -> bool:
+    """Whether it stands for a source that could not be opened."""
+    origin, raw = document
+    return isinstance(raw, Rejection) and raw.reason is Reason.UNREADABLE and not origin.record
 
 
 def _of(entry: Entry, origin: Origin) -> Outcome | None:

@@ -4,15 +4,12 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, get_run_logger, task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectConcurrentFuture
-from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from schemas.config import DatasetConfig, Dedup
@@ -28,8 +25,8 @@ from tasks.read.sources import Source
 from tasks.shards import Shard, Survey, Surveyed, Work, ids_of, plan_shards, survey_shard, write_shard
 from tasks.shards.carried import Settled, carried, count_carried, relearned, settle
 from tasks.shards.journal import index_journals
-from tasks.shards.processes import stop_processes
 from tasks.shards.progress import tell
+from tasks.shards.runners import Runner, trying
 
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """Errors that a second try would meet again."""
@@ -59,7 +56,8 @@ def clean_shard(shard: Shard, before: Path | None, taken: Path | None, work: Wor
     Raises:
         OSError: if what it gives can't be written, after three more tries where that may help.
     """
-    return survey_shard(shard, before, taken, work)
+    with trying(work) as work:  # noqa: PLR1704 (the same, with a folder of its own)
+        return survey_shard(shard, before, taken, work)
 
 
 @task(name="finish_shard", task_run_name="finish-{survey.number:04}", **HOW)
@@ -69,7 +67,8 @@ def finish_shard(survey: Survey, learned: Learned, work: Work) -> Draft:
     Raises:
         OSError: if its parts can't be written, after three more tries where that may help.
     """
-    draft = write_shard(survey, learned, work)
+    with trying(work) as work:  # noqa: PLR1704
+        draft = write_shard(survey, learned, work)
     counts = draft.counts
     get_run_logger().info(
         "%d documents: %d clean, %d rejected", counts.documents, counts.clean, counts.rejected.total()
@@ -93,8 +92,8 @@ def settle_dataset(
         raise
 
 
-def clean_sources(  # noqa: PLR0913
-    plan: Plan, last: Snapshot | None, store: Store, work: Work, dedup: Dedup, *, relearn: bool
+def clean_sources(  # noqa: PLR0913, PLR0917
+    plan: Plan, last: Snapshot | None, store: Store, work: Work, runner: Runner, dedup: Dedup, *, relearn: bool
 ) -> tuple[Contents, Tally, Counter[str]]:
     """Run both passes over the documents that a plan wants cleaned, and put the result together with the rest.
 
@@ -103,6 +102,7 @@ def clean_sources(  # noqa: PLR0913
         last: The snapshot that it was made from.
         store: Where that lies.
         work: What all shards have in common.
+        runner: What carries out their tasks.
         dedup: What becomes of documents that tell the same.
         relearn: Whether carried-over documents are cleaned again if the counts say something else of their lines.
 
@@ -114,13 +114,14 @@ def clean_sources(  # noqa: PLR0913
     """
     is_done = last and last.settled and (last.dedup, last.rules_digest) == (dedup, work.run.rules_digest)
     taken = index_journals(work.journals, work.folder)
-    surveyed = _survey(plan, plan.to_read, taken, work)
-    picked = _survey(plan, plan.to_pick, taken, work, plan.picked, begin=len(surveyed))
+    surveyed = _survey(plan, plan.to_read, taken, work, runner)
+    picked = _survey(plan, plan.to_pick, taken, work, runner, plan.picked, begin=len(surveyed))
     # They are counted as they are now, and not as they were, too.
     plan.drop(doc_id for made in _surveys(picked) for doc_id in ids_of(made))
     surveyed += picked
     for made in surveyed:
         plan.keep(_ids(made.stayed))
+        plan.keep_unread(made.unread)
     before = carried(last, store, plan)
     if last and is_done and not _surveys(surveyed) and not any(stored.gone for stored in before):
         return *_as_it_is(plan, last, work), _skipped(surveyed)
@@ -129,15 +130,15 @@ def clean_sources(  # noqa: PLR0913
     new_counted = [made.counts.counted for made in _surveys(surveyed)]
     learned = learn([*new_counted, *counted], work.run.config, work.folder)
     asked = relearned(before, counted, learned, work) if relearn else []
-    again = _survey(plan, plan.relearn(asked), taken, work, asked, begin=len(surveyed))
+    again = _survey(plan, plan.relearn(asked), taken, work, runner, asked, begin=len(surveyed))
     if again:
         tell("writing")
-    drafts: list[Draft] = _each(finish_shard, _given(_surveys(surveyed), learned, work), work)
-    drafts_again: list[Draft] = _each(finish_shard, _given(_surveys(again), learned, work), work)
+    drafts: list[Draft] = runner.each(finish_shard, _given(_surveys(surveyed), learned, work))
+    drafts_again: list[Draft] = runner.each(finish_shard, _given(_surveys(again), learned, work))
     plan.relearned |= set(index_rows(drafts_again, ["doc_id"])["doc_id"].to_pylist())
     drafts += drafts_again
     new = index_rows(drafts, _NEW).to_pandas()
-    plan.settle(new)
+    plan.drop(new["doc_id"])
     files = write_part("files", plan.file_states(work.run), work.run, work.folder)
     batches = [*carried(last, store, plan), *map(of_run, drafts)]
     pairs = last.state.get("pairs") if last and last.rules_digest == work.run.rules_digest else None
@@ -154,7 +155,7 @@ def _as_it_is(plan: Plan, last: Snapshot, work: Work) -> tuple[Contents, Tally]:
     return Contents(last.batches, last.singles["lines"][0], {**last.state, "files": files}, last.dedup), plan.tally(new)
 
 
-_NEW = ["doc_id", "source_uri", "record", "state", "reason"]
+_NEW = ["doc_id", "state"]
 
 _ID_BYTES = 16
 
@@ -177,11 +178,12 @@ def _given(surveys: Iterable[Survey], learned: Learned, work: Work) -> list[dict
     return [{"survey": survey, "learned": learned, "work": work} for survey in surveys]
 
 
-def _survey(  # noqa: PLR0913
+def _survey(  # noqa: PLR0913, PLR0917
     plan: Plan,
     sources: Sequence[Source],
     taken: Path | None,
     work: Work,
+    runner: Runner,
     picked: Iterable[str] | None = None,
     *,
     begin: int = 0,
@@ -197,31 +199,9 @@ def _survey(  # noqa: PLR0913
         {"shard": replace(shard, number=number), "before": before, "taken": taken, "work": work}
         for number, (shard, before) in enumerate(asked, begin)  # without gaps, so that others can be numbered from here
     ]
-    return _each(clean_shard, given, work)
+    return runner.each(clean_shard, given, lambda made: made.done)
 
 
 def n_workers(config: DatasetConfig) -> int:
     """Shards that are cleaned at a time."""
     return config.workers or len(os.sched_getaffinity(0))
-
-
-def _each(what: Task[..., Any], given: Sequence[dict[str, Any]], work: Work) -> list[Any]:
-    """Run a task for each of the parameters, as many at a time as there are workers; results in their order."""
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=work.n_workers)
-    with runner:
-        futures: list[PrefectConcurrentFuture[Any]] = []
-        try:
-            futures.extend(runner.submit(what, parameters) for parameters in given)
-            return [future.result() for future in futures]
-        except BaseException:
-            _stop(futures)
-            tell("stopped")
-            raise
-
-
-def _stop(futures: Sequence[PrefectConcurrentFuture[Any]]) -> None:
-    """Cancel what hasn't begun and end what has: Prefect waits for its threads, and they for their processes."""
-    waiting = {future.wrapped_future for future in futures if not future.wrapped_future.cancel()}
-    while waiting:
-        stop_processes()
-        waiting = wait(waiting, timeout=0.1).not_done

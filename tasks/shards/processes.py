@@ -11,9 +11,11 @@ import os
 import pickle
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -32,6 +34,10 @@ _STARTS = 5
 
 _PR_SET_PDEATHSIG = 1
 """linux/prctl.h."""
+
+is_wanted: ContextVar[Callable[[], bool]] = ContextVar("is_wanted", default=lambda: True)
+"""Asked each second by `run_isolated`, which ends its process if the answer is no. A worker of a cluster can't be told
+to `stop_processes`: others may use it as well."""
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -70,14 +76,14 @@ def run_isolated(function: Callable[..., Any], *args: Any, report: Report) -> An
 
     Raises:
         ProcessDiedError: if the process ended without an answer.
-        StoppedError: if `stop_processes` ended it.
+        StoppedError: if `stop_processes` ended it, or it was not wanted any more.
         Exception: whatever the function raised, with its traceback as a note.
     """
     receiver, sender = _CONTEXT.Pipe(duplex=False)
     process = _start(sender, function, args)
     sender.close()
     try:
-        return _answer(receiver, report)
+        return _answer(receiver, report, process)
     except EOFError:
         process.join()
         if process.exitcode == -signal.SIGTERM:
@@ -106,6 +112,14 @@ def warm_up() -> None:
     """Start the server of processes, if it isn't there, without waiting for it."""
     _CONTEXT.set_forkserver_preload(_preloaded())
     forkserver.ensure_running()
+
+
+def allow_children() -> None:
+    """Have this process start others, even where it was started as a daemon, as the workers of Dask are.
+
+    All that being one means is that it may have no children, lest they outlive it; ours don't (`_end_with_parent`).
+    """
+    multiprocessing.current_process().daemon = False
 
 
 def stop_processes() -> None:
@@ -141,11 +155,20 @@ def _preloaded() -> list[str]:
     # `pyarrow.parquet.read_table` loads both, in each process: 0.17 s.
     of_parquet = ["pyarrow.dataset", "pandas"]
     of_served = ["prefect.exceptions", "prefect.logging.loggers"] if is_served else []
-    return ["tasks.shards", "tasks.shards.warm", *of_parquet, *of_main, *of_served]
+    # Workers of Ray: their main module imports it, which takes 0.7 s.
+    of_ray = ["ray"] if str(getattr(sys.modules["__main__"], "__file__", "")).endswith("default_worker.py") else []
+    return ["tasks.shards", "tasks.shards.warm", *of_parquet, *of_main, *of_served, *of_ray]
 
 
-def _answer(receiver: Connection, report: Report) -> Any:
+def _answer(receiver: Connection, report: Report, process: BaseProcess) -> Any:
+    asked = time.monotonic()
     while True:
+        if time.monotonic() - asked > 1:
+            asked = time.monotonic()
+            if not is_wanted.get()():
+                process.terminate()
+        if not receiver.poll(1):
+            continue
         kind, value = receiver.recv()
         if kind == "report":
             report(*value)
