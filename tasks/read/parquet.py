@@ -18,7 +18,10 @@ from tasks.read.sources import Source
 from tasks.read.streams import FLOOR_BYTES
 
 _BATCH_BYTES = 4 * 1024 * 1024
-_BATCH_ROWS = 256
+_BATCH_ROWS = 32
+"""At most at a time: a file of a kilobyte can have a million rows of a megabyte each, which are one in its dictionary.
+(Read as dictionaries, columns that are none would be held as a whole.)
+"""
 _BUFFER_BYTES = 256 * 1024
 """Read at a time from each column: without it, a column of a row group is read as a whole."""
 
@@ -86,24 +89,11 @@ def _seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _opened(stream: BinaryIO) -> Any:
-    """The file; columns of text come as dictionaries.
-
-    A file of a kilobyte can have a million rows of a megabyte each, which must not all be made at once.
-    """
-    how: dict[str, Any] = {"buffer_size": _BUFFER_BYTES, "pre_buffer": False, "page_checksum_verification": True}
+    stream.seek(0)
     try:
-        stream.seek(0)
-        schema = pq.ParquetFile(stream, **how).schema_arrow
-        texts = [field.name for field in schema if _is_text(field.type)]
-        stream.seek(0)
-        return pq.ParquetFile(stream, read_dictionary=texts, **how)
+        return pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
     except _DAMAGE as error:
         raise BrokenError(f"The Parquet file can't be opened: {_told(error)}.") from error
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    kinds = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
-    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _may_have_text(schema: pa.Schema, asked: str) -> bool:

@@ -38,7 +38,7 @@ def numbered(n_rows: int, **how: Any) -> bytes:
 
 
 def test_a_file_like_fineweb(path: Path) -> None:
-    columns = {
+    columns: dict[str, list[Any]] = {
         "text": ["甲", None, "丙"],
         "id": ["<urn:uuid:1>", "<urn:uuid:2>", "<urn:uuid:3>"],
         "dump": ["CC-MAIN-2013-20"] * 3,
@@ -55,8 +55,8 @@ def test_a_file_like_fineweb(path: Path) -> None:
     origin = items[2].origin
     assert (origin.url, origin.fetched_at, origin.record_id) == (
         "http://c",
-        "2013-05-18T10:42:00+00:00",
-        "<urn:uuid:3>",
+        "2013-05-18T10:42:00Z",
+        "urn:uuid:3",
     )
     assert json.loads(origin.extra) == {
         **{name: values[2] for name, values in columns.items() if name != "text"},
@@ -183,7 +183,7 @@ def test_bits_that_flipped_are_found_by_checksums(path: Path) -> None:
     assert "CRC" in found[300][1]
 
 
-class _Kms(pe.KmsClient):
+class _Kms(pe.KmsClient):  # type: ignore[misc]  # pyarrow has no types
     def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
         return key_bytes
 
