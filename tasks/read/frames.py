@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from schemas.config import CleanConfig
 from schemas.document import Reason, Rejection
-from tasks.read.records import Input
+from tasks.read.records import BombError, BrokenError, Input
 from tasks.read.responses import MAX_HEAD_BYTES, as_text, read_fields
 from tasks.read.streams import FLOOR_BYTES, SOURCE_FLOOR_BYTES
 
@@ -54,7 +54,8 @@ _END = re.compile(rb"\r{0,2}\n\r{0,2}\n")
 BLANK = b"\r\n\0 "
 """Between records: two line ends by the standard, none or more by some writers, zeros where a file was padded."""
 
-_STREAM_ERRORS = (EOFError, OSError, ValueError, zlib.error)
+_STREAM_ERRORS = (EOFError, OSError, ValueError, zlib.error, BrokenError, BombError)
+"""What a stream raises that was damaged: first comes what was read before that, which may be a whole record."""
 
 
 class Readable(Protocol):
