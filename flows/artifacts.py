@@ -29,6 +29,8 @@ from schemas.document import Run
 from tasks.publish.snapshots import Snapshot, StoredPart
 from tasks.publish.store import Store, open_store
 from tasks.publish.summary import Summary, as_markdown
+from tasks.read.addresses import MARK, shown
+from tasks.read.lists import parts_of
 
 CHANGES = 20
 """Documents in the table of the largest changes."""
@@ -217,9 +219,10 @@ def _materialize(summary: Summary, config: RunConfig | ReplayConfig, snapshot: S
 
 def _lineage(sources: Iterable[str]) -> list[str]:
     """What to name as sources: their folders where there are many."""
-    names = list(dict.fromkeys(sources))
+    names = list(dict.fromkeys(map(shown, sources)))
     if len(names) > UPSTREAM:
-        names = list(dict.fromkeys(str(Path(name).parent) for name in names))
+        folders = (name.rpartition("/")[0] if "://" in name else str(Path(name).parent) for name in names)
+        names = list(dict.fromkeys(folders))
     return names[:UPSTREAM]
 
 
@@ -227,6 +230,7 @@ def asset_key(name: str) -> str:
     """Key of a file or folder: Prefect takes no percent sign in it, which rules out a proper URI."""
     if name == "-":
         return "stdin://"
+    name = parts_of(name)[0] if name.startswith(MARK) else name
     path = name if "://" in name else f"file://{Path(name).absolute()}"
     allowed = (char if char not in RESTRICTED_ASSET_CHARACTERS else "_" for char in visible(unquote(path)))
     return "".join(allowed)[:MAX_ASSET_KEY_LENGTH]

@@ -25,6 +25,7 @@ from tasks.publish import last_config, publish, refuse_to_empty, run_folder
 from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store, current, newest, open_store
 from tasks.publish.summary import Summary
+from tasks.read.addresses import shown
 from tasks.read.sources import SourceError, find_sources
 from tasks.shards import Work
 from tasks.shards.clean_shard import clean_sources, n_workers
@@ -52,10 +53,10 @@ def clean_corpus(config: RunConfig) -> State[Summary]:
             def plan(run: Run, last: Snapshot | None) -> Plan:
                 spool = run_folder(store, run.run_id)
                 spool.mkdir(parents=True)
-                return plan_run(find_sources(config.sources, Path(config.out), spool), last, store, run, config)
+                return plan_run(find_sources(config.sources, config.out, spool), last, store, run, config)
 
             run = _new_run(config.clean)
-            row = {"kind": "clean", "sources": list(config.sources)}
+            row = {"kind": "clean", "sources": [shown(name) for name in config.sources]}
             summary = _run(config, store, run, plan, config.dedup, row, relearn=config.reclean != "never")
     except (SourceError, DatasetError, OSError, ValueError) as error:
         return fail(error)
@@ -122,6 +123,7 @@ def _run(  # noqa: PLR0913, PLR0917
     )
     # Absolute, since the workers of a cluster are somewhere else.
     folder, journals = run_folder(store, run.run_id).absolute(), folder_for(run, store.local.absolute() / "work")
+    folder.mkdir(parents=True, exist_ok=True)
     work = Work(run, folder, journals, config.max_seconds, n_workers(config))
     first = [source.path for source in plan.to_read[:1] if isinstance(source.path, Path)]
     with Runner(config.runner, config.address, work, first) as runner:

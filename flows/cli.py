@@ -184,8 +184,9 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def clean(*, verbose: bool, **settings: Any) -> None:
     """Bring a dataset up to date with its sources, and publish that as one snapshot.
 
-    SOURCE is a file, a folder (with all that is in it), a quoted pattern such as 'crawl/**/*.txt', or - for standard
-    input. A document that can't be cleaned goes to the table `rejected`, with the reason.
+    SOURCE is a file, a folder (with all that is in it), a quoted pattern such as 'crawl/**/*.txt', the same in an
+    object store (s3://bucket/crawl/), an address (https://...), @FILE for a list of such, or - for standard input.
+    A document that can't be cleaned goes to the table `rejected`, with the reason.
 
     If the dataset is there already, only what is new or has changed is cleaned. The rest is carried over, and what is
     no longer among the sources is removed. After a change of rules or settings, all is cleaned again. If no document
@@ -247,6 +248,7 @@ def explain(file: str, everything: bool, record: str | None, **how: Any) -> None
     from rich.console import Console
 
     from flows import terminal
+    from tasks.read.addresses import shown as without_secrets
 
     config = run_config({"sources": ["-"], "out": "."}, **how).clean
     console = Console(highlight=False, soft_wrap=True)
@@ -257,7 +259,9 @@ def explain(file: str, everything: bool, record: str | None, **how: Any) -> None
             terminal.explain(console, name, outcome, everything=everything)
             shown += 1
     if not shown:
-        raise InputError(f"{file} has no document {record}. Addresses are in the column `record` of the dataset")
+        raise InputError(
+            f"{without_secrets(file)} has no document {record}. Addresses are in the column `record` of the dataset"
+        )
 
 
 @main.command()

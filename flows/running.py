@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -22,6 +21,7 @@ from tasks.publish import summary as summaries
 from tasks.publish.snapshots import DatasetError, NoDatasetError
 from tasks.publish.store import open_store
 from tasks.publish.summary import Summary
+from tasks.read.addresses import hidden
 from tasks.read.sources import STDIN, SourceError, expand, nothing_found
 from tasks.shards.progress import Watch, watcher
 from tasks.shards.runners import ExtraError, check_runner
@@ -52,6 +52,8 @@ def run_in_terminal(config: DatasetConfig, *, verbose: bool) -> int:
     console = Console(stderr=True, highlight=False)
     signal.signal(signal.SIGTERM, _terminate)
     before = _published(config)
+    if isinstance(config, RunConfig):  # Prefect keeps the parameters of a flow in its database
+        config = config.model_copy(update={"sources": tuple(map(hidden, config.sources))})
     try:
         _check(config)
         with _progress(console) as watch:
@@ -128,7 +130,7 @@ def _check(config: DatasetConfig) -> None:
 
 def _check_sources(config: RunConfig) -> None:
     names = [name for name in config.sources if name != STDIN]
-    found = [next(expand(name, Path(config.out)), None) for name in names]
+    found = [next(expand(name, config.out), None) for name in names]
     if len(names) == len(config.sources) and not any(found):
         raise SourceError(nothing_found(names))
 

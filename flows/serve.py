@@ -21,7 +21,8 @@ from pydantic import ValidationError
 from flows.clean import clean_corpus
 from flows.local import ServerError
 from schemas.config import RunConfig
-from tasks.read.sources import STDIN
+from tasks.read.addresses import holds_secrets, shown
+from tasks.read.sources import STDIN, absolute
 
 logger = get_logger("qingyuan")
 
@@ -114,7 +115,12 @@ def _deployment(config: RunConfig, cron: str, timezone: str, name: str | None) -
     """The flow with this configuration as its parameters; paths are absolute, since runs may be started elsewhere."""
     if STDIN in config.sources:
         raise ValueError("standard input can be read once only: serve needs files, folders or patterns")
-    sources = [source if source.startswith("file://") else str(Path(source).absolute()) for source in config.sources]
+    if secret := next(filter(holds_secrets, config.sources), None):
+        raise ValueError(
+            f"the server would keep the password or signature in {shown(secret)}. Put passwords into ~/.netrc; "
+            "addresses that are signed expire"
+        )
+    sources = [absolute(source) for source in config.sources]
     out = config.out if isinstance(config.out, str) else config.out.absolute()
     given = {**config.model_dump(mode="json", exclude_unset=True), "sources": sources, "out": str(out)}
     # By module and not by path, which would depend on the folder this is started in.

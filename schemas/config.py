@@ -154,8 +154,9 @@ class RunConfig(DatasetConfig):
 
     sources: tuple[str, ...] = Field(
         min_length=1,
-        description="Files, folders (with all that is in them), patterns such as crawl/**/*.txt, file:// URIs, "
-        "or - for standard input.",
+        description="Files, folders (with all that is in them), patterns such as crawl/**/*.txt, the same in object "
+        "stores (s3://bucket/crawl/, gs://), addresses (https://), file:// URIs, @FILE for a list of such, or - for "
+        "standard input.",
     )
     dedup: Dedup = Field(
         default="mark",

@@ -101,13 +101,13 @@ class Plan:
         """Have documents stay that were read, and had not changed."""
         self.known.loc[_are_among(self.known["doc_id"], doc_ids), "leaves"] = False
 
-    def drop(self, doc_ids: Iterable[str]) -> None:
-        """Have documents leave that were cleaned again."""
-        self.known.loc[_are_among(self.known["doc_id"], doc_ids), "leaves"] = True
-
-    def hold(self, uris: Iterable[str]) -> None:
-        """Have the documents of containers stay that could not be opened: they are not there to be compared."""
+    def keep_unread(self, uris: Iterable[str]) -> None:
+        """Have documents of containers stay that could not be opened: they are not there to be compared."""
         self.known.loc[_are_among(self.known["source_uri"], uris) & (self.known["record"] != ""), "leaves"] = False
+
+    def drop(self, doc_ids: Iterable[str]) -> None:
+        """Have documents leave in whose place something new has come."""
+        self.known.loc[_are_among(self.known["doc_id"], doc_ids), "leaves"] = True
 
     def relearn(self, doc_ids: Iterable[str]) -> list[Source]:
         """The sources of carried-over documents that are to be cleaned again, as far as they are still there.

@@ -123,8 +123,8 @@ def _read_stream(
     except BrokenError as error:
         yield rejected(place, error.address or "end", Reason.BROKEN, error.why)
     except _DAMAGE as error:
-        if n_items == 0 and not place.record and isinstance(error, OSError) and error.errno is not None:
-            raise  # the file itself could not be read
+        if isinstance(error, OSError) and error.errno is not None and (n_items == 0 or place.record):
+            raise  # the file itself could not be read, and nothing else of it will be
         yield rejected(place, "end", Reason.BROKEN, f"It can't be read further, after {n_items} records: {error!r}.")
     else:
         if n_items == 0 and (span is None or (span.end is None and not span.begin)):

@@ -5,7 +5,11 @@ them (`shown`); a request takes it as it was given, from an `Address`, or by `re
 """
 
 import re
+from typing import Self
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
+
+MARK = "@"
+"""Before the name of a list (`tasks.read.lists`)."""
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,30})(?=://)")
 """RFC 3986; of two characters at least, since C: is a drive."""
@@ -30,7 +34,7 @@ _LONG = re.compile(r"key|auth|auth_key|authorization|pass|session(?:_?id)?", re.
 """Names of keys, but of other things as well: `key=12` is a page, and what has 16 characters may be a key."""
 
 _KEPT: dict[str, str] = {}
-"""Addresses as they were given, by what is shown of them: nowhere but in the memory of this process, since Prefect keeps
+"""Addresses as they were given, by what is shown of them. They are in the memory of this process alone: Prefect keeps
 the parameters of a flow in its database."""
 
 
@@ -41,6 +45,10 @@ class Address(str):
     """
 
     __slots__ = ()
+
+    def __new__(cls, address: str) -> Self:
+        """With all that is in it, also of one that is an `Address` already."""
+        return super().__new__(cls, str.__str__(address))
 
     def __str__(self) -> str:
         return shown(self)
@@ -70,9 +78,9 @@ def shown(name: str) -> str:
     A list keeps its `@`, and its base is looked at as well.
     """
     raw = str.__str__(name)
-    if raw.startswith("@"):
+    if raw.startswith(MARK):
         file, mark, base = raw[1:].partition("#")
-        return f"@{shown(file)}{mark}{shown(base)}"
+        return f"{MARK}{shown(file)}{mark}{shown(base)}"
     if not scheme_of(raw):
         return raw
     try:
@@ -98,6 +106,12 @@ def _without_secrets(query: str) -> str:
             or (len(value) >= 16 and _LONG.fullmatch(name))
         )
     )
+
+
+def holds_secrets(name: str) -> bool:
+    """Whether something is left out of what is shown of a name."""
+    bare, seen = (text.lower().partition("://")[2] for text in (str.__str__(name), shown(name)))
+    return bare != seen and bare.partition("#")[0] != seen
 
 
 def hidden(name: str) -> str:

@@ -66,8 +66,7 @@ def _found(stream: BinaryIO, begin: int) -> int | None:
     while True:
         stream.seek(begin)
         tape = Tape(stream, begin)
-        to_member(tape)
-        if not tape.peek(1):
+        if not to_member(tape):
             return None
         at = tape.offset
         is_one, begin = _verified(stream, at)
@@ -120,7 +119,7 @@ def _indexed(source: Source, size: int) -> dict[int, int]:
 
 def _indexes(source: Source) -> Iterator[Path]:
     """Indexes beside a file: that of `x.warc.gz` may be `x.cdx`, `x.warc.cdxj`, or `x.warc.gz.cdx`."""
-    if isinstance(source.path, str):  # one that lies elsewhere is found there as fast as an index is read
+    if isinstance(source.path, str):  # elsewhere, where looking for six names takes six requests
         return
     bare = source.name.removesuffix(".gz")
     for stem in dict.fromkeys((source.name, bare, bare.removesuffix(".warc"))):

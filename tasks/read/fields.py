@@ -303,7 +303,7 @@ def _encoded(text: Text, *, escaped: bool) -> tuple[bytes, str]:
 def _why_empty(found: Found, record: Any) -> str:
     if not isinstance(record, Mapping):
         return "There is no text in it."
-    if found.name:
+    if found.name or has_text_name(record):
         return f"Its field for the text is empty or holds none; there are: {_names(record)}."
     return f"No field with a usual name holds a text; there are: {_names(record)}. Name the one to read: text_field."
 

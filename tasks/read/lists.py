@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from schemas.config import ReadConfig
-from tasks.read.addresses import Address, base_name, joined, root_of, scheme_of, shown
-from tasks.read.remote import RemoteError, open_remote
-
-MARK = "@"
+from tasks.read.addresses import MARK, Address, base_name, joined, root_of, scheme_of, shown
+from tasks.read.remote import open_remote
 
 MAX_LINE = 32 * 1024
 """Bytes of a name. Signed addresses take some thousand, and what is longer is no list."""
@@ -75,6 +73,7 @@ def _refusal(line: str, full: str, *, is_remote: bool) -> str:
 def _lines(file: str) -> Iterator[tuple[int, str]]:
     """Lines that are names, with their numbers."""
     from tasks.read.kinds import COMPRESSIONS, HEAD_BYTES, kind_of  # noqa: PLC0415
+    from tasks.read.records import BombError, BrokenError  # noqa: PLC0415
     from tasks.read.streams import Budget, expand, with_head  # noqa: PLC0415
 
     try:
@@ -84,11 +83,9 @@ def _lines(file: str) -> Iterator[tuple[int, str]]:
             size = 0 if scheme_of(file) else Path(file).stat().st_size
             text = expand(whole, kind, Budget(size, ReadConfig())) if kind in COMPRESSIONS else whole
             yield from _names(text)
-    except RemoteError as error:
-        raise ListError(f"{error}") from None
-    except (OSError, EOFError, ValueError) as error:
-        if isinstance(error, ListError):
-            raise
+    except ListError:
+        raise
+    except (OSError, ValueError, BrokenError, BombError) as error:
         raise ListError(getattr(error, "strerror", None) or f"it can't be read: {error}") from error
 
 

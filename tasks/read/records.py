@@ -171,12 +171,6 @@ def says(item: Item, error: Exception) -> bool:
     return isinstance(item, Document) and isinstance(item.raw, Rejection) and item.raw.detail == str(error)
 
 
-def is_unread(document: Document) -> bool:
-    """Whether a row stands for a source that could not be opened."""
-    raw = document.raw
-    return isinstance(raw, Rejection) and raw.reason is Reason.UNREADABLE and not document.origin.record
-
-
 def too_large(n_bytes: int, config: CleanConfig) -> Rejection:
     """A document has more bytes than the configuration allows."""
     return Rejection(Reason.TOO_LARGE, f"{n_bytes:,} bytes, and {config.max_bytes:,} are allowed.")

@@ -36,6 +36,7 @@ SKIP = 1 << 20
 """Bytes that are read and thrown away rather than asked for from behind them: what comes during a round trip."""
 
 BUFFER = 256 * 1024
+"""Bytes of a read at least; and of the beginning, which is kept: it is looked at, and then read."""
 
 _BREAKS = 100
 """Of connections while one thing is read: a server that breaks off after every few bytes would keep us for ever."""
@@ -156,6 +157,8 @@ class _Stream(io.RawIOBase):
         self._ranged = True
         self._position = self._arrived = 0
         self._failures = 0
+        self._error: RemoteError | None = None
+        self._head = b""
         self._pieces = self._read_from(0, FIRST_WINDOW)
         self._piece = memoryview(next(self._pieces, b""))
 
@@ -176,6 +179,10 @@ class _Stream(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what BufferedReader gives
+        if self._error:  # a reader that goes on must not take this for the end
+            raise self._error
+        if self._position < len(self._head):
+            return self._give(buffer, self._head[self._position : self._position + len(buffer)])
         if not self._arrived <= self._position <= self._arrived + SKIP:
             self._pieces.close()
             self._arrived, self._piece = self._position, memoryview(b"")
@@ -188,8 +195,14 @@ class _Stream(io.RawIOBase):
                 if not self._piece:
                     return 0
         piece, self._piece = self._piece[: len(buffer)], self._piece[len(buffer) :]
+        if self._arrived == len(self._head) < BUFFER:
+            self._head += piece
+        self._arrived += len(piece)
+        return self._give(buffer, piece)
+
+    def _give(self, buffer: memoryview, piece: "memoryview | bytes") -> int:
         buffer[: len(piece)] = piece
-        self._position = self._arrived = self._position + len(piece)
+        self._position += len(piece)
         return len(piece)
 
     def close(self) -> None:
@@ -210,7 +223,7 @@ class _Stream(io.RawIOBase):
                     return
                 window = min(window * 4, MAX_WINDOW)
             except RemoteError as error:
-                self._wait(error, in_a_row)
+                self._wait(error, position, in_a_row)
                 in_a_row += 1
 
     def _window(self, begin: int, end: int) -> Iterator[bytes]:
@@ -220,8 +233,9 @@ class _Stream(io.RawIOBase):
             self._compare(fetched)
             position = fetched.begin
             for piece in fetched.pieces:
-                yield piece[max(0, begin - position) :]
                 position += len(piece)
+                if position > begin:
+                    yield piece[max(0, begin - position + len(piece)) :]
         finally:
             fetched.close()
         expected = min(end, self._size or 0) if self._ranged else self._size or 0
@@ -234,14 +248,15 @@ class _Stream(io.RawIOBase):
         if is_resized or (0 not in {fetched.mtime_ns, self._mtime_ns} and fetched.mtime_ns != self._mtime_ns):
             raise RemoteError("it has changed since it was found. The next run will read it")
         self._size, self._ranged = fetched.n_bytes, fetched.ranged
-        self._mtime_ns = self._mtime_ns or fetched.mtime_ns
+        self._mtime_ns = fetched.mtime_ns
 
-    def _wait(self, error: RemoteError, in_a_row: int) -> None:
+    def _wait(self, error: RemoteError, position: int, in_a_row: int) -> None:
         """Before it is tried again; or there is no sense in that."""
         self._failures += 1
-        is_sure = self._ranged or self._mtime_ns or not self._arrived
+        is_sure = self._ranged or self._mtime_ns or not position
         has_failed = in_a_row >= len(WAITS) or self._failures > _BREAKS
         if has_failed or not error.again or error.wait > MAX_WAIT or not is_sure:
+            self._error = error
             raise error
         time.sleep(max(WAITS[in_a_row], error.wait))
 

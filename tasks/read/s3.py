@@ -1,7 +1,8 @@
-"""Objects of S3, and of what speaks its language, with boto3, which finds keys, regions and endpoints as its users expect.
+"""Objects of S3, and of what speaks its language, with boto3.
 
-They come from the environment (AWS_…), ~/.aws/config and ~/.aws/credentials, and roles of instances and containers. Where
-there is no key anywhere, requests are anonymous, which public buckets allow; AWS_SKIP_SIGNATURE=true asks for that.
+Keys, regions and endpoints come from the environment (AWS_…), from ~/.aws/config and ~/.aws/credentials, and from
+roles of instances and containers. Where there is no key anywhere, requests are anonymous, which public buckets allow;
+AWS_SKIP_SIGNATURE=true asks for that.
 """
 
 import logging
@@ -58,7 +59,7 @@ _FAULTS = (
     ("SSL", "the certificate is not one that this machine trusts. For an authority of your own set AWS_CA_BUNDLE"),
     (
         "ProfileNotFound|Credential|SSO|Token|ConfigParse",
-        "no keys. Look at AWS_PROFILE, ~/.aws/config and ~/.aws/credentials",
+        "no keys. Look at AWS_PROFILE, ~/.aws/config and ~/.aws/credentials, or log in again",
     ),
     ("ParamValidation|Bucket", "that is no name of a bucket or an object"),
     ("Region", "AWS_REGION is none"),
@@ -110,23 +111,21 @@ def fetch(address: str, begin: int, end: int) -> Fetched:
     told = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.get("ContentRange", ""))
     n_bytes = int(told[2]) if told else answer["ContentLength"]
     changed = time_of(answer["LastModified"].timestamp(), answer.get("ETag"))
-    return Fetched(
-        _pieces(answer["Body"], bucket), int(told[1]) if told else 0, n_bytes, changed, True, answer["Body"].close
-    )
+    return Fetched(_pieces(answer["Body"]), int(told[1]) if told else 0, n_bytes, changed, True, answer["Body"].close)
 
 
 def _ask(operation: str, bucket: str, **asked: str) -> Any:
-    with _explained(bucket):
+    with _explained():
         return getattr(_client(), operation)(Bucket=bucket, **asked)
 
 
-def _pieces(body: Any, bucket: str) -> Iterator[bytes]:
-    with _explained(bucket):
+def _pieces(body: Any) -> Iterator[bytes]:
+    with _explained():
         yield from body.iter_chunks(_PIECE)
 
 
 def _pages(bucket: str, **asked: str) -> Iterator[Any]:
-    with _explained(bucket):
+    with _explained():
         yield from _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, **asked)
 
 
@@ -166,10 +165,11 @@ def _client_of(_process: int, _environment: tuple[tuple[str, str], ...]) -> Any:
 
 
 @contextmanager
-def _explained(bucket: str) -> Iterator[None]:
+def _explained() -> Iterator[None]:
     """Errors of the library in words for the user. Its own ones are not passed on: what was sent may be in them."""
     try:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  only where it is used
+        import boto3  # noqa: F401, PLC0415  only where it is used
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
     except ImportError:
         raise RemoteError("reading s3:// takes boto3. Do: pip install 'qingyuan[s3]'") from None
@@ -183,7 +183,7 @@ def _explained(bucket: str) -> Iterator[None]:
         name = type(error).__name__
         advice = next((advice for names, advice in _FAULTS if re.search(names, name)), "Try again later")
         again = re.search(_BROKEN, name) is not None
-        raise RemoteError(f"{bucket!r} can't be read: {advice} ({name})", again=again) from None
+        raise RemoteError(f"{advice} ({name})", again=again) from None
 
 
 def _refusal(answer: Any) -> RemoteError:

@@ -16,15 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from tasks.read.addresses import Address, address_of, base_name, is_within, revealed, scheme_of, shown, uri_of
+from tasks.read.addresses import MARK, Address, address_of, base_name, is_within, revealed, scheme_of, shown, uri_of
 
 if TYPE_CHECKING:
     from tasks.read.remote import Entry
 
 STDIN = "-"
-
-LIST = "@"
-"""Before the name of a list."""
 
 _AT_A_TIME = 1000
 """Names of a list that are looked up together."""
@@ -159,7 +156,7 @@ def expand(name: str, out: Path | str) -> Iterator[_Found]:
     Raises:
         SourceError: if the name leads nowhere, to what is neither a file nor a folder, or into the dataset.
     """
-    if name.startswith(LIST):
+    if name.startswith(MARK):
         yield from _listed(revealed(name), out)
         return
     if scheme_of(name):
@@ -182,14 +179,14 @@ def expand(name: str, out: Path | str) -> Iterator[_Found]:
 
 def absolute(name: str) -> str:
     """The same source, as it is named from any folder."""
-    if name.startswith(LIST):
-        file, mark, base = name[len(LIST) :].partition("#")
-        return f"{LIST}{absolute(file)}{mark}{base}"
+    if name.startswith(MARK):
+        file, mark, base = name[len(MARK) :].partition("#")
+        return f"{MARK}{absolute(file)}{mark}{base}"
     return name if _is_elsewhere(name) or name.startswith("file://") else str(Path(name).absolute())
 
 
 def _is_elsewhere(name: str) -> bool:
-    return name.startswith(LIST) or scheme_of(name) != ""
+    return name.startswith(MARK) or scheme_of(name) != ""
 
 
 def _elsewhere(address: Address, out: Path | str) -> Iterator[_Found]:

@@ -4,6 +4,7 @@ Passwords are taken from the address or from ~/.netrc, proxies from the environm
 Redirects are followed; a password goes to the host alone that it was given for.
 """
 
+import atexit
 import logging
 import os
 import re
@@ -134,7 +135,9 @@ def _client(_process: int) -> httpx.Client:
     logging.getLogger("httpcore").setLevel(logging.INFO)
     headers = {"User-Agent": f"qingyuan/{version('qingyuan')}", "Accept-Encoding": "identity"}
     limits = httpx.Limits(max_connections=AT_A_TIME)
-    return httpx.Client(follow_redirects=True, timeout=TIMEOUT, headers=headers, limits=limits)
+    client = httpx.Client(follow_redirects=True, timeout=TIMEOUT, headers=headers, limits=limits)
+    atexit.register(client.close)
+    return client
 
 
 def _hide(record: logging.LogRecord) -> bool:

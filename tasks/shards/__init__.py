@@ -22,7 +22,7 @@ from tasks.ingest.batches import FULL_BYTES, FULL_DOCUMENTS, write_batch
 from tasks.ingest.before import Before, Fate
 from tasks.publish.parts import Draft
 from tasks.read import read_span
-from tasks.read.records import Document, Item, Place, Skipped, Span, is_unread, rejected
+from tasks.read.records import Document, Item, Place, Skipped, Span, rejected
 from tasks.shards.journal import Entry, Journal, Taken, index_journals, read
 from tasks.shards.processes import ProcessDiedError, Report, cpu_limit, run_isolated, stop_processes
 from tasks.shards.progress import tell
@@ -89,10 +89,10 @@ class Surveyed:
     surveys: tuple[Survey, ...]
     stayed: Path
     """Ids of documents that are what they were, 16 bytes each."""
-    unread: tuple[str, ...] = ()
-    """URIs of sources that could not be opened."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Records that are no documents, by kind."""
+    unread: tuple[str, ...] = ()
+    """URIs of sources that could not be opened."""
     done: Mapping[str, int] = field(default_factory=dict)
     """Documents and bytes that were read, as `tasks.shards.progress` tells them."""
 
@@ -308,7 +308,7 @@ def _survey_shard(  # noqa: PLR0913, PLR0917
             surveys.append(Survey(number, entries, counts))
     stayed = work.folder / f"stayed-{shard.number:06}"
     stayed.write_bytes(b"".join(pass_.stayed))
-    return Surveyed(tuple(surveys), stayed, tuple(pass_.unread), pass_.skipped)
+    return Surveyed(tuple(surveys), stayed, pass_.skipped, tuple(pass_.unread))
 
 
 _MAX_BATCHES = 10**6
@@ -350,8 +350,8 @@ class _Pass:
         self._shard, self._before, self._taken = shard, before, taken
         self._alone, self._work, self._report = alone, work, report
         self.stayed: list[bytes] = []
-        self.unread: list[str] = []
         self.skipped: Counter[str] = Counter()
+        self.unread: list[str] = []
 
     def outcomes(self, journal: Journal) -> Iterator[_Made]:
         """Of the documents that are to be cleaned."""
@@ -371,7 +371,7 @@ class _Pass:
             if isinstance(item, Skipped):
                 self.skipped[item.kind] += 1
             else:
-                if is_unread(item):
+                if _is_unread(item):
                     self.unread.append(item.origin.source_uri)
                 yield place, item
                 place += 1
@@ -386,6 +386,12 @@ class _Pass:
             return known, outcome
         outcome = _clean(document, self._work)
         return journal.add(outcome), outcome
+
+
+def _is_unread(document: Document) -> bool:
+    """Whether it stands for a source that could not be opened."""
+    origin, raw = document
+    return isinstance(raw, Rejection) and raw.reason is Reason.UNREADABLE and not origin.record
 
 
 def _of(entry: Entry, origin: Origin) -> Outcome | None:

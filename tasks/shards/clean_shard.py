@@ -121,7 +121,7 @@ def clean_sources(  # noqa: PLR0913, PLR0917
     surveyed += picked
     for made in surveyed:
         plan.keep(_ids(made.stayed))
-        plan.hold(made.unread)
+        plan.keep_unread(made.unread)
     before = carried(last, store, plan)
     if last and is_done and not _surveys(surveyed) and not any(stored.gone for stored in before):
         return *_as_it_is(plan, last, work), _skipped(surveyed)

@@ -4,7 +4,7 @@ import hashlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +15,6 @@ from uuid import uuid4
 import boto3
 import obstore
 import pytest
-from moto.server import ThreadedMotoServer
 
 from schemas.dataset import TABLES
 from schemas.document import Outcome, Run
@@ -32,13 +31,9 @@ REGION = "us-east-1"
 """The one in which a bucket can be made without naming it."""
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+@pytest.fixture
+def server(s3_server: str) -> str:
+    return s3_server
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.read.sources import Source, SourceError, find_sources
+from tasks.read.sources import Source, SourceError, find_sources, open_source
 
 
 @pytest.fixture
@@ -117,7 +117,8 @@ def test_names_that_are_not_utf8_become_percent_encoded(folder: Path) -> None:
         file.write(b"x")
     source = next(s for s in find(folder, str(folder / "in")) if "%D6" in s.uri)
     assert source.uri.endswith("/in/%D6%D0.txt")
-    assert source.path.read_bytes() == b"x"
+    with open_source(source) as stream:
+        assert stream.read() == b"x"
     assert find(folder, source.uri) == [source]
 
 
@@ -170,7 +171,8 @@ def test_standard_input_is_named_by_its_hash_and_read_once(folder: Path, monkeyp
     monkeypatch.setattr(sys, "stdin", Stdin)
     (source,) = find(folder, "-", "-")
     assert source.uri == "stdin:ba7816bf8f01cfea"  # the start of the well-known SHA-256 of abc
-    assert source.path.read_bytes() == b"abc"
+    with open_source(source) as stream:
+        assert stream.read() == b"abc"
     assert source.n_bytes == 3
 
 
