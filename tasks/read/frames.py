@@ -125,11 +125,13 @@ class Tape:
 
     def skip_blank(self) -> None:
         """Go on to what is no line end."""
-        while piece := self.peek(16):
+        n_bytes = 16
+        while piece := self.peek(n_bytes):
             n_blank = len(piece) - len(piece.lstrip(BLANK))
             self.skip(n_blank)
             if n_blank < len(piece):
                 return
+            n_bytes = CHUNK_BYTES  # zeros at the end of a file may be many
 
     def to_next(self, *, packed: bool | None) -> Iterator[bytes]:
         """All up to where the next record may begin, in pieces; see `_next_in`."""
