@@ -335,10 +335,11 @@ def _filled(record: Record, pieces: Iterator[bytes], config: CleanConfig) -> Rec
     return record._replace(block=block[:MAX_HEAD_BYTES], n_bytes=n_bytes, sha256=state.hexdigest())
 
 
-def to_member(tape: Tape) -> None:
-    """Go on to the next member that begins a record, or to the end."""
+def to_member(tape: Tape) -> bool:
+    """Go on to the next member that begins a record, or to the end; whether there is one."""
     for _ in tape.to_next(packed=True):
         pass
+    return bool(tape.peek(1))
 
 
 def begins_record(packed: bytes) -> bool:
