@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from schemas.config import CleanConfig
 from schemas.document import Reason, Rejection
-from tasks.read.records import Input
+from tasks.read.records import BombError, BrokenError, Input
 from tasks.read.responses import MAX_HEAD_BYTES, as_text, read_fields
 from tasks.read.streams import FLOOR_BYTES, SOURCE_FLOOR_BYTES
 
@@ -54,7 +54,8 @@ _END = re.compile(rb"\r{0,2}\n\r{0,2}\n")
 BLANK = b"\r\n\0 "
 """Between records: two line ends by the standard, none or more by some writers, zeros where a file was padded."""
 
-_STREAM_ERRORS = (EOFError, OSError, ValueError, zlib.error)
+_STREAM_ERRORS = (EOFError, OSError, ValueError, zlib.error, BrokenError, BombError)
+"""What a stream raises that was damaged: first comes what was read before that, which may be a whole record."""
 
 
 class Readable(Protocol):
@@ -124,11 +125,13 @@ class Tape:
 
     def skip_blank(self) -> None:
         """Go on to what is no line end."""
-        while piece := self.peek(16):
+        n_bytes = 16
+        while piece := self.peek(n_bytes):
             n_blank = len(piece) - len(piece.lstrip(BLANK))
             self.skip(n_blank)
             if n_blank < len(piece):
                 return
+            n_bytes = CHUNK_BYTES  # zeros at the end of a file may be many
 
     def to_next(self, *, packed: bool | None) -> Iterator[bytes]:
         """All up to where the next record may begin, in pieces; see `_next_in`."""
@@ -332,10 +335,11 @@ def _filled(record: Record, pieces: Iterator[bytes], config: CleanConfig) -> Rec
     return record._replace(block=block[:MAX_HEAD_BYTES], n_bytes=n_bytes, sha256=state.hexdigest())
 
 
-def to_member(tape: Tape) -> None:
-    """Go on to the next member that begins a record, or to the end."""
+def to_member(tape: Tape) -> bool:
+    """Go on to the next member that begins a record, or to the end; whether there is one."""
     for _ in tape.to_next(packed=True):
         pass
+    return bool(tape.peek(1))
 
 
 def begins_record(packed: bytes) -> bool:

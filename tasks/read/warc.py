@@ -155,7 +155,7 @@ def _extra(record: Record, response: Response, states: list[Payload]) -> dict[st
     extra |= {name: fields.get(header, "") for name, header in _SAID_BY_CRAWLER.items()}
     extra["http_status"] = response.status
     extra["date"] = "" if _date(fields) else fields.get("warc-date", "")
-    extra["broken_coding"] = ", ".join(states[-1].faults)
+    extra["broken_coding"] = "" if record.sha256 else ", ".join(states[-1].faults)
     extra["length"] = "wrong" if record.guessed else ""
     if not record.guessed and not record.sha256 and _digest_fits(fields, record.block, states) is False:
         extra["digest"] = "mismatch"

@@ -345,6 +345,20 @@ def test_a_file_compressed_at_once_is_read(tmp_path: Path, pack: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize("pack", [lzma.compress, bz2.compress], ids=["xz", "bz2"])
+def test_all_records_before_the_damage_of_such_a_file_are_read(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    pages = [page(n, 20_000) for n in range(20)]
+    packed = pack(b"".join(pages))
+    for part in (0.5, 0.9):
+        cut = packed[: int(len(packed) * part)]
+        made = (bz2.BZ2Decompressor() if pack is bz2.compress else lzma.LZMADecompressor()).decompress(cut)
+        items = read_bytes(tmp_path, cut, "x.warc.xz")
+        assert len(documents(items)) >= (len(made) - 5000) // len(pages[0])
+        assert {reason for _, reason in rows(items)} == {Reason.BROKEN}
+        at = sum(map(len, pages[: len(documents(items))]))
+        assert f"offset={at}" in [address for address, _ in rows(items)]
+
+
 def test_records_that_share_a_member_have_addresses_of_their_own(tmp_path: Path) -> None:
     pages = [page(n) for n in range(4)]
     first = gzip.compress(pages[0] + pages[1])
