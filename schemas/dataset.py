@@ -113,7 +113,12 @@ _VERBATIM = _list_of(
 def _provenance(*, optional: bool) -> list[pa.Field]:
     """Where a document came from and what was done to it; `optional` as far as a rejected document may lack it."""
     return [
-        _field("source_uri", pa.string(), "Where the raw bytes are: `file:///…`, `s3://…`, or `stdin:<hash>`."),
+        _field(
+            "source_uri",
+            pa.string(),
+            "Where the raw bytes are: `file:///…`, `s3://…`, `https://…`, or `stdin:<hash>`; without passwords and "
+            "signatures.",
+        ),
         _field(
             "record",
             pa.string(),

@@ -4,11 +4,13 @@ What all have in common is here: finding what is behind a name, reading it as a 
 connection, and errors in words. A place is a module that knows how it is asked (docs/adr/0022-remote-sources.md).
 """
 
+import contextlib
 import errno
 import io
+import os
 import re
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import translate
 from importlib import import_module
@@ -43,6 +45,10 @@ _BREAKS = 100
 
 AT_A_TIME = 16
 """Requests for the states of files that a list names."""
+
+
+MANY = 500
+"""Files of one folder that a list names, from which on the folder is listed: a thousand take one request then."""
 
 
 class RemoteError(OSError):
@@ -274,17 +280,38 @@ def stat(address: str) -> Entry | None:
     return patiently(lambda: _place(address).stat(address))
 
 
-def stat_all(addresses: Iterable[str]) -> Iterator[Entry | RemoteError | None]:
+def stat_all(addresses: Sequence[str]) -> Iterator[Entry | RemoteError | None]:
     """The same for many, in their order; an error is one of the answers."""
+    listed = _listed(addresses)
 
     def told(address: str) -> Entry | RemoteError | None:
         try:
-            return stat(address)
+            return listed[address] if address in listed else stat(address)
         except RemoteError as error:
             return error
 
     with ThreadPoolExecutor(AT_A_TIME) as threads:
         yield from threads.map(told, addresses)
+
+
+def _listed(addresses: Sequence[str]) -> dict[str, Entry | None]:
+    """Answers for those of which there are many in a folder: as in lists of Common Crawl, 900 in each of 100."""
+    folders: dict[str, list[str]] = {}
+    for address in addresses:
+        if not is_web(address):
+            folders.setdefault(str.__str__(address).rpartition("/")[0] + "/", []).append(address)
+    answers: dict[str, Entry | None] = {}
+    for folder, some in folders.items():
+        if len(some) >= MANY:
+            with contextlib.suppress(RemoteError):  # there may be no permission to list: each is asked for
+                answers |= dict.fromkeys(some) | {entry.address: entry for entry in _beside(folder, some)}
+    return answers
+
+
+def _beside(folder: str, some: Sequence[str]) -> list[Entry]:
+    """What is in a folder, as far as its name begins as those do."""
+    start = _below(os.path.commonprefix(some), folder)  # noqa: RUF071  names may begin alike within a part
+    return patiently(lambda: _place(folder).children(folder, start))[1]
 
 
 def find(address: str) -> Iterator[Entry]:

@@ -93,29 +93,31 @@ def test_hidden_objects_and_markers_of_folders_are_no_documents(bucket: Any) -> 
     assert names(f"s3://{bucket.name}/in/**/.*/*.txt") == ["in/.git/x.txt"]
 
 
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("in/*.txt", ["in/b.txt"]),
-        ("in/**/*.txt", ["in/a/b/c.txt", "in/b.txt"]),
-        ("in/**/c.txt", ["in/a/b/c.txt"]),
-        ("**/c.*", ["in/a/b/c.gz", "in/a/b/c.txt"]),
-        ("in/**", ["in/a/b/c.gz", "in/a/b/c.txt", "in/b.txt"]),
-        ("in/**/**/c.gz", ["in/a/b/c.gz"]),
-        ("i?/*/b/c.[gt]*", ["in/a/b/c.gz", "in/a/b/c.txt"]),
-        ("in/a/*", ["in/a/b/c.gz", "in/a/b/c.txt"]),
-        ("*/b.txt", ["in/b.txt"]),
-        ("in/*/b", ["in/a/b/c.gz", "in/a/b/c.txt"]),
-    ],
-)
-def test_patterns_mean_what_they_mean_on_disk(bucket: Any, tmp_path: Path, pattern: str, expected: list[str]) -> None:
+PATTERNS = {
+    "in/*.txt": ["in/b.txt"],
+    "in/**/*.txt": ["in/a/b/c.txt", "in/b.txt"],
+    "in/**/c.txt": ["in/a/b/c.txt"],
+    "**/c.*": ["in/a/b/c.gz", "in/a/b/c.txt"],
+    "in/**": ["in/a/b/c.gz", "in/a/b/c.txt", "in/b.txt"],
+    "in/**/**/c.gz": ["in/a/b/c.gz"],
+    "i?/*/b/c.[gt]*": ["in/a/b/c.gz", "in/a/b/c.txt"],
+    "in/a/*": ["in/a/b/c.gz", "in/a/b/c.txt"],
+    "*/b.txt": ["in/b.txt"],
+    "in/*/b": ["in/a/b/c.gz", "in/a/b/c.txt"],
+    "**/a/**/c.gz": ["in/a/b/c.gz"],
+    "**/b/*.txt": ["in/a/b/c.txt"],
+}
+
+
+def test_patterns_mean_what_they_mean_on_disk(bucket: Any, tmp_path: Path) -> None:
     for key in ("in/b.txt", "in/a/b/c.txt", "in/a/b/c.gz"):
         bucket.put_object(Key=key, Body=b"x")
         (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / key).write_text("x")
-    assert names(f"s3://{bucket.name}/{pattern}") == expected
-    local = find(str(tmp_path / pattern))
-    assert [source.uri.removeprefix(tmp_path.as_uri() + "/") for source in local] == expected
+    for pattern, expected in PATTERNS.items():
+        assert names(f"s3://{bucket.name}/{pattern}") == expected
+        local = find(str(tmp_path / pattern))
+        assert [source.uri.removeprefix(tmp_path.as_uri() + "/") for source in local] == expected
 
 
 def test_a_pattern_lists_only_folders_on_its_way(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,24 +191,24 @@ def test_the_dataset_is_not_read(bucket: Any) -> None:
             find(f"s3://{bucket.name}/{given}", out=out)
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ("s3://{name}/nothing", "nothing is at s3://.*/nothing"),
-        ("s3://{name}/nothing/", "nothing is at"),
-        ("s3://{name}/*.html", "nothing matches s3://"),
-        ("s3://{name}/**.html", r"is no pattern: \*\* stands for folders"),
-        ("s3://no-such-bucket-here/x", "there is no such bucket.*NoSuchBucket, 404"),
-        ("s3://no-such-bucket-here/", "there is no such bucket.*NoSuchBucket, 404"),
-        ("s3://No_Name/x/", "no.* bucket"),
-        ("s3://", "no name of a bucket"),
-        ("ftq://host/x", "nothing is known that reads ftq://"),
-        ("az://box/x", r"pip install 'qingyuan\[az\]'"),
-    ],
-)
-def test_what_leads_nowhere_is_an_error_in_words(bucket: Any, given: str, message: str) -> None:
-    with pytest.raises(SourceError, match=message):
-        find(given.format(name=bucket.name))
+NOTHING = {
+    "s3://{name}/nothing": "nothing is at s3://.*/nothing",
+    "s3://{name}/nothing/": "nothing is at",
+    "s3://{name}/*.html": "nothing matches s3://",
+    "s3://{name}/**.html": r"is no pattern: \*\* stands for folders",
+    "s3://no-such-bucket-here/x": "there is no such bucket.*NoSuchBucket, 404",
+    "s3://no-such-bucket-here/": "there is no such bucket.*NoSuchBucket, 404",
+    "s3://No_Name/x/": "no.* bucket",
+    "s3://": "no name of a bucket",
+    "ftq://host/x": "nothing is known that reads ftq://",
+    "az://box/x": r"pip install 'qingyuan\[az\]'",
+}
+
+
+def test_what_leads_nowhere_is_an_error_in_words(bucket: Any) -> None:
+    for given, message in NOTHING.items():
+        with pytest.raises(SourceError, match=message):
+            find(given.format(name=bucket.name))
 
 
 def test_a_store_that_is_not_there_is_an_error_in_words(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -702,6 +704,23 @@ def test_what_a_list_names_and_is_not_there_is_a_row(web: Any, bucket: Any, tmp_
     (tmp_path / "list").write_text("\n".join(gone))
     with pytest.raises(SourceError, match=r"nothing is there; the first: .*gone.txt. If it names files relative"):
         find(f"@{tmp_path}/list")
+
+
+def test_of_many_in_a_folder_that_a_list_names_none_is_asked_for_alone(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "MANY", 5)
+    for number in range(8):
+        bucket.put_object(Key=f"segments/1/x-{number}.txt", Body=b"x")
+    bucket.put_object(Key="segments/2/y.txt", Body=b"x")
+    listed = [f"segments/1/x-{number}.txt" for number in range(1, 9)]  # the last one isn't there
+    (tmp_path / "paths").write_text("\n".join([*listed, "segments/2/y.txt"]))
+    pages, asked = recorded(monkeypatch, "_pages"), recorded(monkeypatch, "_ask")
+    found = find(f"@{tmp_path}/paths#s3://{bucket.name}/")
+    assert [source.n_bytes for source in found] == [1] * 7 + [0, 1]
+    assert pages == [(bucket.name, {"Prefix": "segments/1/x-", "Delimiter": "/"})]
+    assert [given["Key"] for _, _, given in asked] == ["segments/2/y.txt"]
+    assert found[:7] == find(f"s3://{bucket.name}/segments/1/")[1:]
 
 
 @pytest.mark.parametrize(
