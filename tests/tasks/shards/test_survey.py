@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,10 @@ ROOT = Path(__file__).parents[3]
 NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三季度经济运行情况。会上，发言人回答了记者的提问。"
 
 PATCH = """
-import os, signal, time
+import os, signal, sys, time
 from pathlib import Path
-if log := os.environ.get("CLEANED"):
+log = os.environ.get("CLEANED")
+if log and "resource_tracker" not in "".join(sys.orig_argv):
     import tasks.shards as shards
     from schemas.document import Rejection
     clean_document = shards.clean_document
@@ -109,6 +111,7 @@ def name(origin):
 assert len(set(put.doc_id for put in puts)) == len(puts)
 print(json.dumps({
     "reasons": {name(o.origin): o.rejection and o.rejection.reason for o in outcomes},
+    "addresses": [name(o.origin) for o in outcomes],
     "details": [o.rejection.detail for o in outcomes if o.rejection],
     "told": sum(n for event, n in told if event == "cleaned"),
     "read": sum(n for event, n in told if event == "read") / sum(source.n_bytes for source in sources),
@@ -244,20 +247,33 @@ def test_documents_of_a_container_that_kill_their_processes_end_as_crashed_and_n
     assert set(workshop.cleaned()) == {names[0], names[3], names[5]}
 
 
-@pytest.mark.parametrize(("word", "why"), [("FATAL", "SIGSEGV"), ("LOOP", "more than 1 s of processor time")])
-def test_a_reader_that_dies_costs_the_rest_of_its_piece(word: str, why: str, workshop: Workshop) -> None:
+def test_a_reader_that_dies_costs_the_rest_of_its_piece(workshop: Workshop) -> None:
     """One row says so; what was read before is there, and so are the other pieces and files."""
     workshop.write("a", "z")
-    workshop.fill("l1", "l2", f"l3-{word}", "l4", "l5", "l6")
+    workshop.fill("l1", "l2-FATAL", "l3", "l4", "l5-LOOP", "l6", "l7", "l8", "l9")
     size = (workshop.folder / "pages" / "box.jsonl").stat().st_size
-    found = workshop.clean(piece=size * 2 // 3)
-    rows = list(found["reasons"].items())
-    assert [name for name, reason in rows if reason is None] == ["a", "line=1", "line=2", "line=5", "line=6", "z"]
-    ((_, reason),) = rows[3:4]
-    assert (reason, len(rows)) == ("crashed", 7)
-    assert why in found["details"][0]
+    found = workshop.clean(piece=size // 3)
+    second = found["addresses"][4]
+    assert found["addresses"] == [
+        "a",
+        "line=1",
+        "from=0,documents=1",
+        "line=4",
+        second,
+        "line=7",
+        "line=8",
+        "line=9",
+        "z",
+    ]
+    assert re.fullmatch(r"from=\d{3,},documents=1", second)  # of its piece, whatever came before
+    crashed = {"from=0,documents=1", second}
+    assert {name for name, reason in found["reasons"].items() if reason} == crashed
+    assert set(found["reasons"].values()) == {"crashed", None}
+    fatal, loop = found["details"]
+    assert "SIGSEGV" in fatal
+    assert "more than 1 s of processor time" in loop
     assert found["read"] == 1
-    assert sorted(workshop.cleaned()) == ["a", "l1", "l2", "l5", "l6", "z"]
+    assert sorted(workshop.cleaned()) == ["a", "l1", "l4", "l7", "l8", "l9", "z"]
 
 
 def test_kills_in_the_middle_of_a_container_cost_the_document_that_was_cleaned(workshop: Workshop) -> None:
