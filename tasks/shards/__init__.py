@@ -179,7 +179,7 @@ def survey_shard(shard: Shard, before: Path | None, taken: Path | None, work: Wo
                 raise
             taken = index_journals(work.journals, work.folder)
             if tally.at not in alone:
-                alone[tally.at] = _clean_alone(shard, tally.at, taken, work)
+                alone[tally.at] = _clean_alone(shard, tally.at, taken, alone, work)
         else:
             return replace(made, done=tally.done)
 
@@ -410,12 +410,13 @@ def _read(shard: Shard, alone: _Alone, work: Work, report: Report) -> Iterator[I
     n_documents = 0
     for number, span in enumerate(shard.spans):
         report("span", 1)
+        n_before = n_documents
         done = _Progress(span, report)
         items = read_span(span, work.run.config, done.at)
         while True:
             gave_up = alone.get(n_documents)
             if isinstance(gave_up, _GaveUp) and gave_up.span == number:
-                yield _unread(span, gave_up.rejection, n_documents)
+                yield _unread(span, gave_up.rejection, n_documents - n_before)
                 n_documents += 1
                 break
             with cpu_limit(work.max_seconds):
@@ -450,7 +451,7 @@ def _unread(span: Span, rejection: Rejection, n_documents: int) -> Document:
     return rejected(place, address, rejection.reason, rejection.detail)
 
 
-def _clean_alone(shard: Shard, place: int, taken: Path | None, work: Work) -> Entry | _GaveUp | None:
+def _clean_alone(shard: Shard, place: int, taken: Path | None, alone: _Alone, work: Work) -> Entry | _GaveUp | None:
     """One document in a process of its own; None if there is no such document.
 
     If that is killed, it gets other chances: a document that takes too much memory will do so again, and whoever went
@@ -462,7 +463,7 @@ def _clean_alone(shard: Shard, place: int, taken: Path | None, work: Work) -> En
         seen.clear()
         try:
             entry: Entry | None = run_isolated(
-                _clean_one, shard, place, taken, work, report=lambda event, n: seen.update({event: n})
+                _clean_one, shard, place, taken, alone, work, report=lambda event, n: seen.update({event: n})
             )
         except ProcessDiedError as died:
             death = died
@@ -474,12 +475,14 @@ def _clean_alone(shard: Shard, place: int, taken: Path | None, work: Work) -> En
     rejection = _crash(death, work.max_seconds)
     if not seen["begun"]:
         return _GaveUp(max(seen["span"] - 1, 0), rejection)
-    return _again_if_killed(_put_by_crash, shard, place, rejection, work)  # type: ignore[no-any-return]
+    return _again_if_killed(_put_by_crash, shard, place, rejection, alone, work)  # type: ignore[no-any-return]
 
 
-def _put_by_crash(shard: Shard, place: int, rejection: Rejection, work: Work, report: Report) -> Entry | None:
+def _put_by_crash(  # noqa: PLR0913, PLR0917
+    shard: Shard, place: int, rejection: Rejection, alone: _Alone, work: Work, report: Report
+) -> Entry | None:
     """In a worker process: put by what became of a document."""
-    document = _nth(shard, place, work, report)
+    document = _nth(shard, place, alone, work, report)
     if document is None:
         return None
     origin, raw = document
@@ -493,9 +496,11 @@ def _crash(death: ProcessDiedError, max_seconds: float) -> Rejection:
     return Rejection(Reason.CRASHED, f"On this document: {why}.")
 
 
-def _clean_one(shard: Shard, place: int, taken: Path | None, work: Work, report: Report) -> Entry | None:
+def _clean_one(  # noqa: PLR0913, PLR0917
+    shard: Shard, place: int, taken: Path | None, alone: _Alone, work: Work, report: Report
+) -> Entry | None:
     """In a worker process: a single document."""
-    document = _nth(shard, place, work, report)
+    document = _nth(shard, place, alone, work, report)
     if document is None:
         return None
     report("begun", 1)
@@ -505,9 +510,9 @@ def _clean_one(shard: Shard, place: int, taken: Path | None, work: Work, report:
         return journal.add(_clean(document, work))
 
 
-def _nth(shard: Shard, place: int, work: Work, report: Report) -> Document | None:
-    """A document of a shard, by its place."""
-    documents = (item for item in _read(shard, {}, work, report) if isinstance(item, Document))
+def _nth(shard: Shard, place: int, alone: _Alone, work: Work, report: Report) -> Document | None:
+    """A document of a shard, by its place: as it is counted where readers have given up on what was before it."""
+    documents = (item for item in _read(shard, alone, work, report) if isinstance(item, Document))
     return next(islice(documents, place, None), None)
 
 
