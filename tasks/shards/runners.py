@@ -427,6 +427,8 @@ def _ray(address: str | None, work: Work, sources: Sequence[Path]) -> Iterator[_
 
     try:
         _connected(runner.__enter__, address)
+        with suppress(ValueError):  # not in the main thread; there, Ray has put its own in place of it
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         _check_workers(on_each_node, work, sources)
         yield _Engine(
             runner, lambda: int(ray.cluster_resources().get("CPU", 0)), finished, stop, (ray.exceptions.RayError,)
