@@ -21,7 +21,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict
@@ -265,7 +265,7 @@ def _fork_instead(_path: str, args: Sequence[str], passed: Sequence[int]) -> int
 def _clean(config: dict[str, Any]) -> int:
     from flows import clean, local, running  # noqa: PLC0415
     from schemas.config import RunConfig  # noqa: PLC0415
-    from tasks.shards import clean_shard  # noqa: PLC0415
+    from tasks.shards import clean_shard, runners  # noqa: PLC0415
 
     plain: Any = lambda: logging.getLogger("faults")  # noqa: E731
     changes: list[tuple[Any, str, Any]] = [
@@ -273,7 +273,7 @@ def _clean(config: dict[str, Any]) -> int:
         (clean, "report", lambda *_: None),
         (clean_shard, "get_run_logger", plain),
         (clean_shard, "settle_dataset", clean_shard.settle_dataset.fn),
-        (clean_shard, "_each", _each),
+        (runners.Runner, "each", _each),
         (local, "run_locally", _run_plainly),
     ]
     for module, name, value in changes:
@@ -293,13 +293,13 @@ def _run_plainly(config: Any, *_: object) -> Any:
         return Failed(message=str(error), data=error)
 
 
-def _each(what: Any, given: Sequence[dict[str, Any]], work: Any) -> list[Any]:
+def _each(runner: Any, what: Any, given: Sequence[dict[str, Any]], *_: object) -> list[Any]:
     """In place of Prefect's task runner."""
     from concurrent.futures import ThreadPoolExecutor, wait  # noqa: PLC0415
 
     from tasks.shards.processes import stop_processes  # noqa: PLC0415
 
-    with ThreadPoolExecutor(work.n_workers) as pool:
+    with ThreadPoolExecutor(runner._work.n_workers) as pool:  # noqa: SLF001
         futures = [pool.submit(what.fn, **parameters) for parameters in given]
         try:
             return [future.result() for future in futures]
@@ -315,7 +315,8 @@ def _make_small(keep_seconds: float) -> None:
     from tasks import publish, shards  # noqa: PLC0415
     from tasks.ingest import batches  # noqa: PLC0415
 
-    shards.SHARD_DOCUMENTS = batches.FULL_DOCUMENTS = SMALL
+    batches.FULL_DOCUMENTS = SMALL
+    shards.LEAST = shards.LEAST._replace(n_documents=SMALL)
     publish.expired.__defaults__ = (publish.KEEP_SNAPSHOTS, timedelta(seconds=keep_seconds))
 
 

@@ -123,6 +123,7 @@ def _run(  # noqa: PLR0913, PLR0917
     )
     # Absolute, since the workers of a cluster are somewhere else.
     folder, journals = run_folder(store, run.run_id).absolute(), folder_for(run, store.local.absolute() / "work")
+    folder.mkdir(parents=True, exist_ok=True)
     work = Work(run, folder, journals, config.max_seconds, n_workers(config))
     first = [source.path for source in plan.to_read[:1] if isinstance(source.path, Path)]
     with Runner(config.runner, config.address, work, first) as runner:

@@ -139,7 +139,8 @@ def _provenance(*, optional: bool) -> list[pa.Field]:
             "extra",
             pa.string(),
             "What else its container has of it, as a JSON object: other fields of a JSON line, columns of a CSV or "
-            "Parquet file, headers of a WARC record.",
+            "Parquet file, headers of a WARC record. Bytes that are no text are `base64:…`, numbers that JSON has not "
+            "(`NaN`) and dates are strings.",
             optional=True,
         ),
         _field(

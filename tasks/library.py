@@ -171,7 +171,9 @@ class CleanedDocument:
         return f"<CleanedDocument {(self.text or '')[:30]!r}: {what}>"
 
 
-def clean_text(given: str | bytes, config: CleanConfig | None = None, **settings: Unpack[Settings]) -> str:
+def clean_text(
+    given: str | bytes | bytearray | memoryview, config: CleanConfig | None = None, **settings: Unpack[Settings]
+) -> str:
     """The clean text of a string, or of bytes in any encoding; of a page of HTML its main text.
 
     Nobody judges it: a title of three characters, a number or nothing at all comes back as well.

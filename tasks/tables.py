@@ -295,8 +295,9 @@ def _clean_pandas(cleaner: BatchCleaner, frame: Any) -> Any:
     at, carried = _at(cleaner, names), _carried(cleaner, names)
     added = _to_pandas(_added(cleaner, _values(frame.iloc[:, at])))
     frame = frame.iloc[:, carried]
+    rest = ("",) * (frame.columns.nlevels - 1)
     for name in added.columns:  # by position: the index is the frame's, whatever it is
-        frame.insert(frame.shape[1], name, added[name].array)
+        frame.insert(frame.shape[1], (name, *rest) if rest else name, added[name].array)
     return frame
 
 

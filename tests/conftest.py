@@ -1,6 +1,7 @@
 """Documents that went through the pipeline, made by hand: tests of the dataset depend on no step."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 from schemas.config import CleanConfig
 from schemas.dataset import run_row
@@ -33,6 +35,12 @@ from tasks.publish.snapshots import Batch, Snapshot
 from tasks.publish.store import open_store
 from tasks.scripts import simplify
 from tasks.steps.edits import apply
+
+os.environ["DO_NOT_TRACK"] = "1"
+
+# The same examples each time: what has passed here passes elsewhere. `--hypothesis-profile=default` looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 MakeOutcome = Callable[..., Outcome]
 PublishOutcomes = Callable[..., Snapshot]
@@ -153,6 +161,27 @@ def s3_server() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """A server with a database of its own, for all runs that are not about another one: its address.
+
+    Without heartbeats, for whose thread every run waits up to a second at its end; test_deployments.py has them.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), prefect_test_harness(600):
+        url = get_current_settings().api.url
+        assert url
+        yield url
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for temporary servers: to make its database takes the first one of them as long as a run."""
+    return tmp_path_factory.mktemp("prefect")
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import types
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,27 +61,31 @@ def tables(document: str, first_column: str) -> list[list[str]]:
     return [cells(row) for row in rows[: next((i for i, row in enumerate(rows) if not row.startswith("|")), None)]]
 
 
-def shell(code: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    environment |= {"PATH": f"{BIN}:{os.environ['PATH']}", "PREFECT_HOME": str(cwd / "prefect")}
-    command = ["bash", "-euo", "pipefail", "-c", code]
-    return subprocess.run(command, cwd=cwd, env=environment, check=False, capture_output=True, text=True, timeout=300)
-
-
 class Clone(NamedTuple):
     """A folder as a user has it after `make run`, and what that printed."""
 
     folder: Path
     output: str
+    server: str
+
+    def shell(self, code: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command there, with a Prefect server that is up: that of its own it starts in tests/flows."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        environment |= {"PREFECT_API_URL": self.server, "PREFECT_HOME": str(self.folder / "prefect")}
+        environment |= {"PATH": f"{BIN}:{os.environ['PATH']}"}
+        command = ["bash", "-euo", "pipefail", "-c", code]
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, check=False, capture_output=True, text=True, timeout=600
+        )
 
 
 @pytest.fixture(scope="session")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    folder = tmp_path_factory.mktemp("clone")
-    shutil.copytree(ROOT / "seeds", folder / "seeds")
-    done = shell(CLEAN, folder)
+def clone(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Clone:
+    clone = Clone(tmp_path_factory.mktemp("clone"), "", prefect_server)
+    shutil.copytree(ROOT / "seeds", clone.folder / "seeds")
+    done = clone.shell(CLEAN)
     assert done.returncode == 0, done.stderr
-    return Clone(folder, done.stdout)
+    return clone._replace(output=done.stdout)
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -105,7 +110,7 @@ class TestReadme:
     @pytest.mark.parametrize(("command", "output"), list(commands()), ids=lambda given: given[:40])
     def test_commands_print_what_is_shown(self, command: str, output: str, clone: Clone) -> None:
         cleaning = command == CLEAN
-        printed = clone.output if cleaning else shell(f"{command} || test $? = 1", clone.folder).stdout
+        printed = clone.output if cleaning else clone.shell(f"{command} || test $? = 1").stdout
         assert re.fullmatch(pattern(output), re.sub(r" +", " ", printed))
 
     def test_the_seeds_and_nothing_else_are_cleaned(self, clone: Clone) -> None:
@@ -123,7 +128,7 @@ class TestReadme:
 
     @pytest.mark.parametrize("block", [b for b in blocks("sh") if not any(line in b.code for line in NOT_RUN)])
     def test_shell_blocks_run(self, block: Block, clone: Clone) -> None:
-        done = shell(block.code, clone.folder)
+        done = clone.shell(block.code)
         assert done.returncode == 0, done.stderr
 
     @pytest.mark.parametrize("block", blocks("python"))
@@ -205,7 +210,7 @@ class TestReadme:
         config = RunConfig.model_validate(given)
         assert set(given) == set(RunConfig.model_fields)
         assert set(given["clean"]) == set(CleanConfig.model_fields)
-        examples = {"sources", "out", "workers", "skip"}
+        examples = {"sources", "out", "workers", "runner", "address", "skip"}
         assert not differing(config, RunConfig) - examples
         assert not differing(config.clean, CleanConfig) - examples
 
@@ -243,20 +248,37 @@ def run(step: Any, text: str) -> str:
     return apply(text, (f for f in step(text, Context(CleanConfig())) if isinstance(f, Edit)))
 
 
-RECIPES = re.findall(
-    r"^```python\n(.*?)^```(?:\n\n^```text\n(.*?)^```)?$",
-    (ROOT / "docs/recipes.md").read_text(encoding="utf-8"),
-    re.MULTILINE | re.DOTALL,
-)
+EXAMPLES = [
+    (name, *found)
+    for name in ("recipes", "library")
+    for found in re.findall(
+        r"^```python\n(.*?)^```(?:\n\n^```text\n(.*?)^```)?$",
+        (ROOT / f"docs/{name}.md").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+]
+ENGINES = ("daft", "pyspark", "ray")
+"""Too large to be installed for a test; pyspark needs Java as well. Their examples are run where they are."""
 
 
-@pytest.mark.parametrize(("code", "output"), RECIPES)
-def test_recipes_print_what_is_shown(
-    code: str, output: str, clone: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("name", "code", "output"), EXAMPLES)
+def test_examples_print_what_is_shown(  # noqa: PLR0913, PLR0917
+    name: str,
+    code: str,
+    output: str,
+    clone: Clone,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    for engine in ENGINES:
+        if re.search(rf"^(?:from|import) {engine}\b", code, re.MULTILINE):
+            pytest.importorskip(engine)
+            warnings.simplefilter("ignore")  # theirs
     monkeypatch.chdir(clone.folder)
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of workers
     capsys.readouterr()
-    exec(compile(code, "recipes.md", "exec"), {"__name__": "recipes"})
+    exec(compile(code, f"{name}.md", "exec"), {"__name__": name})
     assert re.fullmatch(pattern(output), re.sub(r" +", " ", capsys.readouterr().out))
 
 

@@ -101,21 +101,13 @@ class Plan:
         """Have documents stay that were read, and had not changed."""
         self.known.loc[_are_among(self.known["doc_id"], doc_ids), "leaves"] = False
 
+    def keep_unread(self, uris: Iterable[str]) -> None:
+        """Have documents of containers stay that could not be opened: they are not there to be compared."""
+        self.known.loc[_are_among(self.known["source_uri"], uris) & (self.known["record"] != ""), "leaves"] = False
+
     def drop(self, doc_ids: Iterable[str]) -> None:
-        """Have documents leave that were cleaned again."""
+        """Have documents leave in whose place something new has come."""
         self.known.loc[_are_among(self.known["doc_id"], doc_ids), "leaves"] = True
-
-    def settle(self, new: pd.DataFrame) -> None:
-        """Have documents leave in whose place something new has come.
-
-        A container that could not be opened keeps its documents, which are not there to be compared.
-
-        Args:
-            new: Index rows of what was cleaned: columns doc_id, source_uri, record, reason.
-        """
-        unread = new["source_uri"][(new["reason"] == str(Reason.UNREADABLE)) & (new["record"] == "")]
-        self.known.loc[_are_among(self.known["source_uri"], unread) & (self.known["record"] != ""), "leaves"] = False
-        self.drop(new["doc_id"])
 
     def relearn(self, doc_ids: Iterable[str]) -> list[Source]:
         """The sources of carried-over documents that are to be cleaned again, as far as they are still there.

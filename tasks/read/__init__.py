@@ -79,8 +79,10 @@ def read_span(span: Span, config: CleanConfig, progress: Callable[[int], None] =
     try:
         with open_source(source) as stream:
             budget = Budget(source.n_bytes, config.read)
+            start: int | None = None  # `begin` need not be a place in the file
             for item in _read_stream(stream, place, config, budget, span):
-                progress(max(stream.tell() - span.begin, 0))
+                start = stream.tell() if start is None else start
+                progress(stream.tell() - start)
                 yield item
     except UnreadableError as error:
         yield rejected(place, "", Reason.UNREADABLE, str(error))
@@ -123,8 +125,8 @@ def _read_stream(
     except BrokenError as error:
         yield rejected(place, error.address or "end", Reason.BROKEN, error.why)
     except _DAMAGE as error:
-        if n_items == 0 and not place.record and isinstance(error, OSError) and error.errno is not None:
-            raise  # the file itself could not be read
+        if isinstance(error, OSError) and error.errno is not None and (n_items == 0 or place.record):
+            raise  # the file itself could not be read, and nothing else of it will be
         yield rejected(place, "end", Reason.BROKEN, f"It can't be read further, after {n_items} records: {error!r}.")
     else:
         if n_items == 0 and (span is None or (span.end is None and not span.begin)):
@@ -146,7 +148,7 @@ def _items(  # noqa: PLR0913, PLR0917
         finish(undone)
         return
     if kind in ARCHIVES and place.depth >= config.read.max_depth:
-        raise BombError(f"an archive within {place.depth} others: deeper ones than max_depth are not opened")
+        raise BombError(f"An archive within {place.depth} others: deeper ones than max_depth are not opened")
     nested = partial(_nested, config=config, budget=budget)
     limits = (span.begin, span.end, span.first) if span else ()
     yield from _reader(kind).read(Input(stream, place, config, nested, partial(expand, budget=budget), *limits))

@@ -303,7 +303,7 @@ def _encoded(text: Text, *, escaped: bool) -> tuple[bytes, str]:
 def _why_empty(found: Found, record: Any) -> str:
     if not isinstance(record, Mapping):
         return "There is no text in it."
-    if found.name:
+    if found.name or has_text_name(record):
         return f"Its field for the text is empty or holds none; there are: {_names(record)}."
     return f"No field with a usual name holds a text; there are: {_names(record)}. Name the one to read: text_field."
 
@@ -339,7 +339,8 @@ def _said(found: Found, record: Mapping[str, Any], config: ReadConfig, charset: 
     url = lookup.words(config.url_field, URL_NAMES) or next(filter(_ADDRESS.fullmatch, sites), "")
     ids = (lookup.words("", (name,)) for name in RECORD_ID_NAMES)
     record_id = next((value for value in ids if value.startswith("<urn:uuid:")), "")
-    return _Said({k: v for k, v in facts.items() if v}, url, lookup.moment("", fetched), record_id)
+    fetched_at = lookup.moment("", fetched).replace("+00:00", "Z")  # as WARC has it
+    return _Said({k: v for k, v in facts.items() if v}, url, fetched_at, record_id.strip("<>"))
 
 
 class _Lookup(NamedTuple):

@@ -5,6 +5,7 @@ may be is kept.
 """
 
 import hashlib
+import itertools
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from schemas.config import CleanConfig
 from schemas.document import Reason, Rejection
-from tasks.read.records import Input
+from tasks.read.records import BombError, BrokenError, Input
 from tasks.read.responses import MAX_HEAD_BYTES, as_text, read_fields
 from tasks.read.streams import FLOOR_BYTES, SOURCE_FLOOR_BYTES
 
@@ -31,7 +32,7 @@ _BACK_BYTES = 1 << 16
 """How far before the place where a damaged member shows the next one is looked for: inflating may run on over the end
 of one, but over more than some hundred bytes of what is no deflate only by chance."""
 
-_NEXT = re.compile(rb"\n(?=WARC/\d\.\d{1,2}\r{0,2}\n[A-Za-z][A-Za-z-]{1,40}:)")
+_NEXT = re.compile(rb"WARC/\d\.\d{1,2}\r{0,2}\n[A-Za-z][A-Za-z-]{1,40}:")
 """Where a record may begin, if the length of the one before doesn't say."""
 
 LINE_BYTES = 64
@@ -53,7 +54,8 @@ _END = re.compile(rb"\r{0,2}\n\r{0,2}\n")
 BLANK = b"\r\n\0 "
 """Between records: two line ends by the standard, none or more by some writers, zeros where a file was padded."""
 
-_STREAM_ERRORS = (EOFError, OSError, ValueError, zlib.error)
+_STREAM_ERRORS = (EOFError, OSError, ValueError, zlib.error, BrokenError, BombError)
+"""What a stream raises that was damaged: first comes what was read before that, which may be a whole record."""
 
 
 class Readable(Protocol):
@@ -123,22 +125,32 @@ class Tape:
 
     def skip_blank(self) -> None:
         """Go on to what is no line end."""
-        while piece := self.peek(16):
+        n_bytes = 16
+        while piece := self.peek(n_bytes):
             n_blank = len(piece) - len(piece.lstrip(BLANK))
             self.skip(n_blank)
             if n_blank < len(piece):
                 return
+            n_bytes = CHUNK_BYTES  # zeros at the end of a file may be many
 
-    def to_next(self) -> Iterator[bytes]:
-        """All up to where the next record may begin, in pieces."""
-        while window := self.peek(CHUNK_BYTES + LINE_BYTES):
-            found = _NEXT.search(window)
-            at_end = len(window) < CHUNK_BYTES + LINE_BYTES
-            n = found.end() if found else len(window) if at_end else CHUNK_BYTES
+    def to_next(self, *, packed: bool | None) -> Iterator[bytes]:
+        """All up to where the next record may begin, in pieces; see `_next_in`."""
+        while window := self.peek(CHUNK_BYTES + HEAD_BYTES):
+            at = _next_in(window, packed=packed)
+            at_end = len(window) < CHUNK_BYTES + HEAD_BYTES
+            n = at if at is not None else len(window) if at_end else CHUNK_BYTES
             self.skip(n)
             yield window[:n]
-            if found:
+            if at is not None:
                 return
+
+
+def _next_in(window: bytes, *, packed: bool | None) -> int | None:
+    """Where in a piece of a file a record may begin; in a member of gzip, or not, or (None) either way."""
+    plain = _NEXT.search(window) if not packed else None
+    members = MEMBER.finditer(window, 0, CHUNK_BYTES + 3) if packed is not False else iter(())
+    at = (m.start() for m in members if begins_record(window[m.start() : m.start() + HEAD_BYTES]))
+    return min([*itertools.islice(at, 1), *([plain.start()] if plain else [])], default=None)
 
 
 class Record(NamedTuple):
@@ -160,18 +172,20 @@ class Record(NamedTuple):
 
 def records(tape: Tape, given: Input) -> Iterator[Record]:
     """Records in their order, and what is broken between them."""
-    packed = tape.peek(3) == GZIP
+    packed: bool | None = None
     while True:
         tape.skip_blank()
         if tape.is_over or (given.end is not None and tape.offset >= given.end) or not tape.peek(1):
             return
         address = f"offset={tape.offset}"
-        if tape.peek(3) == GZIP:
+        if tape.peek(3) == GZIP and (packed or begins_record(tape.peek(HEAD_BYTES))):
+            packed = True
             yield from _of_member(tape, given, address)
-        elif packed:
-            yield _garbage(tape, address, packed=True)
-        else:
+        elif packed is False or _begins(tape):
+            packed = False
             yield _one(tape, given.config, address)
+        else:
+            yield _garbage(tape, address, packed=packed)
 
 
 def _of_member(tape: Tape, given: Input, address: str) -> Iterator[Record]:
@@ -182,7 +196,7 @@ def _of_member(tape: Tape, given: Input, address: str) -> Iterator[Record]:
     inner.skip_blank()
     while inner.peek(1):
         at = f"{address}+{inner.offset}" if inner.offset else address
-        record = _one(inner, given.config, at, of_member=True)
+        record = _one(inner, given.config, at, member)
         inner.skip_blank()
         if member.fault is not None and not inner.peek(1):  # a record that ends with the member is as whole as that
             record = record._replace(fault=member.fault)
@@ -194,35 +208,33 @@ def _of_member(tape: Tape, given: Input, address: str) -> Iterator[Record]:
         to_member(tape)
 
 
-def _garbage(tape: Tape, address: str, *, packed: bool) -> Record:
+def _garbage(tape: Tape, address: str, *, packed: bool | None = False) -> Record:
     """What stands where a record should, up to the next one."""
-    begin = tape.offset
     tape.skip(1)
-    if packed:
-        to_member(tape)
-    else:
-        for _ in tape.to_next():
-            pass
-    n_bytes = tape.offset - begin
+    n_bytes = 1 + sum(map(len, tape.to_next(packed=packed)))
     return Record(address, {}, fault=Rejection(Reason.BROKEN, f"{n_bytes:,} bytes that are no record."))
 
 
-def _one(tape: Tape, config: CleanConfig, address: str, *, of_member: bool = False) -> Record:
+def _one(tape: Tape, config: CleanConfig, address: str, member: "_Member | None" = None) -> Record:
     """The record that begins here, or what stands here instead."""
     fields = _take_fields(tape) if _begins(tape) else None
     if fields is None:
-        return _garbage(tape, address, packed=False)
+        return _garbage(tape, address)
     n_bytes = content_length(fields)
     if n_bytes is None:
         return _to_boundary(tape, config, Record(address, fields, guessed=True))
+    if member:
+        member.is_short = True
     record = _filled(Record(address, fields), tape.take(n_bytes), config)
+    if member:
+        member.is_short = False
     is_cut = record.n_bytes < n_bytes
     if not is_cut and _at_boundary(tape):
         return record
     if not record.sha256:
         tape.put_back(record.block)
-        return _to_boundary(tape, config, record._replace(guessed=True), may_end=of_member or not is_cut)
-    if is_cut and not of_member:
+        return _to_boundary(tape, config, record._replace(guessed=True), may_end=member is not None or not is_cut)
+    if is_cut and member is None:
         return record._replace(fault=_cut(record))
     return record
 
@@ -287,7 +299,7 @@ def _to_boundary(tape: Tape, config: CleanConfig, record: Record, *, may_end: bo
 
     If none does, it is one that the end of the file has cut, unless its length was too small, or its member is whole.
     """
-    filled = _filled(record, tape.to_next(), config)
+    filled = _filled(record, tape.to_next(packed=False), config)
     filled = filled._replace(block=filled.block.rstrip(b"\r\n") if not filled.sha256 else filled.block)
     if may_end or tape.peek(1):
         return filled
@@ -324,14 +336,10 @@ def _filled(record: Record, pieces: Iterator[bytes], config: CleanConfig) -> Rec
 
 
 def to_member(tape: Tape) -> bool:
-    """Go on to the next member that begins a record, or to the end."""
-    while window := tape.peek(CHUNK_BYTES + HEAD_BYTES):
-        for found in MEMBER.finditer(window, 0, CHUNK_BYTES + 3):
-            if begins_record(window[found.start() : found.start() + HEAD_BYTES]):
-                tape.skip(found.start())
-                return True
-        tape.skip(min(len(window), CHUNK_BYTES))
-    return False
+    """Go on to the next member that begins a record, or to the end; whether there is one."""
+    for _ in tape.to_next(packed=True):
+        pass
+    return bool(tape.peek(1))
 
 
 def begins_record(packed: bytes) -> bool:
@@ -353,6 +361,8 @@ class _Member:
         self._inflate = zlib.decompressobj(31)
         self._n_bytes = 0
         self.fault: Rejection | None = None
+        self.is_short = False
+        """Whether the record that is being read has more bytes."""
 
     def read(self, n: int, /) -> bytes:
         while self.fault is None and (not self._inflate.eof or self._goes_on()):
@@ -371,9 +381,9 @@ class _Member:
         return b""
 
     def _goes_on(self) -> bool:
-        """Whether another member follows that doesn't begin a record: some programs compress in pieces of their own."""
+        """Whether the record does so in another member: some programs compress in pieces of their own."""
         head = self._tape.peek(HEAD_BYTES)
-        if not MEMBER.match(head) or begins_record(head):
+        if not self.is_short or not MEMBER.match(head) or begins_record(head):
             return False
         self._inflate = zlib.decompressobj(31)
         return True

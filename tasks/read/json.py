@@ -15,7 +15,7 @@ from schemas.document import RawDocument, Reason, Rejection
 from tasks.decode import MAX_BAD_SHARE, decode
 from tasks.read import text as text_reader
 from tasks.read.fields import document_of, folded, has_text_name
-from tasks.read.jsonl import JSONError, numbered, parse, records, skip
+from tasks.read.jsonl import MAX_NESTING, JSONError, numbered, parse, records, skip
 from tasks.read.lines import as_utf8, chunks, longest_record
 from tasks.read.records import BrokenError, Document, Input, Item, rejected
 from tasks.read.streams import with_head
@@ -177,26 +177,33 @@ class _Window:
         return cause.msg.startswith("Unterminated") or len(self.text) - (space.end() if space else 0) <= _LOOKAHEAD
 
     def _bad(self, error: JSONError) -> _Bad:
-        cause = error.__cause__
-        begin = self.at
-        is_large = self._is_cut(error)
+        begin, is_large = self.at, self._is_cut(error)
         first = _FIRST_KEY.match(self.text, begin)
-        self.at = max(begin + 1, min(cause.pos if isinstance(cause, json.JSONDecodeError) else 0, len(self.text)))
-        if isinstance(cause, json.JSONDecodeError) and cause.msg.startswith("Unterminated"):
-            self.at = begin + 1
+        self.at = error.end or min(begin + _passed(error, begin), len(self.text))
         raw = self.text[begin : begin + self.longest if is_large else self.at]
-        self._to_next(first[1] if first else "")
+        if error.end is None:
+            self.to_next(first[1] if first else "")
         return _Bad(Rejection(Reason.TOO_LARGE, "") if is_large else Rejection(Reason.BROKEN, str(error)), raw)
 
-    def _to_next(self, key: str) -> None:
-        """Go to where an object begins after another, with the same field first if that is known."""
-        pattern = re.compile(rf'[,}}\]]\s{{0,999}}(?=\{{\s{{0,999}}"{re.escape(key)}"\s{{0,9}}:)') if key else _NEXT
+    def to_next(self, key: str) -> None:
+        """Go to where an object begins: one with this field first, or any that follows something else."""
+        pattern = re.compile(rf'(?=\{{\s{{0,999}}"{re.escape(key)}"\s{{0,9}}:)') if key else _NEXT
         while not (match := pattern.search(self.text, self.at)):
             self.at = max(self.at, len(self.text) - _LONGEST_NEXT)
             if not self.more():
                 self.at = len(self.text)
                 return
         self.at = match.end()
+
+
+def _passed(error: JSONError, begin: int) -> int:
+    """How many characters the parser has gone through for sure when it met what is wrong."""
+    cause = error.__cause__
+    if isinstance(cause, RecursionError):
+        return MAX_NESTING
+    if isinstance(cause, json.JSONDecodeError) and not cause.msg.startswith("Unterminated"):
+        return max(1, cause.pos - begin)
+    return 1
 
 
 def _top(window: _Window) -> Iterator[_Record | _Bad]:
@@ -243,6 +250,7 @@ def _object(window: _Window, rest: dict[str, Any], levels: int) -> Iterator[_Rec
         key = window.value()
         if isinstance(key, _Bad) or not isinstance(key.value, str) or window.char() != ":":
             yield key if isinstance(key, _Bad) else _Bad(_NO_FIELD, key.raw)
+            window.to_next(next(iter(rest), ""))
             return
         window.at += 1
         if folded(key.value) in LISTS and not has_text_name(rest) and _is_list(window, levels):
@@ -258,6 +266,7 @@ def _object(window: _Window, rest: dict[str, Any], levels: int) -> Iterator[_Rec
         n_chars += len(member.raw)
         if isinstance(member, _Bad) or n_chars > window.longest:
             yield member if isinstance(member, _Bad) else _Bad(Rejection(Reason.TOO_LARGE, ""), member.raw)
+            window.to_next(next(iter(rest), ""))
             return
         rest[key.value] = member.value
     window.at += 1

@@ -25,12 +25,22 @@ _BETWEEN = re.compile("[ \t\r\n,\x1e\ufeff]*+")
 """Between values: white space, commas of what was an array, RS of RFC 7464, marks of files that were joined."""
 _ESCAPED = re.compile("[\udc80-\udcff]")
 _ASCII = bytes(range(0x80))
+_BLANK = b" \t\r\n,[]\x1e\xef\xbb\xbf"
 _BRACKETS = {"", "[", "]"}
 """What is left of a line without a value, where an array was written with a line for each."""
 
 
 class JSONError(ValueError):
-    """Something is no JSON that we read. The message says what is wrong, and where."""
+    """Something is no JSON that we read.
+
+    Args:
+        why: What is wrong, and where.
+        end: Where it ends, if that is known.
+    """
+
+    def __init__(self, why: str, end: int | None = None) -> None:
+        self.end = end
+        super().__init__(why)
 
 
 def read(given: Input) -> Iterator[Item]:
@@ -40,19 +50,19 @@ def read(given: Input) -> Iterator[Item]:
     for number, line in enumerate(lines(pieces if given.begin else as_utf8(pieces), longest), given.first):
         if isinstance(line, TooLong):
             yield too_long(given, f"line={number}", line)
-        else:
+        elif not line.isspace():
             yield from _line(given, f"line={number}", line)
 
 
 def split(stream: BinaryIO, source: Source, size: int) -> Iterator[Span]:
-    """Pieces that end where a line ends. Nothing, if the stream is UTF-16, or blank."""
+    """Pieces that end where a line ends. Nothing, if there is but one, or no record, or the stream is UTF-16."""
     begin, first, n_lines, is_blank = 0, 1, 0, True
     pieces: list[Span] = []
     at = 0
     while chunk := stream.read(CHUNK_BYTES):
         if at == 0 and wide_codec(chunk):
             return
-        is_blank = is_blank and chunk.isspace()
+        is_blank = is_blank and not chunk.strip(_BLANK)
         start = 0
         while (cut := chunk.find(b"\n", max(start, begin + size - 1 - at)) + 1) and begin + size <= at + len(chunk):
             n_lines += chunk.count(b"\n", start, cut)
@@ -63,7 +73,7 @@ def split(stream: BinaryIO, source: Source, size: int) -> Iterator[Span]:
         at += len(chunk)
     if begin < at:
         pieces.append(Span(source, begin, at, first, at - begin))
-    if not is_blank:
+    if len(pieces) > 1 and not is_blank:
         yield from pieces
 
 
@@ -74,7 +84,7 @@ def too_long(given: Input, address: str, line: TooLong) -> Document:
 
 
 def _line(given: Input, address: str, line: bytes) -> Iterator[Document]:
-    text, charset = characters(line)
+    text, charset = characters(line.rstrip(b"\r\n"))
     if text.strip(" \t\r\n,\x1e\ufeff") in _BRACKETS:
         return
     n_records = 0
@@ -145,7 +155,7 @@ def parse(text: str, at: int) -> tuple[Any, int]:
     except RecursionError as error:
         raise JSONError(_TOO_DEEP) from error
     if text.count("{", at, end) + text.count("[", at, end) > MAX_NESTING and _nesting(value) > MAX_NESTING:
-        raise JSONError(_TOO_DEEP)
+        raise JSONError(_TOO_DEEP, end)
     return value, end
 
 

@@ -81,7 +81,7 @@ def kind_of(name: str, head: bytes) -> str:
     if name.endswith(DOCUMENTS):
         return "text"
     magic = next((kind for kind, mark in MAGIC.items() if mark.match(head)), "")
-    if magic == "gzip" and MAGIC["warc"].match(_unpacked(head)):
+    if magic == "gzip" and _is_warc(name, _unpacked(head)):
         return "warc"  # whose records are compressed one by one
     if magic == "zip" and head[30:].startswith(_DOCUMENT_MEMBERS):
         return "text"
@@ -98,6 +98,12 @@ def _by_name(name: str, head: bytes) -> str:
     if kind in {"json", "jsonl"} or (kind == "text" and not name.endswith(_PLAIN)):
         return _json_kind(head) or kind  # standard input, what Spark writes, and whatever else has no suffix
     return kind
+
+
+def _is_warc(name: str, unpacked: bytes) -> bool:
+    """Whether a gzip file is one of WARC: by its first record, or if that is damaged, by its name."""
+    found = next((kind for kind, mark in MAGIC.items() if mark.match(unpacked)), "")
+    return found == "warc" or (not found and _by_name(_undone(name), b"") == "warc")
 
 
 def _cut(name: str, head: bytes) -> str:

@@ -2,6 +2,9 @@
 
 What is damaged is given as far as it goes: all that could be made before comes out of the stream, and the next read
 raises. No read throws away what it already has.
+
+Errors are kept as copies: with its traceback an error would keep all that was being read in memory, till the garbage
+collector comes, which counts objects and not bytes.
 """
 
 import bz2
@@ -10,6 +13,7 @@ import lzma
 import sys
 import zlib
 from collections.abc import Callable
+from copy import copy
 from typing import BinaryIO, Protocol, cast
 
 from schemas.config import ReadConfig
@@ -79,14 +83,14 @@ class _Inflate:
     def decompress(self, data: bytes, max_length: int) -> bytes:
         """At most so many bytes."""
         if self._error is not None:
-            raise self._error
+            raise copy(self._error)
         data = self._rest + data if self._rest else data
         before = self._inner.copy()
         try:
             made = self._inner.decompress(data, max_length)
             self._rest = self._inner.unconsumed_tail
         except zlib.error as error:
-            self._error = error
+            self._error = copy(error)
             made = _before_damage(before, data)[:max_length]
             if not made:
                 raise
@@ -127,7 +131,7 @@ class _Stepped:
     def decompress(self, data: bytes, max_length: int) -> bytes:
         """At most so many bytes."""
         if self._error is not None:
-            raise self._error
+            raise copy(self._error)
         made = bytearray()
         try:
             while len(made) < max_length:
@@ -139,7 +143,7 @@ class _Stepped:
         except _damage() as error:
             if not made:
                 raise
-            self._error = error
+            self._error = copy(error)
         return bytes(made)
 
 
@@ -256,12 +260,12 @@ class _Expanded(io.RawIOBase):
 
     def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]  # mypy's Buffer is a protocol
         if self._error is not None:
-            raise self._error
+            raise copy(self._error)
         try:
             made = self._made(len(buffer))
             self._count(len(made))
         except (BrokenError, BombError) as error:
-            self._error = error
+            self._error = copy(error)
             raise
         buffer[: len(made)] = made
         return len(made)

@@ -8,6 +8,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator
+from copy import copy
 from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
@@ -18,6 +19,7 @@ from tasks.read.sources import Source
 from tasks.read.streams import buffered
 
 _BLOCK = 512
+_ZEROS = bytes(_BLOCK)
 
 _MAX_HEADER_BYTES = 1 << 20
 """Of a long name, extended attributes or the map of a sparse file. Linux allows paths of 4,096 bytes."""
@@ -79,6 +81,8 @@ def read(given: Input) -> Iterator[Item]:
 
 def split(stream: BinaryIO, source: Source, size: int) -> Iterator[Span]:
     """Pieces that begin at a member each; none if members share a name, since the second is told by the first."""
+    if source.n_bytes <= size:
+        return
     addresses = Addresses()
     begins: list[int] = []
     try:
@@ -109,7 +113,7 @@ def _read_member(given: Input, tape: "_Tape", header: _Header, address: str) -> 
         if member.error is None or not says(item, member.error):
             yield item
     if member.error is not None:
-        raise member.error  # what is left of the member, and all that follows it, is one row
+        raise copy(member.error)  # what is left of the member, and all that follows it, is one row
 
 
 class _Tape:
@@ -130,6 +134,8 @@ class _Tape:
         data = self.read(size)
         while len(data) < size and (more := self.read(size - len(data))):
             data += more
+        if size and not data and self._stream.seekable():
+            self.offset = min(self.offset, self._stream.seek(0, os.SEEK_END))
         return data
 
     def skip_to(self, offset: int) -> None:
@@ -158,7 +164,7 @@ class _Member(io.RawIOBase):
         try:
             data = self._tape.read(wanted) or self._end_of_tape(wanted)
         except (BrokenError, BombError) as error:
-            self.error = error
+            self.error = copy(error)
             raise
         buffer[: len(data)] = data
         return len(data)
@@ -178,9 +184,9 @@ def _headers(tape: _Tape, end: int | None) -> Iterator[_Header | BrokenError]:
         block = tape.take(_BLOCK)
         if len(block) < _BLOCK:
             if not is_lost:
-                _check_end(block, offset, has_end=has_end)
+                _check_end(block, tape.offset - len(block), has_end=has_end)
             return
-        if block.count(0) == _BLOCK:
+        if block == _ZEROS:
             has_end = True
             continue
         if is_lost and block[257:262] != b"ustar":
@@ -272,7 +278,7 @@ def _pax(data: bytes) -> dict[str, bytes]:
         length = _number(digits)
         record = data[at + len(digits) + 1 : at + length]
         key, has_value, value = record.removesuffix(b"\n").partition(b"=")
-        if length <= len(digits) or not has_value:
+        if length <= len(digits) or at + length > len(data) or not has_value:
             raise _BadHeaderError("its extended header makes no sense")
         name = key.decode("ascii", "replace")
         if name in _KEYS:
@@ -338,6 +344,8 @@ def _runs(numbers: list[int], size: int) -> tuple[tuple[int, int], ...]:
     """Pairs of zeros and bytes, out of pairs of offset and length."""
     runs = []
     at = 0
+    if len(numbers) % 2:
+        raise _BadHeaderError("the map of the sparse file ends in the middle of a pair")
     for offset, length in zip(numbers[::2], numbers[1::2], strict=True):
         if not length:
             continue  # it marks the end

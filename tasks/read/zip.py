@@ -15,6 +15,8 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterator
+from copy import copy
+from itertools import pairwise
 from typing import BinaryIO, NamedTuple, cast
 
 from schemas.document import Reason
@@ -32,6 +34,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _MAX_ENTRY_BYTES = _ENTRY.size + 3 * 0xFFFF
 """Of the directory: its name, its extra fields and its comment have lengths of 16 bits."""
 
+_END_MARK = b"PK\x05\x06"
 _LOCAL_MARK = b"PK\x03\x04"
 
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
@@ -97,12 +100,15 @@ def read(given: Input) -> Iterator[Item]:
             if cut is None:
                 raise
         if cut is not None:
-            raise cut
+            raise copy(cut)
 
 
 def split(stream: BinaryIO, source: Source, size: int) -> Iterator[Span]:
     """Pieces of the directory; none unless its members follow each other and have names of their own."""
-    begins, sizes = [0], [0]
+    if source.n_bytes <= size:
+        return
+    begins: list[int | None] = [0]
+    offsets = [0]
     furthest = 0
     addresses = Addresses()
     try:
@@ -113,16 +119,16 @@ def split(stream: BinaryIO, source: Source, size: int) -> Iterator[Span]:
             furthest = entry.offset + _LOCAL.size + entry.n_packed
             if not entry.skipped:
                 addresses.of(entry.path)
-            if sizes[-1] >= size:
+            if entry.offset - offsets[-1] >= size:
                 begins.append(entry.at)
-                sizes.append(0)
-            sizes[-1] += entry.n_packed
+                offsets.append(entry.offset)
     except BrokenError:
         return
     if furthest > directory.begin or addresses.has_duplicates:
         return
-    for begin, end, n_bytes in zip(begins, [*begins[1:], None], sizes, strict=True):
-        yield Span(source, begin, end, n_bytes=n_bytes)
+    offsets.append(source.n_bytes)
+    for (begin, end), (offset, until) in zip(pairwise([*begins, None]), pairwise(offsets), strict=True):
+        yield Span(source, begin or 0, end, n_bytes=until - offset)
 
 
 def _spool(stream: BinaryIO, spool: BinaryIO) -> BrokenError | None:
@@ -130,7 +136,7 @@ def _spool(stream: BinaryIO, spool: BinaryIO) -> BrokenError | None:
     try:
         shutil.copyfileobj(stream, spool, _CHUNK_BYTES)
     except BrokenError as error:
-        return error
+        return copy(error)
     return None
 
 
@@ -157,7 +163,7 @@ def _directory(stream: BinaryIO) -> _Directory:
     tail_at = max(0, size - _END.size - 0xFFFF)
     stream.seek(tail_at)
     tail = stream.read()
-    at = tail.rfind(b"PK\x05\x06", 0, max(0, len(tail) - _END.size + 4))
+    at = _end_record(tail)
     if at < 0:
         raise BrokenError("The archive ends without its directory.", f"offset={size}")
     *_, n_bytes, offset, _comment = _END.unpack_from(tail, at)
@@ -169,6 +175,17 @@ def _directory(stream: BinaryIO) -> _Directory:
         if begin == end or (0 <= begin < end and stream.read(4) == b"PK\x01\x02"):
             return _Directory(begin, end, begin - offset)
     raise BrokenError("The directory of the archive is not where it should be.", f"offset={end}")
+
+
+def _end_record(tail: bytes) -> int:
+    """Where the record is that ends an archive: the last whose comment goes to the end, or else the last; or -1."""
+    until = max(0, len(tail) - _END.size + len(_END_MARK))
+    last = at = tail.rfind(_END_MARK, 0, until)
+    while at >= 0:
+        if at + _END.size + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail):
+            return at
+        at = tail.rfind(_END_MARK, 0, at)
+    return last
 
 
 def _end64(stream: BinaryIO, end: int) -> tuple[int, int, int] | None:
@@ -316,7 +333,7 @@ def _by_headers(given: Input, stream: BinaryIO, addresses: Addresses) -> Iterato
             return
         if not entry.is_measured and entry.method == 0:
             end = _find(stream, (b"PK\x07\x08", _LOCAL_MARK, b"PK\x01\x02"), begin)
-            entry = entry._replace(n_packed=(end or begin) - begin)
+            entry = entry._replace(n_packed=_MAX_BYTES if end is None else end - begin)
         at = yield from _by_header(given, stream, entry, begin, addresses)
 
 
@@ -520,7 +537,7 @@ class _Slice(io.RawIOBase):
         data = self._stream.read(wanted)
         if wanted and not data:
             self.error = BrokenError("The archive ends in the middle of this member.", f"offset={self.at}")
-            raise self.error
+            raise copy(self.error)
         self.at += len(data)
         buffer[: len(data)] = data
         return len(data)

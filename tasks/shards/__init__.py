@@ -91,6 +91,8 @@ class Surveyed:
     """Ids of documents that are what they were, 16 bytes each."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Records that are no documents, by kind."""
+    unread: tuple[str, ...] = ()
+    """URIs of sources that could not be opened."""
     done: Mapping[str, int] = field(default_factory=dict)
     """Documents and bytes that were read, as `tasks.shards.progress` tells them."""
 
@@ -177,7 +179,7 @@ def survey_shard(shard: Shard, before: Path | None, taken: Path | None, work: Wo
                 raise
             taken = index_journals(work.journals, work.folder)
             if tally.at not in alone:
-                alone[tally.at] = _clean_alone(shard, tally.at, taken, work)
+                alone[tally.at] = _clean_alone(shard, tally.at, taken, alone, work)
         else:
             return replace(made, done=tally.done)
 
@@ -306,7 +308,7 @@ def _survey_shard(  # noqa: PLR0913, PLR0917
             surveys.append(Survey(number, entries, counts))
     stayed = work.folder / f"stayed-{shard.number:06}"
     stayed.write_bytes(b"".join(pass_.stayed))
-    return Surveyed(tuple(surveys), stayed, pass_.skipped)
+    return Surveyed(tuple(surveys), stayed, pass_.skipped, tuple(pass_.unread))
 
 
 _MAX_BATCHES = 10**6
@@ -349,6 +351,7 @@ class _Pass:
         self._alone, self._work, self._report = alone, work, report
         self.stayed: list[bytes] = []
         self.skipped: Counter[str] = Counter()
+        self.unread: list[str] = []
 
     def outcomes(self, journal: Journal) -> Iterator[_Made]:
         """Of the documents that are to be cleaned."""
@@ -368,6 +371,8 @@ class _Pass:
             if isinstance(item, Skipped):
                 self.skipped[item.kind] += 1
             else:
+                if _is_unread(item):
+                    self.unread.append(item.origin.source_uri)
                 yield place, item
                 place += 1
 
@@ -381,6 +386,12 @@ class _Pass:
             return known, outcome
         outcome = _clean(document, self._work)
         return journal.add(outcome), outcome
+
+
+def _is_unread(document: Document) -> bool:
+    """Whether it stands for a source that could not be opened."""
+    origin, raw = document
+    return isinstance(raw, Rejection) and raw.reason is Reason.UNREADABLE and not origin.record
 
 
 def _of(entry: Entry, origin: Origin) -> Outcome | None:
@@ -399,12 +410,13 @@ def _read(shard: Shard, alone: _Alone, work: Work, report: Report) -> Iterator[I
     n_documents = 0
     for number, span in enumerate(shard.spans):
         report("span", 1)
+        n_before = n_documents
         done = _Progress(span, report)
         items = read_span(span, work.run.config, done.at)
         while True:
             gave_up = alone.get(n_documents)
             if isinstance(gave_up, _GaveUp) and gave_up.span == number:
-                yield _unread(span, gave_up.rejection, n_documents)
+                yield _unread(span, gave_up.rejection, n_documents - n_before)
                 n_documents += 1
                 break
             with cpu_limit(work.max_seconds):
@@ -439,7 +451,7 @@ def _unread(span: Span, rejection: Rejection, n_documents: int) -> Document:
     return rejected(place, address, rejection.reason, rejection.detail)
 
 
-def _clean_alone(shard: Shard, place: int, taken: Path | None, work: Work) -> Entry | _GaveUp | None:
+def _clean_alone(shard: Shard, place: int, taken: Path | None, alone: _Alone, work: Work) -> Entry | _GaveUp | None:
     """One document in a process of its own; None if there is no such document.
 
     If that is killed, it gets other chances: a document that takes too much memory will do so again, and whoever went
@@ -451,7 +463,7 @@ def _clean_alone(shard: Shard, place: int, taken: Path | None, work: Work) -> En
         seen.clear()
         try:
             entry: Entry | None = run_isolated(
-                _clean_one, shard, place, taken, work, report=lambda event, n: seen.update({event: n})
+                _clean_one, shard, place, taken, alone, work, report=lambda event, n: seen.update({event: n})
             )
         except ProcessDiedError as died:
             death = died
@@ -463,12 +475,14 @@ def _clean_alone(shard: Shard, place: int, taken: Path | None, work: Work) -> En
     rejection = _crash(death, work.max_seconds)
     if not seen["begun"]:
         return _GaveUp(max(seen["span"] - 1, 0), rejection)
-    return _again_if_killed(_put_by_crash, shard, place, rejection, work)  # type: ignore[no-any-return]
+    return _again_if_killed(_put_by_crash, shard, place, rejection, alone, work)  # type: ignore[no-any-return]
 
 
-def _put_by_crash(shard: Shard, place: int, rejection: Rejection, work: Work, report: Report) -> Entry | None:
+def _put_by_crash(  # noqa: PLR0913, PLR0917
+    shard: Shard, place: int, rejection: Rejection, alone: _Alone, work: Work, report: Report
+) -> Entry | None:
     """In a worker process: put by what became of a document."""
-    document = _nth(shard, place, work, report)
+    document = _nth(shard, place, alone, work, report)
     if document is None:
         return None
     origin, raw = document
@@ -482,9 +496,11 @@ def _crash(death: ProcessDiedError, max_seconds: float) -> Rejection:
     return Rejection(Reason.CRASHED, f"On this document: {why}.")
 
 
-def _clean_one(shard: Shard, place: int, taken: Path | None, work: Work, report: Report) -> Entry | None:
+def _clean_one(  # noqa: PLR0913, PLR0917
+    shard: Shard, place: int, taken: Path | None, alone: _Alone, work: Work, report: Report
+) -> Entry | None:
     """In a worker process: a single document."""
-    document = _nth(shard, place, work, report)
+    document = _nth(shard, place, alone, work, report)
     if document is None:
         return None
     report("begun", 1)
@@ -494,9 +510,9 @@ def _clean_one(shard: Shard, place: int, taken: Path | None, work: Work, report:
         return journal.add(_clean(document, work))
 
 
-def _nth(shard: Shard, place: int, work: Work, report: Report) -> Document | None:
-    """A document of a shard, by its place."""
-    documents = (item for item in _read(shard, {}, work, report) if isinstance(item, Document))
+def _nth(shard: Shard, place: int, alone: _Alone, work: Work, report: Report) -> Document | None:
+    """A document of a shard, by its place: as it is counted where readers have given up on what was before it."""
+    documents = (item for item in _read(shard, alone, work, report) if isinstance(item, Document))
     return next(islice(documents, place, None), None)
 
 

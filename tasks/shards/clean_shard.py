@@ -121,6 +121,7 @@ def clean_sources(  # noqa: PLR0913, PLR0917
     surveyed += picked
     for made in surveyed:
         plan.keep(_ids(made.stayed))
+        plan.keep_unread(made.unread)
     before = carried(last, store, plan)
     if last and is_done and not _surveys(surveyed) and not any(stored.gone for stored in before):
         return *_as_it_is(plan, last, work), _skipped(surveyed)
@@ -137,7 +138,7 @@ def clean_sources(  # noqa: PLR0913, PLR0917
     plan.relearned |= set(index_rows(drafts_again, ["doc_id"])["doc_id"].to_pylist())
     drafts += drafts_again
     new = index_rows(drafts, _NEW).to_pandas()
-    plan.settle(new)
+    plan.drop(new["doc_id"])
     files = write_part("files", plan.file_states(work.run), work.run, work.folder)
     batches = [*carried(last, store, plan), *map(of_run, drafts)]
     pairs = last.state.get("pairs") if last and last.rules_digest == work.run.rules_digest else None
@@ -154,7 +155,7 @@ def _as_it_is(plan: Plan, last: Snapshot, work: Work) -> tuple[Contents, Tally]:
     return Contents(last.batches, last.singles["lines"][0], {**last.state, "files": files}, last.dedup), plan.tally(new)
 
 
-_NEW = ["doc_id", "source_uri", "record", "state", "reason"]
+_NEW = ["doc_id", "state"]
 
 _ID_BYTES = 16
 

@@ -155,7 +155,9 @@ def _preloaded() -> list[str]:
     # `pyarrow.parquet.read_table` loads both, in each process: 0.17 s.
     of_parquet = ["pyarrow.dataset", "pandas"]
     of_served = ["prefect.exceptions", "prefect.logging.loggers"] if is_served else []
-    return ["tasks.shards", "tasks.shards.warm", *of_parquet, *of_main, *of_served]
+    # Workers of Ray: their main module imports it, which takes 0.7 s.
+    of_ray = ["ray"] if str(getattr(sys.modules["__main__"], "__file__", "")).endswith("default_worker.py") else []
+    return ["tasks.shards", "tasks.shards.warm", *of_parquet, *of_main, *of_served, *of_ray]
 
 
 def _answer(receiver: Connection, report: Report, process: BaseProcess) -> Any:
@@ -181,6 +183,11 @@ def _end_with_parent() -> None:
 
     Otherwise a worker of a run that was killed would go on, and write beside the next one.
     """
+    # The server ends when the run has let go of a pipe, of which it hands one end to every worker, too.
+    alive = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_alive_fd", None)
+    if alive is not None:
+        os.close(alive)
+        forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]  # noqa: SLF001
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:  # it is Linux's
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

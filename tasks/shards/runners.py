@@ -212,7 +212,7 @@ class Runner:
     def _give_up(self, engine: _Engine, running: Sequence[Any]) -> None:
         with suppress(OSError):
             (self._work.folder / _STOPPED).touch()
-        with suppress(*engine.losses):
+        with suppress(Exception):  # what went wrong first is told
             engine.stop(running)
         tell("stopped")
 
@@ -369,7 +369,7 @@ def _dask(address: str | None, work: Work, sources: Sequence[Path]) -> Iterator[
     temporary = {
         "n_workers": work.n_workers,
         "threads_per_worker": 1,
-        "dashboard_address": None,
+        "dashboard_address": "127.0.0.1:0",  # None is port 8787 all the same
         "silence_logs": logging.CRITICAL,  # of the workers
         "security": True,  # others on this machine could have it run what they like
         "env": {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"},

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from schemas.config import ReplayConfig, RunConfig
 from tasks.publish.counts import Tally
 from tasks.publish.store import current, open_store
 from tasks.publish.summary import Summary
+from tasks.shards import LEAST
+from tasks.shards.progress import watcher
 from tasks.verify import verify
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +100,7 @@ class TestFlow:
             (folder / f"{number}.txt").write_text(page)
         tables = []
         for workers, documents in ((1, 1000), (2, 5)):
-            monkeypatch.setattr("tasks.shards.SHARD_DOCUMENTS", documents)
+            monkeypatch.setattr("tasks.shards.LEAST", LEAST._replace(n_documents=documents))
             out = tmp_path / f"out-{workers}"
             run(tmp_path / "pages", out=out, workers=workers)
             assert verify(out).ok
@@ -150,10 +151,18 @@ class TestFlow:
     def test_or_waited_for(self, pages: Path, tmp_path: Path) -> None:
         lock = open_store(tmp_path / "out").lock()
         lock.__enter__()
-        timer = threading.Timer(3, lock.__exit__, (None, None, None))
-        timer.start()
-        assert run(pages, out=tmp_path / "out", wait=60).is_completed()
-        assert not timer.is_alive()
+        told: list[str] = []
+
+        def release(event: str, _: int) -> None:
+            told.append(event)
+            if event == "waiting":
+                lock.__exit__(None, None, None)
+
+        token = watcher.set(release)
+        assert run(pages, out=tmp_path / "out", wait=600).is_completed()
+        watcher.reset(token)
+        assert told[0] == "waiting"
+        assert "publishing" in told
 
     def test_a_full_disk_fails_the_run_without_trying_again(
         self, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -285,7 +294,7 @@ class TestIncremental:
     def test_an_addition_rewrites_the_last_batch_and_no_other(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tasks.shards.SHARD_DOCUMENTS", 5)
+        monkeypatch.setattr("tasks.shards.LEAST", LEAST._replace(n_documents=5))
         monkeypatch.setattr("tasks.ingest.batches.FULL_DOCUMENTS", 5)
         folder, out = tmp_path / "pages", tmp_path / "out"
         folder.mkdir()
@@ -381,7 +390,7 @@ class Corpus:
 @pytest.mark.usefixtures("prefect_server")
 def test_updates_lead_to_what_a_build_from_scratch_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines become furniture and cease to be, copies come and lose those that stand for them."""
-    monkeypatch.setattr("tasks.shards.SHARD_DOCUMENTS", 10)
+    monkeypatch.setattr("tasks.shards.LEAST", LEAST._replace(n_documents=10))
     monkeypatch.setattr("tasks.ingest.batches.FULL_DOCUMENTS", 10)
     corpus, out = Corpus(tmp_path / "pages"), tmp_path / "out"
     corpus.add(12)  # of each site fewer than it takes to learn

@@ -31,6 +31,7 @@ NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三�
 
 BOMB = """
 import os, signal, time
+from pathlib import Path
 from tasks.steps import STEPS
 
 def bomb(text, context):
@@ -41,7 +42,8 @@ def bomb(text, context):
     while "SPIN" in text:
         pass
     if "SLEEP" in text:
-        time.sleep(60)
+        Path("asleep").touch()
+        time.sleep(600)
     return ()
 
 STEPS["bomb"] = bomb
@@ -183,9 +185,9 @@ class TestExplainAndCheck:
     def test_explain_loads_neither(self) -> None:
         assert explain_in_a_process(SEED)[0] == "[]"
 
-    def test_explain_takes_less_than_a_second_of_processor_time_on_undamaged_text(self, tmp_path: Path) -> None:
+    def test_explain_takes_little_processor_time_on_undamaged_text(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_text(NEWS)
-        assert float(explain_in_a_process(tmp_path / "a.txt")[1]) < 2  # 0.8 measured on two busy cores
+        assert float(explain_in_a_process(tmp_path / "a.txt")[1]) < 10  # 0.8 measured on two busy cores
 
     def test_a_pipe_that_closes_is_no_error(self) -> None:
         command = f"{sys.executable} -m flows explain --all {SEED} | head -n 1"
@@ -207,12 +209,22 @@ def explain_in_a_process(path: Path) -> list[str]:
     return done.stderr.strip().split("|")
 
 
-def environment(tmp_path: Path) -> dict[str, str]:
+Environment = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> Environment:
     """One with a step that goes wrong, and with Prefect's files in a place of their own."""
-    (tmp_path / "site").mkdir(exist_ok=True)
-    (tmp_path / "site" / "sitecustomize.py").write_text(BOMB)
+    site = tmp_path_factory.mktemp("site")
+    (site / "sitecustomize.py").write_text(BOMB)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return {**kept, "PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}", "PREFECT_HOME": str(tmp_path / "prefect")}
+    return {**kept, "PYTHONPATH": f"{site}:{ROOT}", "PREFECT_HOME": str(prefect_home)}
+
+
+@pytest.fixture(scope="module")
+def served(environment: Environment, prefect_server: str) -> Environment:
+    """The same with a server that is up: it takes half the time, for what is not about the temporary one."""
+    return {**environment, "PREFECT_API_URL": prefect_server}
 
 
 @pytest.fixture(scope="module")
@@ -237,9 +249,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cleaned(hostile: Path) -> "subprocess.CompletedProcess[str]":
+def cleaned(hostile: Path, environment: Environment) -> "subprocess.CompletedProcess[str]":
     command = [*QINGYUAN, "clean", "--config", "run.toml", "--out", "out"]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=hostile, env=environment(hostile))
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=hostile, env=environment)
 
 
 class TestClean:
@@ -283,16 +295,16 @@ class TestClean:
         )
 
     def test_revert_gives_the_text_as_it_was_and_harmless_on_a_terminal(
-        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
+        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]", environment: Environment
     ) -> None:
         assert cleaned.returncode == 3
         clean = pd.read_parquet(hostile / "out" / "clean")
         doc_id = clean.doc_id[clean.source_uri.str.contains("escape")].item()
         command = [*QINGYUAN, "revert", "out", doc_id[:10]]
-        done = subprocess.run(command, check=True, capture_output=True, cwd=hostile, env=environment(hostile))
+        done = subprocess.run(command, check=True, capture_output=True, cwd=hostile, env=environment)
         assert done.stdout.decode() == f"{NEWS}\x1b[31m"
         leader, follower = pty.openpty()
-        subprocess.run(command, check=True, stdout=follower, cwd=hostile, env=environment(hostile))
+        subprocess.run(command, check=True, stdout=follower, cwd=hostile, env=environment)
         os.close(follower)
         assert os.read(leader, 4096).decode().strip() == f"{NEWS}\\x1b[31m"
 
@@ -308,38 +320,36 @@ class TestClean:
         assert "problem" in result.output
 
     def test_an_empty_input_does_not_replace_the_dataset(
-        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
+        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]", served: Environment
     ) -> None:
         assert cleaned.returncode == 3
         command = [*QINGYUAN, "clean", "-", "--out", "out"]
-        env = environment(hostile)
-        done = subprocess.run(command, check=False, capture_output=True, text=True, input="", cwd=hostile, env=env)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, input="", cwd=hostile, env=served)
         assert done.returncode == 4
         assert "no document was kept (empty 1), and out holds 4 clean documents" in done.stderr
         assert verify(hostile / "out").snapshot == 1
 
-    def test_a_file_for_a_dataset_is_wrong_use(self, tmp_path: Path) -> None:
+    def test_a_file_for_a_dataset_is_wrong_use(self, tmp_path: Path, served: Environment) -> None:
         (tmp_path / "out").write_text("x")
         command = [*QINGYUAN, "clean", str(SEED), "--out", "out"]
-        env = environment(tmp_path)
-        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=env)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=served)
         assert (done.returncode, (tmp_path / "out").read_text()) == (2, "x")
         assert done.stderr.endswith("Error: out is a file. A dataset is a folder: give another name\n")
 
     def test_an_interrupted_run_leaves_the_dataset_and_no_processes(
-        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
+        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]", environment: Environment
     ) -> None:
         assert cleaned.returncode == 3
         (hostile / "slow").mkdir()
         (hostile / "slow" / "a.txt").write_text(f"{NEWS} SLEEP")
         command = [*QINGYUAN, "clean", "slow", "--out", "out"]
-        env = environment(hostile)
         with subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, cwd=hostile, env=env, start_new_session=True
+            command, stderr=subprocess.PIPE, text=True, cwd=hostile, env=environment, start_new_session=True
         ) as process:
             assert process.stderr
             assert process.stderr.readline().startswith("cleaning")
-            time.sleep(2)
+            while process.poll() is None and not (hostile / "asleep").exists():
+                time.sleep(0.05)
             os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: all of them
             assert process.stderr.read() == "Error: stopped. Nothing was published: out is as it was.\n"
         assert process.returncode == 130
@@ -347,14 +357,13 @@ class TestClean:
         assert has_ended(process.pid)
 
     def test_rejected_documents_pass_once_a_bug_is_mended(
-        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]"
+        self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]", served: Environment
     ) -> None:
         """Without the step that has it, among the settings of the run that is replayed."""
         assert cleaned.returncode == 3
         shutil.copytree(hostile / "out", hostile / "replayed")
         command = [*QINGYUAN, "replay", "replayed", "--skip", "bomb", "--reason", "failed", "--reason", "crashed"]
-        env = environment(hostile)
-        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=hostile, env=env)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=hostile, env=served)
         assert done.returncode == 3, done.stderr  # two can't be read, still
         told = "12 documents: 7 clean, 5 rejected"
         assert re.search(rf"{told} \(.*\); 9 unchanged, 3 cleaned again\n", done.stdout), done.stdout
@@ -375,35 +384,40 @@ if log := os.environ.get("CLEANED"):
     clean_document = shards.clean_document
 
     def counted(document, config):
-        with open(log, "a") as file:
+        with open(log, "a+") as file:
             file.write(document.origin.source_uri + "\\n")
-        time.sleep(0.05)
+            file.seek(0)
+            number = len(file.readlines())
+        while number == 20 and not os.path.exists("killed"):
+            time.sleep(0.05)
         return clean_document(document, config)
 
     shards.clean_document = counted
 """
-"""Tells which documents are cleaned, one by one and slowly, in whichever process."""
+"""Tells which documents are cleaned, one by one, in whichever process, and waits at one of them for the kill."""
 
 
-def test_the_run_after_one_that_was_killed_takes_up_what_was_finished(tmp_path: Path) -> None:
+def test_the_run_after_one_that_was_killed_takes_up_what_was_finished(tmp_path: Path, served: Environment) -> None:
     (tmp_path / "pages").mkdir()
     for number in range(60):
         (tmp_path / "pages" / f"{number}.txt").write_text(f"{NEWS}第{number}页。")
     log = tmp_path / "cleaned"
     log.touch()
-    env = {**environment(tmp_path), "CLEANED": str(log)}
+    (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(COUNTED)
+    env = {**served, "CLEANED": str(log), "PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}"}
     command = [*QINGYUAN, "clean", "pages", "--out", "out"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path, env=env, start_new_session=True) as process:
-        while len(log.read_text().split()) < 20:
-            time.sleep(0.01)
+        while process.poll() is None and len(log.read_text().split()) < 20:
+            time.sleep(0.05)
         process.kill()
+    (tmp_path / "killed").touch()
     assert has_ended(process.pid)
     (journals,) = (tmp_path / "out" / "_store" / "work").iterdir()
     index = index_journals(journals, tmp_path / "index")
     assert index
     n_finished = (index / "keys").stat().st_size // 8
-    assert 19 <= n_finished < 60
+    assert n_finished in {19, 20}  # the last one perhaps, and none after it: its process sees that the run is dead
     log.write_text("")
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
@@ -414,19 +428,18 @@ def test_the_run_after_one_that_was_killed_takes_up_what_was_finished(tmp_path: 
     assert not list((tmp_path / "out" / "_store" / "tmp").iterdir())
 
 
-def test_the_server_of_a_killed_run_ends(tmp_path: Path) -> None:
+def test_the_server_of_a_killed_run_ends(tmp_path: Path, environment: Environment) -> None:
     (tmp_path / "a.txt").write_text(f"{NEWS} SLEEP")
     command = [*QINGYUAN, "clean", "a.txt", "--out", "out"]
-    env = environment(tmp_path)
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=env, start_new_session=True
+        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment, start_new_session=True
     ) as process:
         assert process.stderr
         assert process.stderr.readline().startswith("cleaning")
         assert has_server(process.pid)
         process.kill()
     started = time.monotonic()
-    while has_server(process.pid) and time.monotonic() - started < 30:
+    while has_server(process.pid) and time.monotonic() - started < 120:
         time.sleep(0.1)
     gone = not has_server(process.pid)
     os.killpg(process.pid, signal.SIGKILL)  # the worker, which ends with its document otherwise
@@ -444,7 +457,7 @@ def has_server(group: int) -> bool:
 
 def has_ended(group: int) -> bool:
     """Whether there are no processes of a group, after some seconds to end in."""
-    for _ in range(300):
+    for _ in range(1200):
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
@@ -454,8 +467,10 @@ def has_ended(group: int) -> bool:
 
 
 class TestPrefect:
-    def test_a_server_that_is_not_there_is_an_error_for_the_user(self, tmp_path: Path) -> None:
-        env = {**environment(tmp_path), "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    def test_a_server_that_is_not_there_is_an_error_for_the_user(
+        self, tmp_path: Path, environment: Environment
+    ) -> None:
+        env = {**environment, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
         command = [*QINGYUAN, "clean", str(SEED), "--out", "out"]
         done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=env)
         assert done.returncode == 4
@@ -463,9 +478,12 @@ class TestPrefect:
         assert "Traceback" not in done.stderr
         assert not (tmp_path / "out").exists()
 
-    def test_settings_of_the_user_go_before_ours_wherever_they_are_made(self, tmp_path: Path) -> None:
+    def test_settings_of_the_user_go_before_ours_wherever_they_are_made(
+        self, tmp_path: Path, environment: Environment
+    ) -> None:
         profile = 'active = "mine"\n[profiles.mine]\nPREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS = "33"\n'
-        env = {**environment(tmp_path), "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "7"}
+        batch_size = {"PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "7"}
+        env = {**environment, **batch_size, "PREFECT_HOME": str(tmp_path / "prefect")}
         (tmp_path / "prefect").mkdir()
         (tmp_path / "prefect" / "profiles.toml").write_text(profile)
         code = (

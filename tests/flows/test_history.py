@@ -58,7 +58,7 @@ def out(tmp_path: Path, run: Run, later_run: Run, put: Put, make_kept: MakeOutco
 def busy(out: Path) -> Any:
     code = (
         "import sys, time; from tasks.publish.store import open_store\n"
-        f"with open_store({str(out)!r}).lock(): print('held', flush=True); time.sleep(60)"
+        f"with open_store({str(out)!r}).lock(): print('held', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout
@@ -106,7 +106,7 @@ class TestWrongUse:
         assert f"is being written by process {busy.pid} on " in result.output
         assert "waiting for process" in call(command, out, "--wait", "0.1").output
         busy.kill()
-        assert call(command, out, "--wait", "20").exit_code == 0  # the lock went with its process
+        assert call(command, out, "--wait", "600").exit_code == 0  # the lock went with its process
 
     @pytest.mark.parametrize("command", ["snapshots", "diff"])
     def test_reading_waits_for_nobody(self, command: str, out: Path, busy: "subprocess.Popen[bytes]") -> None:

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset  # or every fork loads it
+import pyarrow.acero  # these, or every fork loads them
+import pyarrow.dataset
 import pyarrow.parquet as pq
+import rensa  # noqa: F401
 
 from schemas.dataset import clean_row
 from tasks.publish import local as module
@@ -130,7 +132,7 @@ def main(folder: Path, exchange: bool) -> None:
     for n in itertools.count(1):
         out = shutil.copytree(folder / "first", folder / str(n), copy_function=os.link)
         status, _ = forked(killed_run, out, n, exchange)
-        _, after = forked(aftermath, out, not exchange or n % 4 == 0)
+        _, after = forked(aftermath, out, not exchange or n % 8 == 0)
         sys.stdout.write(json.dumps({"n": n, "status": status, "after": after}) + "\n")
         if status != -signal.SIGKILL:
             return

@@ -39,7 +39,7 @@ def test_seeds_revert_and_settle(seed: Path, script: str) -> None:
     assert clean(cleaned.text, config).text == cleaned.text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
 def test_any_mixture_reverts_and_settles(text: str) -> None:
     cleaned = clean(text, CleanConfig())

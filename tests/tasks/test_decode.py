@@ -325,6 +325,6 @@ HOSTILE = [
 
 @pytest.mark.parametrize("unit", HOSTILE, ids=[unit.hex() for unit in HOSTILE])
 def test_time_is_linear_in_hostile_bytes(unit: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     decoded(unit * (300_000 // len(unit)))
-    assert time.perf_counter() - started < 15  # under a second alone; quadratic would be minutes
+    assert time.process_time() - started < 60  # under a second alone; quadratic would be minutes

@@ -161,7 +161,7 @@ class TestComparing:
         assert conflicts(a, b)
         assert tells_the_same(a, a)
         assert tells_the_same("中" * 1_000_000, "中" * 999_000)
-        assert time.process_time() - start < 10
+        assert time.process_time() - start < 60
 
 
 def document(name: str, text: str, *, damage: int = 0, repairs: int = 0, published: str = "") -> Outcome:

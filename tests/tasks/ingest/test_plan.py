@@ -107,14 +107,14 @@ class World:
             folder = run_folder(self.store, run.run_id)
             read = [*self.read(plan, plan.to_read, None, make), *self.read(plan, plan.to_pick, plan.picked, make)]
             plan.keep(outcome.origin.doc_id for fate, outcome, _ in read if fate is Fate.STAY)
+            plan.keep_unread(outcome.origin.source_uri for _, outcome, _ in read if is_unread(outcome))
             again = [row for row in self.read(plan, plan.relearn(relearned), relearned) if row[0] is Fate.CLEAN]
             plan.relearned |= {outcome.origin.doc_id for _, outcome, _ in again}
             cleaned = [row for row in [*read, *again] if row[0] is Fate.CLEAN]
             firsts = {outcome.origin.doc_id: first for _, outcome, first in cleaned if first}
             draft = write_batch((Revision(outcome) for _, outcome, _ in cleaned), run, firsts, folder)
-            columns = ["doc_id", "source_uri", "record", "state", "reason"]
-            new = index_rows([draft] if draft.parts else [], columns).to_pandas()
-            plan.settle(new)
+            new = index_rows([draft] if draft.parts else [], ["doc_id", "state"]).to_pandas()
+            plan.drop(new["doc_id"])
             batches: list[Any] = []
             for place, batch in enumerate(self.last.batches if self.last else ()):
                 gone = plan.leaving().get(place, frozenset())
@@ -146,7 +146,11 @@ class World:
 
 
 def names(sources: Iterable[Source]) -> list[str]:
-    return [source.path.name for source in sources]
+    return [source.name for source in sources]
+
+
+def is_unread(outcome: Outcome) -> bool:
+    return bool(outcome.rejection and outcome.rejection.reason == Reason.UNREADABLE and not outcome.origin.record)
 
 
 REASONS = {"short": Reason.TOO_SHORT, "duplicate": Reason.DUPLICATE, "crashed": Reason.CRASHED}
@@ -158,15 +162,18 @@ def outcomes_of(source: Source) -> list[Outcome]:
     A `box…` has a document in each line, whose beginnings say the same; behind a line `broken` nothing can be read.
     """
     try:
-        if not source.path.is_file():
+        if not Path(source.path).is_file():
             raise FileNotFoundError
-        content = source.path.read_bytes()
+        content = Path(source.path).read_bytes()
     except OSError:
         return [Outcome(Origin(source.uri, "", "", 0), rejection=Rejection(Reason.UNREADABLE, "No."))]
-    if not source.path.name.startswith("box"):
-        return [made_of(source, "", content, source.path.name.rstrip("0123456789"))]
+    if not source.name.startswith("box"):
+        return [made_of(source, "", content, source.name.rstrip("0123456789"))]
     lines, broken, _ = content.partition(b"broken")
-    made = [made_of(source, f"line={n}", line, line.split(b" ")[0].decode()) for n, line in enumerate(lines.split(), 1)]
+    made = [
+        made_of(source, f"line={number}", line, line.decode().rstrip("0123456789"))
+        for number, line in enumerate(lines.splitlines(), 1)
+    ]
     why = Rejection(Reason.BROKEN, "It ends here.")
     return [*made, *([Outcome(Origin(source.uri, "end", "", 0), rejection=why)] if broken else [])]
 
@@ -379,6 +386,145 @@ class TestWhatIsGone:
         assert world.run() == Tally(added=1, removed=1, unchanged=2)
 
 
+class TestContainers:
+    LINES = ("one", "two", "short", "four")
+
+    @pytest.fixture
+    def boxed(self, world: World) -> World:
+        """With a container of four documents."""
+        world.write("box", "\n".join(self.LINES))
+        world.run()
+        return world
+
+    def again(self, world: World, *lines: str) -> None:
+        self.day = getattr(self, "day", 0) + 1
+        world.write("box", "\n".join(lines), LONG_AGO + timedelta(hours=self.day))
+
+    def test_a_line_more_is_one_document_more(self, boxed: World) -> None:
+        self.again(boxed, *self.LINES, "five")
+        plan = boxed.plan()
+        assert names(plan.to_read) == ["box"]
+        assert boxed.carry_out(plan) == Tally(added=1, unchanged=7)
+        assert boxed.known()["run_id"]["box"].tolist() == ["run-2"] * 4 + ["run-3"]
+
+    def test_a_line_less_changes_those_behind_it(self, boxed: World) -> None:
+        """Their addresses are others' now."""
+        self.again(boxed, *self.LINES[:1], *self.LINES[2:])
+        assert boxed.run() == Tally(changed=2, removed=1, unchanged=4)
+        assert boxed.known()["first_run_id"]["box"].tolist() == ["run-2"] * 3
+
+    def test_one_that_was_only_touched_stays_as_it_is(self, boxed: World) -> None:
+        before = boxed.known()
+        self.again(boxed, *self.LINES)
+        assert boxed.run() == Tally(unchanged=7)
+        assert boxed.known().equals(before)
+
+    def test_one_that_cannot_be_opened_keeps_its_documents(self, boxed: World) -> None:
+        """They come back as they are; nothing of them is cleaned then."""
+        before = boxed.known()
+        (boxed.pages / "box").unlink()
+        (boxed.pages / "box").symlink_to("nothing")
+        assert boxed.run() == Tally(added=1, unchanged=7)
+        assert boxed.known()["reason"]["box"].isna().sum() == 3
+        assert boxed.known()["reason"]["box"].tolist().count("unreadable") == 1
+        assert boxed.run() == Tally(recleaned=1, unchanged=7)
+        (boxed.pages / "box").unlink()
+        self.again(boxed, *self.LINES)
+        assert boxed.run() == Tally(removed=1, unchanged=7)
+        assert boxed.known().equals(before)
+
+    def test_one_that_is_gone_takes_its_documents_along(self, boxed: World) -> None:
+        (boxed.pages / "box").unlink()
+        assert boxed.run() == Tally(removed=4, unchanged=3)
+
+    def test_one_that_is_broken_has_what_can_be_read_and_a_row_for_the_rest(self, boxed: World) -> None:
+        self.again(boxed, "one", "two", "broken", "four")
+        assert boxed.run() == Tally(added=1, removed=2, unchanged=5)
+        assert boxed.known()["record"]["box"].tolist() == ["line=1", "line=2", "end"]
+        assert boxed.to_read() == []
+        self.again(boxed, *self.LINES)
+        assert boxed.run() == Tally(added=2, removed=1, unchanged=5)
+
+    def test_a_file_that_becomes_a_container_is_another_document(self, world: World) -> None:
+        """The same the other way round."""
+        world.write("box", "one")
+        world.run()
+        (world.pages / "box").unlink()
+        world.write("boa")
+        assert world.run() == Tally(added=1, removed=1, unchanged=3)
+
+    def test_other_rules_clean_all_of_it_again(self, boxed: World) -> None:
+        boxed.rules = "other rules"
+        self.again(boxed, *self.LINES, "five")
+        assert boxed.run() == Tally(added=1, recleaned=7)
+        assert len(set(boxed.known()["cleaned_with"])) == 1
+
+    def test_relearning_cleans_some_of_its_documents(self, boxed: World) -> None:
+        rows = boxed.known().loc["box"].set_index("record")["doc_id"]
+        self.again(boxed, "one", "zwei", *self.LINES[2:])
+        config = RunConfig(sources=(str(boxed.pages / "a"),), out=boxed.out, keep_missing=True)
+        plan = plan_run(boxed.sources()[:1], boxed.last, boxed.store, boxed.next_run(), config)
+        tally = boxed.carry_out(plan, relearned=[rows["line=1"], rows["line=2"]])
+        assert tally == Tally(relearned=1, unchanged=6)  # the other one is not what was counted
+        assert boxed.known()["run_id"]["box"].tolist() == ["run-2"] * 3 + ["run-3"]
+
+    def test_a_replay_picks_lines(self, boxed: World) -> None:
+        assert boxed.last
+        plan = plan_replay(boxed.last, boxed.store, ())
+        assert (plan.to_read, names(plan.to_pick)) == ([], ["box"])
+        assert boxed.carry_out(plan) == Tally(recleaned=1, unchanged=6)
+        self.again(boxed, "one", "zwei", "three", "four", "five")
+        assert boxed.carry_out(plan_replay(boxed.last, boxed.store, ())) == Tally(changed=1, unchanged=6)
+        assert boxed.run() == Tally(added=1, changed=1, unchanged=6)
+
+    def test_a_replay_of_a_line_that_is_gone_leaves_its_row(self, boxed: World) -> None:
+        assert boxed.last
+        self.again(boxed, "one", "two")
+        assert boxed.carry_out(plan_replay(boxed.last, boxed.store, ())) == Tally(unchanged=7)
+        assert boxed.run() == Tally(removed=2, unchanged=5)
+
+    def test_a_replay_reads_all_of_one_that_was_broken(self, boxed: World) -> None:
+        self.again(boxed, "one", "two", "broken", "four")
+        boxed.run()
+        assert boxed.last
+        self.again(boxed, *self.LINES)
+        plan = plan_replay(boxed.last, boxed.store, ["broken"])
+        assert (names(plan.to_read), plan.to_pick) == (["box"], [])
+        assert boxed.carry_out(plan) == Tally(added=2, removed=1, unchanged=5)
+        assert boxed.to_read() == []
+
+
+class TestPieces:
+    """Which documents of a large file are known to the process that reads a piece of it."""
+
+    def known(self, records: Sequence[str], begins: Sequence[tuple[int, int]]) -> list[list[str]]:
+        """For each piece, by where it begins and its first number, the records that it is told of."""
+        source = Source("file:///box", Path("/box"), 1000)
+        ends = [*[begin for begin, _ in begins[1:]], 1000]
+        spans = [Span(source, begin, end, first) for (begin, first), end in zip(begins, ends, strict=True)]
+        rows = pd.DataFrame({"source_uri": "file:///box", "record": list(records)}, dtype="str")
+        found = module._by_span(rows, spans)
+        return [[records[at] for at in found[span]] for span in spans]
+
+    def test_by_number(self) -> None:
+        records = [f"line={n}" for n in (1, 2, 9, 10, 11, 30, 1000)]
+        assert self.known(records, [(0, 1), (100, 10), (200, 11)]) == [records[:3], records[3:4], records[4:]]
+
+    def test_by_offset(self) -> None:
+        records = [f"offset={n}" for n in (0, 99, 100, 555)]
+        assert self.known(records, [(0, 1), (100, 1), (200, 1)]) == [records[:2], records[2:3], records[3:]]
+
+    def test_what_cannot_be_told_is_known_everywhere(self) -> None:
+        assert self.known(["end", "line=2", "a/b!line=7"], [(0, 1), (9, 5)]) == [
+            ["end", "line=2", "a/b!line=7"],
+            ["end", "a/b!line=7"],
+        ]
+
+    def test_several_documents_of_one_line_are_of_its_piece(self) -> None:
+        assert self.known(["line=4#2", "line=5#2"], [(0, 1), (9, 5)])[0][0] == "line=4#2"
+        assert "line=5#2" in self.known(["line=4#2", "line=5#2"], [(0, 1), (9, 5)])[1]
+
+
 class TestHistory:
     def test_the_run_that_a_document_came_in_is_known_as_long_as_it_is_there(self, world: World) -> None:
         world.write("a", "新的內容")
@@ -395,9 +541,9 @@ class TestHistory:
     def test_a_file_that_changes_after_it_was_read_is_seen_by_the_next_run(self, world: World) -> None:
         """What is kept of it is what was read."""
         plan = world.plan(reclean="all")
-        read = {source.path.name: outcome_of(source) for source in plan.to_read}
+        read = {source.name: outcome_of(source) for source in plan.to_read}
         world.write("b", "在此之間變了", LONG_AGO)
-        world.carry_out(plan, lambda source: read[source.path.name])
+        world.carry_out(plan, lambda source: read[source.name])
         assert world.known()["state"]["b"] == read["b"].origin.sha256
         assert world.to_clean() == ["b"]
 
@@ -469,7 +615,7 @@ class TestReplay:
 
         def pass_short(source: Source) -> Outcome:
             outcome = outcome_of(source)
-            return replace(outcome, rejection=None) if source.path.name == "short" else outcome
+            return replace(outcome, rejection=None) if source.name == "short" else outcome
 
         tally = rejected.carry_out(plan, pass_short)
         assert tally == Tally(recleaned=3, unchanged=3)

@@ -319,7 +319,7 @@ class TestCharacters:
         assert figures.added - figures.removed == 1
         assert figures.added < 10
         chars_changed(text, text[::-1] + "x")
-        assert time.process_time() - started < 5
+        assert time.process_time() - started < 30
 
     def test_what_is_large_and_hardly_differs(self) -> None:
         text = "".join(map(chr, range(0x4E00, 0x9000)))

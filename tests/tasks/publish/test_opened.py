@@ -128,7 +128,7 @@ import sys, time
 from tasks.publish import open_dataset
 dataset = open_dataset(sys.argv[1])
 print(dataset.number, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 

@@ -25,7 +25,7 @@ def pid(report): return os.getpid()
 def segfault(report): ctypes.string_at(0)
 def kill(report): os.kill(os.getpid(), signal.SIGKILL)
 def leave(report): os._exit(7)
-def sleep(report): time.sleep(60)
+def sleep(report): time.sleep(600)
 def fail(report): raise ValueError("wrong")
 
 class OddError(Exception):
@@ -117,7 +117,7 @@ def test_stopping_ends_processes_and_says_so(work: Any) -> None:
     while not any(process.name == NAME for process in multiprocessing.active_children()):
         time.sleep(0.01)
     stop_processes()
-    thread.join(10)
+    thread.join(120)
     assert len(caught) == 1
 
 

