@@ -105,7 +105,7 @@ class _Found(NamedTuple):
     mtime_ns: int
 
     def source(self) -> Source:
-        uri = uri_of(self.path) if isinstance(self.path, str) else self.path.as_uri()
+        uri = self.real if isinstance(self.path, str) else self.path.as_uri()
         return Source(uri, self.path, self.n_bytes, self.mtime_ns)
 
 
