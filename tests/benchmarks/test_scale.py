@@ -9,7 +9,7 @@ import pytest
 from benchmarks import scale
 from benchmarks.scale import Meter, Row, growth, index_rows, known_dataset, read_warc, write_index
 from tasks.corpus import lines
-from tasks.corpus.duplicates import likeness
+from tasks.corpus.duplicates import grams, likeness
 from tasks.ingest.plan import read_known
 
 
@@ -59,7 +59,7 @@ def test_the_furniture_of_made_up_sites_is_found(tmp_path: Path) -> None:
 
 def test_made_up_texts_have_nothing_in_common() -> None:
     dice = random.Random(0)
-    one, other = (scale.duplicates.grams(scale.made_up_text(dice)) for _ in range(2))
+    one, other = (grams(scale.made_up_text(dice)) for _ in range(2))
     assert len(one) > scale.CHARACTERS - 10
     assert likeness(one, other).jaccard == 0
 
