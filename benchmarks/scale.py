@@ -83,10 +83,10 @@ SIZES = {
     "documents": (200,),
 }
 QUICK = {
-    "driver": (200, 2_000),
+    "driver": (100, 1_000),
     "manifest": (5, 50),
-    "index": (1_000, 2_000),
-    "lines": (1_000, 2_000),
+    "index": (500, 1_000),
+    "lines": (500, 1_000),
     "duplicates": (200, 400),
     "documents": (1,),
 }
@@ -179,7 +179,7 @@ def growth(rows: Sequence[Row]) -> str:
 
 def _grows(measured: Sequence[tuple[int, float]], least: float) -> str:
     enough = [point for point in measured if point[1] >= least]
-    if len(enough) < 2:
+    if len({n for n, _ in enough}) < 2:
         return "too little to tell"
     (n, before), (more, after) = enough[0], enough[-1]
     exponent = math.log(after / before) / math.log(more / n)

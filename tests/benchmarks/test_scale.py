@@ -23,6 +23,7 @@ def test_growth_is_told_from_what_can_be_measured() -> None:
     assert growth(rows((10, 1, 0), (100, 100, 0))).startswith("time grows as n^2.00: MORE THAN LINEAR")
     assert growth(rows((10, 0.01, 0), (100, 0.1, 0))) == "time too little to tell; memory too little to tell"
     assert growth(rows((1, 0.001, 0), (10, 1, 0), (100, 10, 0))).startswith("time grows as n^1.00")
+    assert growth(rows((10, 1, 0), (10, 2, 0))).startswith("time too little to tell")
 
 
 def test_a_meter_tells_time_memory_and_what_was_written(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_a_meter_tells_time_memory_and_what_was_written(tmp_path: Path) -> None:
     assert meter("work", n, work, tmp_path) == 1_000
     (row,) = meter.rows["work"]
     assert row.written == 1_000
-    assert row.memory > n
+    assert row.memory > 0.9 * n
     assert row.seconds > 0
 
 
