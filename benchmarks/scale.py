@@ -116,6 +116,8 @@ DAMAGE = ("glosses, dropped", "shift, pairs kept", "UTF-8 as GB18030, one line i
 LINEAR = 1.25
 """Exponent up to which something is taken to be linear: sorting is, and processors are slower with less in a cache."""
 
+SEEDS = Path(__file__).parents[1] / "seeds"
+
 RUN = Run("0" * 32, datetime(2026, 11, 22, tzinfo=UTC), CleanConfig(), "0", "0" * 64)
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -161,7 +163,13 @@ class Meter:
 
     def show(self) -> None:
         """Print a line for each size, and how it grows."""
-        head = (f"{self.unit + 's':>10}", "s", f"µs/{self.unit}", f"B memory/{self.unit}", f"B written/{self.unit}")
+        head = (
+            f"{self.unit + ('es' if self.unit.endswith('ch') else 's'):>10}",
+            "s",
+            f"µs/{self.unit}",
+            f"B memory/{self.unit}",
+            f"B written/{self.unit}",
+        )
         print(f"  {'':26}" + "".join(f"{title:>22}" if i > 2 else f"{title:>16}" for i, title in enumerate(head)))
         for what, rows in self.rows.items():
             for row in rows:
@@ -542,6 +550,7 @@ def of_documents(_meter: Meter, n: int, folder: Path, given: argparse.Namespace)
         "Traditional": [text.encode() for text in texts["hant"][:n]],
         "English": [text.encode() for text in texts["english"][:n]],
         "damaged": [text.encode(errors="surrogatepass") for text in damaged],
+        "seeds": [path.read_bytes() for path in sorted(SEEDS.glob("*.txt"))][:n],
         "HTML": list(pages_in(given.pages))[:n],
     }
     warm = read_warc(kinds["HTML"][:1], folder / "warm.warc")[0]
