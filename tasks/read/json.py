@@ -125,9 +125,9 @@ class _Window:
         self._has_ended = False
 
     def more(self) -> bool:
-        """Read on: as much again as there is. What was read before `at` goes."""
+        """Read on: as much again as there is, up to the longest record. What was read before `at` goes."""
         parts = [self.text[self.at :]]
-        wanted = max(len(parts[0]), _CHUNK_CHARS)
+        wanted = max(min(len(parts[0]), self.longest - len(parts[0])), _CHUNK_CHARS)
         while wanted > 0 and (piece := next(self._pieces, None)) is not None:
             parts.append(piece)
             wanted -= len(piece)

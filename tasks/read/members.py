@@ -4,8 +4,10 @@ import hashlib
 import re
 from urllib.parse import quote
 
-_UNSAFE = re.compile(r"[%!\x00-\x1f\x7f-\x9f\ud800-\udfff]|#(?=[0-9]+\Z)")
-"""What addresses use themselves, what nobody sees, and what can't be stored."""
+_UNSAFE = re.compile(
+    r"[%!\x00-\x1f\x7f-\x9f\ud800-\udfff]|#(?=[0-9]+\Z)|(?:(?<=\Aline)|(?<=\Arow)|(?<=\Aoffset)|(?<=\Afrom))="
+)
+"""What addresses use themselves (a member may be called `offset=512`), what nobody sees, and what can't be stored."""
 
 _JUNK_NAMES = {".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db"}
 """What Finder and Explorer leave in folders."""

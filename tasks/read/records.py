@@ -54,11 +54,13 @@ class BrokenError(Exception):
     Args:
         why: What is wrong, as a sentence.
         address: Where, in the container: `offset=1234`, `line=5`.
+        is_behind: Whether it stands behind what is whole: garbage after the end.
     """
 
-    def __init__(self, why: str, address: str = "") -> None:
+    def __init__(self, why: str, address: str = "", *, is_behind: bool = False) -> None:
         self.why = why
         self.address = address
+        self.is_behind = is_behind
         super().__init__(why)
 
 

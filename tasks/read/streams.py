@@ -311,7 +311,7 @@ class _Expanded(io.RawIOBase):
         while len(self._data) < 10 and self._more():
             pass
         if not MAGIC[self._kind].match(self._data):
-            raise self._broken("what follows is nothing of its kind")
+            raise self._broken("what follows is nothing of its kind", is_behind=True)
         return True
 
     def _more(self) -> bool:
@@ -327,10 +327,9 @@ class _Expanded(io.RawIOBase):
             raise BombError(f"The {self._kind} stream expands to more than {bound:,} bytes: not read further.")
         self._budget.spend(n_bytes)
 
-    def _broken(self, why: str) -> BrokenError:
-        return BrokenError(
-            f"The {self._kind} stream is damaged after {self._n_out:,} bytes: {why}.", f"offset={self._n_out}"
-        )
+    def _broken(self, why: str, *, is_behind: bool = False) -> BrokenError:
+        what = f"The {self._kind} stream is damaged after {self._n_out:,} bytes: {why}."
+        return BrokenError(what, f"offset={self._n_out}", is_behind=is_behind)
 
 
 class _Headed(io.RawIOBase):

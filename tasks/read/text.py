@@ -2,23 +2,45 @@
 
 import hashlib
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 
 from schemas.document import Origin
-from tasks.read.records import Document, Input, Item, document, too_large
+from tasks.read.records import BrokenError, Document, Input, Item, document, too_large
 
 _CHUNK_BYTES = 1 << 20
 
 
 def read(given: Input) -> Iterator[Item]:
-    """The whole stream. One of more than `max_bytes` is hashed, but not kept in memory."""
+    """The whole stream. One of more than `max_bytes` is hashed, but not kept in memory.
+
+    Raises:
+        BrokenError: if something is wrong with the stream: behind the document, which is given, or in it.
+    """
     content = given.stream.read(given.config.max_bytes + 1)
     if len(content) > given.config.max_bytes:
         yield _hashed(given, content)
     else:
-        given.stream.read(1)  # raises where the stream ends in damage: half a document is none
+        behind = _behind(given)
         made = document(given, "", content)
         yield made._replace(origin=replace(made.origin, record_sha256=""))  # there is nothing beside it
+        if behind:
+            raise behind
+
+
+def _behind(given: Input) -> BrokenError | None:
+    """Garbage behind the end of the stream.
+
+    Raises:
+        BrokenError: if the stream itself is damaged: half a document is none.
+    """
+    try:
+        given.stream.read(1)
+    except BrokenError as error:
+        if not error.is_behind:
+            raise
+        return copy(error)
+    return None
 
 
 def _hashed(given: Input, begun: bytes) -> Document:

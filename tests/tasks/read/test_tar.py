@@ -302,3 +302,10 @@ def test_an_archive_with_two_members_of_a_name_is_one_piece(tmp_path: Path, monk
     data = tar_of([*TEXTS.items(), next(iter(TEXTS.items()))])
     assert len(split_source(source(tmp_path / "a.tar", data))) == 1
     assert len(split_source(source(tmp_path / "a.tar.gz", gzip.compress(data, 0)))) == 1
+
+
+def test_a_member_that_is_called_as_an_address_takes_no_row_of_others(tmp_path: Path) -> None:
+    names = ["offset=1024", "line=1", "row=2", "from=0,documents=1", "a=b", "myline=3"]
+    found = told(read_span(Span(source(tmp_path / "a.tar", tar_of(dict.fromkeys(names, b"text")))), CleanConfig()))
+    expected = ["offset%3D1024", "line%3D1", "row%3D2", "from%3D0,documents=1", "a=b", "myline=3"]
+    assert [address for address, _ in found] == expected

@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import os
 import socket
@@ -9,6 +10,7 @@ from schemas.document import RawDocument, Reason, Rejection
 from tasks.read import read_span
 from tasks.read.records import Document, Span
 from tasks.read.sources import Source
+from tests.tasks.read.reading import rows
 
 
 def read_text(path: Path, max_bytes: int) -> Document:
@@ -76,3 +78,10 @@ def test_the_limit_itself_is_allowed(tmp_path: Path) -> None:
     path.write_bytes(b"12345")
     assert isinstance(read_text(path, 5)[1], RawDocument)
     assert isinstance(read_text(path, 4)[1], Rejection)
+
+
+def test_garbage_behind_a_compressed_file_costs_a_row_and_not_the_document(tmp_path: Path) -> None:
+    found = rows(tmp_path / "a.txt.gz", gzip.compress(b"abc") + b"garbage")
+    assert [(record, told.partition(":")[0]) for record, told in found] == [("", "abc"), ("offset=3", "broken")]
+    found = rows(tmp_path / "a.txt.gz", gzip.compress(b"abc")[:-1])
+    assert [(record, told.partition(":")[0]) for record, told in found] == [("offset=3", "broken")]
