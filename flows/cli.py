@@ -35,7 +35,10 @@ WRONG_USE, PUBLISHED_WITH_FAILURES, RUN_FAILED, INTERRUPTED, TERMINATED = 2, 3, 
 
 M = TypeVar("M", bound=BaseModel)
 
-REPLAYED = ("empty", "unreadable", "too-large", "not-text", "undecodable", "too-short", "spam", "failed", "crashed")
+REPLAYED = (
+    *("empty", "unreadable", "too-large", "not-text", "undecodable", "too-short", "spam", "failed"),
+    *("broken", "bomb", "crashed"),
+)
 """`schemas.document.Reason`, but for `duplicate`: a test compares."""
 
 NO_DATASET = Path(os.devnull)

@@ -19,7 +19,7 @@ import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel
 
 from flows.cli import EXIT_CODES
-from schemas.config import CleanConfig, RunConfig
+from schemas.config import CleanConfig, ReadConfig, RunConfig
 from schemas.document import Context, Edit
 from tasks.steps import STEPS
 from tasks.steps.edits import apply
@@ -213,6 +213,8 @@ class TestReadme:
         examples = {"sources", "out", "workers", "runner", "address", "skip"}
         assert not differing(config, RunConfig) - examples
         assert not differing(config.clean, CleanConfig) - examples
+        assert set(given["clean"]["read"]) == set(ReadConfig.model_fields)
+        assert config.clean.read == ReadConfig()
 
 
 def differing(config: BaseModel, model: type[BaseModel]) -> set[str]:

@@ -165,6 +165,8 @@ def joined(base: str, name: str) -> str:
 
 
 def is_within(address: str, folder: str) -> bool:
-    """Whether something lies in a folder, or is it."""
+    """Whether something lies in a folder elsewhere, or is it."""
+    if not scheme_of(folder):
+        return False
     address, folder = shown(address).rstrip("/"), shown(folder).rstrip("/")
     return address == folder or address.startswith(f"{folder}/")

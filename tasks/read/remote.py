@@ -46,7 +46,6 @@ _BREAKS = 100
 AT_A_TIME = 16
 """Requests for the states of files that a list names."""
 
-
 MANY = 500
 """Files of one folder that a list names, from which on the folder is listed: a thousand take one request then."""
 
@@ -253,8 +252,8 @@ class _Stream(io.RawIOBase):
         is_resized = None not in {self._size, fetched.n_bytes} and self._size != fetched.n_bytes
         if is_resized or (0 not in {fetched.mtime_ns, self._mtime_ns} and fetched.mtime_ns != self._mtime_ns):
             raise RemoteError("it has changed since it was found. The next run will read it")
-        self._size, self._ranged = fetched.n_bytes, fetched.ranged
-        self._mtime_ns = fetched.mtime_ns
+        self._size = self._size if fetched.n_bytes is None else fetched.n_bytes
+        self._ranged, self._mtime_ns = fetched.ranged, fetched.mtime_ns
 
     def _wait(self, error: RemoteError, position: int, in_a_row: int) -> None:
         """Before it is tried again; or there is no sense in that."""
@@ -385,8 +384,8 @@ def _fitting(parts: list[str]) -> Callable[[str], bool]:
     def fits(path: str) -> bool:
         at = {0}  # parts that may come next: a walk through all ways at once, however many stars there are
         for name in path.split("/"):
-            for n in sorted(at):
-                if parts[n] == "**":
+            for n, part in enumerate(parts):
+                if n in at and part == "**":
                     at.add(n + 1)
             if len(parts) in at:  # all beneath
                 return True

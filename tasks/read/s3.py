@@ -15,8 +15,8 @@ from typing import Any
 
 from tasks.read.remote import AT_A_TIME, Entry, Fetched, RemoteError, time_of
 
-ATTEMPTS = 5
-"""Of a request, by boto3 itself: with waits in between, and for errors that it knows to pass."""
+ATTEMPTS = 6
+"""Of a request, by boto3 itself: for errors that it knows to pass, with a quarter of a minute of waits in all."""
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 
@@ -68,9 +68,6 @@ _FAULTS = (
 )
 """What to do, by the name of the exception (botocore.exceptions)."""
 
-_BROKEN = "Connect|Connection|Timeout|Streaming|IncompleteRead|Protocol"
-"""Exceptions after which it may work again."""
-
 
 def stat(address: str) -> Entry | None:
     """An object; None if there is no such."""
@@ -120,7 +117,7 @@ def _ask(operation: str, bucket: str, **asked: str) -> Any:
 
 
 def _pieces(body: Any) -> Iterator[bytes]:
-    with _explained():
+    with _explained(again=True):
         yield from body.iter_chunks(_PIECE)
 
 
@@ -165,8 +162,11 @@ def _client_of(_process: int, _environment: tuple[tuple[str, str], ...]) -> Any:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Errors of the library in words for the user. Its own ones are not passed on: what was sent may be in them."""
+def _explained(*, again: bool = False) -> Iterator[None]:
+    """Errors of the library in words for the user. Its own ones are not passed on: what was sent may be in them.
+
+    Requests have been tried again by the library; what may help is to ask again for what had begun to come.
+    """
     try:
         import boto3  # noqa: F401, PLC0415  only where it is used
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
@@ -182,7 +182,6 @@ def _explained() -> Iterator[None]:
     except (BotoCoreError, HTTPError, OSError, ValueError) as error:
         name = type(error).__name__
         advice = next((advice for names, advice in _FAULTS if re.search(names, name)), "Try again later")
-        again = re.search(_BROKEN, name) is not None
         raise RemoteError(f"{advice} ({name})", again=again) from None
 
 
@@ -190,5 +189,4 @@ def _refusal(answer: Any) -> RemoteError:
     code, status = answer["Error"].get("Code", ""), answer["ResponseMetadata"].get("HTTPStatusCode", 0)
     usual = _NO_PERMISSION if status in {401, 403} else _STATUSES.get(status, "the store answers with an error")
     told = code if code == str(status) else f"{code}, {status}"
-    # An error within an answer that had begun has the status of success.
-    return RemoteError(f"{_ADVICE.get(code, usual)} ({told})", again=status == 200 or status >= 500, code=code)
+    return RemoteError(f"{_ADVICE.get(code, usual)} ({told})", code=code)

@@ -16,7 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from tasks.read.addresses import MARK, Address, address_of, base_name, is_within, revealed, scheme_of, shown, uri_of
+from tasks.read.addresses import (
+    MARK,
+    Address,
+    address_of,
+    base_name,
+    is_web,
+    is_within,
+    revealed,
+    scheme_of,
+    shown,
+    uri_of,
+)
 
 if TYPE_CHECKING:
     from tasks.read.remote import Entry
@@ -94,7 +105,7 @@ class _Found(NamedTuple):
     mtime_ns: int
 
     def source(self) -> Source:
-        uri = uri_of(self.path) if isinstance(self.path, str) else self.path.as_uri()
+        uri = self.real if isinstance(self.path, str) else self.path.as_uri()
         return Source(uri, self.path, self.n_bytes, self.mtime_ns)
 
 
@@ -207,7 +218,8 @@ def _elsewhere(address: Address, out: Path | str) -> Iterator[_Found]:
         raise SourceError(f"{address} is no pattern: {error}.") from error
     if is_empty:
         what = "matches" if remote.has_magic(address) else "is at"
-        raise SourceError(f"nothing {what} {address}. Check the name, and that what is there doesn't begin with a dot.")
+        hint = "" if is_web(address) else "; what begins with a dot is read only if it is named"
+        raise SourceError(f"nothing {what} {address}. Check the name{hint}.")
 
 
 def _found_elsewhere(entry: "Entry") -> _Found:

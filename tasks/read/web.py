@@ -86,6 +86,8 @@ def fetch(address: str, begin: int, end: int) -> Fetched:
         if answer.status_code == 416 and begin == 0:
             stack.close()
             answer = stack.enter_context(_asked("GET", address))
+        if answer.status_code == 416:  # behind its end
+            return Fetched(iter(()), begin, *_state(answer), True, stack.pop_all().close)
         _check(answer)
         told = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         ranged = answer.status_code == 206 and told is not None and told[1] is not None

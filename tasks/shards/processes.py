@@ -155,9 +155,7 @@ def _preloaded() -> list[str]:
     # `pyarrow.parquet.read_table` loads both, in each process: 0.17 s.
     of_parquet = ["pyarrow.dataset", "pandas"]
     of_served = ["prefect.exceptions", "prefect.logging.loggers"] if is_served else []
-    # Workers of Ray: their main module imports it, which takes 0.7 s.
-    of_ray = ["ray"] if str(getattr(sys.modules["__main__"], "__file__", "")).endswith("default_worker.py") else []
-    return ["tasks.shards", "tasks.shards.warm", *of_parquet, *of_main, *of_served, *of_ray]
+    return ["tasks.shards", "tasks.shards.warm", *of_parquet, *of_main, *of_served]
 
 
 def _answer(receiver: Connection, report: Report, process: BaseProcess) -> Any:

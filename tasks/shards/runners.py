@@ -413,9 +413,8 @@ def _ray(address: str | None, work: Work, sources: Sequence[Path]) -> Iterator[_
     runner = runner_class(init_kwargs={**quiet, **({"address": address} if address else temporary)})
 
     def finished(futures: Sequence[Any]) -> Sequence[Any]:
-        if not ray.wait(futures, num_returns=1, timeout=1)[0]:
-            return []
-        return ray.wait(futures, num_returns=len(futures), timeout=0)[0]  # type: ignore[no-any-return]
+        # Without waiting in there: a signal that arrives meanwhile becomes a SystemError.
+        return _polled(lambda: ray.wait(list(futures), num_returns=len(futures), timeout=0)[0])
 
     def stop(futures: Sequence[Any]) -> None:
         if address:
@@ -429,8 +428,11 @@ def _ray(address: str | None, work: Work, sources: Sequence[Path]) -> Iterator[_
             remote = ray.remote(function).options(num_cpus=0, scheduling_strategy=there)
             yield node, ray.get(remote.remote(*args), timeout=6 * CONNECT_SECONDS)
 
+    at_end = signal.getsignal(signal.SIGTERM)
     try:
         _connected(runner.__enter__, address)
+        with suppress(ValueError):  # not in the main thread; there, Ray has put its own in place of it
+            signal.signal(signal.SIGTERM, at_end)
         _check_workers(on_each_node, work, sources)
         yield _Engine(
             runner, lambda: int(ray.cluster_resources().get("CPU", 0)), finished, stop, (ray.exceptions.RayError,)

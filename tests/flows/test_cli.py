@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flows.cli import REPLAYED, main, replay_config
-from schemas.config import CleanConfig
+from schemas.config import CleanConfig, ReadConfig
 from schemas.document import Outcome, Reason, Run
 from tasks.publish.snapshots import Snapshot
 from tasks.shards.journal import index_journals
@@ -133,13 +133,15 @@ class TestOptions:
     ) -> None:
         config = CleanConfig(script="tw", min_chars=3, skip=("spam",))
         publish_outcomes(tmp_path / "out", replace(run, config=config), outcomes[:3])
-        given: dict[str, Any] = {"config_file": None, "script": None, "skip": ()}
+        given: dict[str, Any] = {"config_file": None, "script": None, "skip": (), "fields": {}}
         assert replay_config(tmp_path / "out", ("spam",), **given).clean == config
         assert replay_config(tmp_path / "out", ("spam",), **given).reasons == ("spam",)
         other = {**given, "script": "hk", "skip": ("script", "shift"), "wait": 3.0}
         made = replay_config(tmp_path / "out", (), **other)
         assert made.clean == config.model_copy(update={"script": "hk", "skip": ("script", "shift")})
         assert (made.wait, made.dedup, made.reasons) == (3, None, ())
+        named = replay_config(tmp_path / "out", (), **{**given, "fields": {"text_field": "内容"}}).clean
+        assert named == config.model_copy(update={"read": ReadConfig(text_field="内容")})
         file = tmp_path / "run.toml"
         file.write_text(
             "sources = ['pages']\nout = 'elsewhere'\nkeep_missing = true\nworkers = 3\n[clean]\nmin_chars = 7"
@@ -289,10 +291,9 @@ class TestClean:
 
     def test_without_a_terminal_there_are_plain_lines(self, cleaned: "subprocess.CompletedProcess[str]") -> None:
         first, *between, last = cleaned.stderr.splitlines()
-        assert (first, last) == ("cleaning 0 of 12 documents", "publishing 12 of 12 documents")
-        assert all(
-            re.fullmatch(r"(cleaned \d+|(writing|comparing|settling) 12) of 12 documents", line) for line in between
-        )
+        assert (first, last) == ("cleaning 0 documents (0%)", "publishing 12 documents (100%)")
+        told = r"cleaned \d+ documents \(\d+%\)|(writing|comparing|settling) 12 documents \(100%\)"
+        assert all(re.fullmatch(told, line) for line in between)
 
     def test_revert_gives_the_text_as_it_was_and_harmless_on_a_terminal(
         self, hostile: Path, cleaned: "subprocess.CompletedProcess[str]", environment: Environment

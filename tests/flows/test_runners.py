@@ -272,7 +272,7 @@ def sleep_on(open_runner: Callable[[Work], Runner], work: Work, *, fails: bool) 
                 eventually((work.folder / "other").exists, 120)
                 raise ValueError("number 0")
             (work.folder / "other").touch()
-            run_isolated(_without_report, time.sleep, 600, report=lambda _: None)
+            run_isolated(_without_report, time.sleep, 600, report=lambda *_: None)
 
     @flow
     def sleepers() -> None:
@@ -287,7 +287,7 @@ class TestLocal:
         token = is_wanted.set(lambda: False)
         try:
             with pytest.raises(StoppedError):
-                run_isolated(_without_report, time.sleep, 600, report=lambda _: None)
+                run_isolated(_without_report, time.sleep, 600, report=lambda *_: None)
         finally:
             is_wanted.reset(token)
 
@@ -348,9 +348,9 @@ class TestLocal:
 def allowed_or_not() -> None:
     """In a daemon: not allowed at first."""
     with pytest.raises(AssertionError, match="daemonic"):
-        run_isolated(_without_report, os.getpid, report=lambda _: None)
+        run_isolated(_without_report, os.getpid, report=lambda *_: None)
     allow_children()
-    assert run_isolated(_without_report, os.getpid, report=lambda _: None) != os.getpid()
+    assert run_isolated(_without_report, os.getpid, report=lambda *_: None) != os.getpid()
 
 
 class TestRay:

@@ -74,3 +74,16 @@ def test_parameters_do_not_depend_on_the_folder_it_was_started_in() -> None:
         _deployment(RunConfig.model_validate({**given, "sources": ["-"]}), NIGHTLY, "UTC", None)
     with pytest.raises(ValueError, match="invalid character"):
         _deployment(RunConfig.model_validate(given), NIGHTLY, "UTC", "a/b")
+
+
+def test_addresses_are_served_as_they_are_but_for_those_with_secrets() -> None:
+    from flows.serve import _deployment
+    from schemas.config import RunConfig
+
+    given = ("s3://bucket/crawl/", "https://host/a.txt", "@list.gz#s3://bucket/")
+    deployment = _deployment(RunConfig(sources=given, out=Path("x")), NIGHTLY, "UTC", None)
+    assert deployment.parameters["config"]["sources"] == [*given[:2], f"@{Path.cwd()}/list.gz#s3://bucket/"]
+    for secret in ("https://user:hunter2@host/a", "https://host/a?X-Amz-Signature=hunter2"):
+        with pytest.raises(ValueError, match="keep the password or signature in https://host/a") as error:
+            _deployment(RunConfig(sources=(secret,), out=Path("x")), NIGHTLY, "UTC", None)
+        assert "hunter2" not in str(error.value)

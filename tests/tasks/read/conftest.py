@@ -119,10 +119,16 @@ def _basic(password: str) -> str:
     return "Basic " + base64.b64encode(password.encode()).decode()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: who reads may go before all has been said."""
+
+
 @pytest.fixture
 def web() -> Iterator[Web]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _Handler)
     web = Web(f"http://127.0.0.1:{server.server_address[1]}")
     server.RequestHandlerClass = type("Handler", (_Handler,), {"web": web})
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import pickle
+import sys
 import time
 import traceback
 from datetime import UTC, datetime
@@ -106,6 +107,7 @@ PATTERNS = {
     "in/*/b": ["in/a/b/c.gz", "in/a/b/c.txt"],
     "**/a/**/c.gz": ["in/a/b/c.gz"],
     "**/b/*.txt": ["in/a/b/c.txt"],
+    "in/**/**/b.txt": ["in/b.txt"],
 }
 
 
@@ -205,7 +207,8 @@ NOTHING = {
 }
 
 
-def test_what_leads_nowhere_is_an_error_in_words(bucket: Any) -> None:
+def test_what_leads_nowhere_is_an_error_in_words(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "adlfs", None)
     for given, message in NOTHING.items():
         with pytest.raises(SourceError, match=message):
             find(given.format(name=bucket.name))
@@ -237,7 +240,6 @@ def test_refusals_are_told_in_words_and_without_keys(bucket: Any, monkeypatch: p
         error = s3._refusal(answer)
         assert expected in str(error)
         assert "AKIASECRET" not in repr(error)
-        assert error.again == (status == 503)
 
 
 def test_keys_come_from_profiles(bucket: Any, s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,8 +277,6 @@ def test_requests_are_anonymous_where_that_is_asked_for(bucket: Any, monkeypatch
 
 
 def test_a_missing_library_is_named_with_its_extra(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(SourceError, match=r"pip install 'qingyuan\[s3\]'"):
         find(f"s3://{bucket.name}/")
