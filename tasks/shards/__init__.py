@@ -33,6 +33,10 @@ SHARD_BYTES = FULL_BYTES
 SHARD_DOCUMENTS = FULL_DOCUMENTS
 """At least: one row group of the dataset."""
 
+BATCH_FACTOR = 10
+"""A batch may have so many times the documents of a shard, if it is of containers with short ones: each batch is one
+more of Prefect's tasks, and four files. By bytes alone one of very short lines would take too much memory."""
+
 MAX_SHARDS = 1000
 """Past about as many tasks, Prefect's server drops records of a run (docs/adr): bigger inputs get bigger shards."""
 
@@ -54,7 +58,7 @@ class Shard:
     number: int
     spans: tuple[Span, ...]
     full: Limits = LEAST
-    """A container may hold more than that: then its documents become several batches."""
+    """A container may hold more: then its documents become several batches (`BATCH_FACTOR`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +336,8 @@ class _Filler:
 
     def __call__(self, made: _Made) -> int:
         n_bytes = made[1].origin.n_bytes
-        is_full = self._n_bytes + n_bytes > self._full.n_bytes or self._n_documents >= self._full.n_documents
+        full = self._full
+        is_full = self._n_bytes + n_bytes > full.n_bytes or self._n_documents >= BATCH_FACTOR * full.n_documents
         if is_full and self._n_documents:
             self._at += 1
             self._n_bytes = self._n_documents = 0

@@ -152,6 +152,7 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
         monkeypatch.setattr(read, "SPLIT_BYTES", n_bytes)
         monkeypatch.setattr(planning, "SPLIT_BYTES", n_bytes)
         monkeypatch.setattr(shards, "LEAST", LEAST._replace(n_documents=n_documents))
+        monkeypatch.setattr(shards, "BATCH_FACTOR", 1)
         monkeypatch.setattr(batches, "FULL_DOCUMENTS", n_documents)
 
     return cut

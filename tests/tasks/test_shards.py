@@ -1,11 +1,14 @@
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from schemas.document import Origin, Outcome
 from tasks import shards
 from tasks.read.records import Span
 from tasks.read.sources import Source
 from tasks.shards import SHARD_BYTES, SHARD_DOCUMENTS, plan_shards
+from tasks.shards.journal import Entry
 from tasks.shards.progress import watcher
 
 
@@ -65,3 +68,14 @@ def test_documents_of_a_shard_that_is_begun_again_are_told_once() -> None:
     assert [n for event, n in seen if event == "cleaned"] == [1, 1, 1, 1, 1]
     assert [n for event, n in seen if event == "read"] == [10, 10, 10, 10, 10]
     assert tally.at == 5
+
+
+def test_short_documents_of_a_container_are_no_more_batches_than_long_ones_by_the_number_of_files() -> None:
+    def batches(n_documents: int, n_bytes: int) -> list[int]:
+        filler = shards._Filler(shards.LEAST)
+        origin = Origin("file:///a.jsonl", "", "", n_bytes)
+        places = [filler((shards._Put(Entry(Path(), 0), "", ""), Outcome(origin))) for _ in range(n_documents)]
+        return list(Counter(places).values())
+
+    assert batches(25_000, 50) == [10_000, 10_000, 5_000]
+    assert batches(2_000, SHARD_BYTES // 800) == [800, 800, 400]
