@@ -18,6 +18,7 @@ nor what was found before. docs/adr/0014-duplicates.md has the figures.
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -491,9 +492,12 @@ def _folded_texts(batch: BatchFiles, doc_ids: pa.Array) -> Iterator[tuple[str, b
 def _reader(gathered: Gathered, late: Mapping[int, str]) -> Callable[[int], str | None]:
     """Gives the folded text of a document by its place, if it was asked for; `late` has those that came afterwards."""
     numbers = [number for number, n_wanted in enumerate(gathered.wanted) if n_wanted]
-    files = [_mapped(gathered.folder / f"folded-{number:06}") for number in numbers]
-    ends = [np.load(gathered.folder / f"ends-{number:06}.npy") for number in numbers]
-    file_of = np.repeat(np.arange(len(files)), [len(of_file) - 1 for of_file in ends])
+    starts = _join([gathered.folder / f"folded-{number:06}" for number in numbers], gathered.folder / "folded")
+    ends = [
+        start + np.load(gathered.folder / f"ends-{number:06}.npy")
+        for start, number in zip(starts, numbers, strict=True)
+    ]
+    texts = _mapped(gathered.folder / "folded")
     spans = np.concatenate([np.empty((0, 2), int), *(np.stack((e[:-1], e[1:]), 1) for e in ends)])
     places = np.append(np.load(gathered.folder / "places.npy"), -1)
 
@@ -502,10 +506,23 @@ def _reader(gathered: Gathered, late: Mapping[int, str]) -> Callable[[int], str 
         if places[i] != place:
             return late.get(place)
         start, end = spans[i].tolist()
-        found: bytes = files[file_of[i]][start:end]
-        return found.decode()
+        return texts[start:end].decode()
 
     return read
+
+
+def _join(paths: Sequence[Path], whole: Path) -> list[int]:
+    """Put files one behind the other into one; where each begins in it.
+
+    A file for each batch, all of them open, would be more than a process may have (`ulimit -n`, 1,024 most often).
+    """
+    starts: list[int] = []
+    with whole.open("wb") as target:
+        for path in paths:
+            starts.append(target.tell())
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, target)
+    return starts
 
 
 def _mapped(path: Path) -> "mmap | bytes":

@@ -1,6 +1,7 @@
 """Documents that tell the same: comparison of two texts, clusters over batches, and what becomes of the rows."""
 
 import random
+import resource
 import tempfile
 import time
 from collections import defaultdict
@@ -382,6 +383,16 @@ class TestTexts:
             fold_batch(batch, number, tmp_path / "signatures")
         texts = [(tmp_path / "signatures" / f"folded-{number:06}").read_text("utf-8") for number in range(2)]
         assert texts == [folded(ARTICLE), folded(without(2))]
+
+    def test_files_that_are_open_are_few_however_many_batches_there_are(self, tmp_path: Path) -> None:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        batches = [tables_of([document(str(number), without(2 * (number % 2)))]) for number in range(100)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 50, before[1]))
+        try:
+            found = found_in(batches, tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert {mark.cluster_size for marks in found.marks for mark in marks.values()} == {100}
 
     def test_without_candidates_no_text_is_read(self, tmp_path: Path) -> None:
         batch = saved(tables_of([document("a", ARTICLE), document("b", TOLD), document("c", TOLD + "。")]), tmp_path)
