@@ -189,7 +189,7 @@ def _rows(pieces: Iterator[bytes], layout: Layout, longest: int) -> Iterator[_Ro
     """Rows that are not blank.
 
     A quote that isn't closed must not swallow the rest: a row that doesn't end, within `longest` bytes or at all, is
-    its first line, and reading goes on with the second.
+    its first line, and reading goes on with the second; unless the file was cut in it.
 
     Raises:
         BrokenError: if too many rows don't end.
@@ -214,7 +214,8 @@ def _until_bad(feed: "_Feed", layout: Layout) -> Iterator[_Row]:
             if len(fields) > 1 or (fields and fields[0].strip()):
                 yield _Row([field.encode("latin-1") for field in fields], raw)
     except _UnclosedError:
-        yield _Row([], feed.first(), _UNCLOSED)
+        is_cut = feed.is_cut(layout)
+        yield _Row([], feed.take() if is_cut else feed.first(), _CUT if is_cut else _UNCLOSED)
     except _LongError as error:
         if before := feed.take():
             yield _Row([], before, _UNCLOSED)
@@ -224,6 +225,7 @@ def _until_bad(feed: "_Feed", layout: Layout) -> Iterator[_Row]:
 
 
 _UNCLOSED = "A quote is not closed: its row does not end."
+_CUT = "The file ends within this row: a quote is not closed."
 
 
 class _UnclosedError(Exception):
@@ -247,6 +249,7 @@ class _Feed:
         self._held: list[bytes] = []
         self._n_held = 0
         self._again: list[bytes | TooLong] = []
+        self._is_last = False
         self.has_ended = False
 
     def __iter__(self) -> Iterator[str]:
@@ -256,6 +259,7 @@ class _Feed:
         line = self._again.pop() if self._again else next(self._lines, None)
         if self._held and (line is None or self._n_held > self._longest):
             self._again += [] if line is None else [line]
+            self._is_last = line is None
             raise _UnclosedError
         if line is None:
             self.has_ended = True
@@ -265,6 +269,15 @@ class _Feed:
         self._held.append(line)
         self._n_held += len(line)
         return line.decode("latin-1")
+
+    def is_cut(self, layout: Layout) -> bool:
+        """Whether the file seems to end within the row that is held: few of its further lines are rows themselves."""
+        n_columns = len(layout.columns)
+        if not self._is_last or n_columns < 2:
+            return False
+        others = [line.decode("latin-1") for line in self._held[1:]]
+        rows = csv.reader(others, delimiter=layout.delimiter, quoting=csv.QUOTE_NONE)
+        return 2 * sum(len(row) == n_columns for row in rows) <= len(others)
 
     def take(self) -> bytes:
         """The row that was held: it is done with."""

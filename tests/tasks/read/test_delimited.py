@@ -184,3 +184,15 @@ def test_anything_gives_rows_with_addresses_of_their_own(
     assert items
     assert len(set(addresses)) == len(addresses)
     assert items == documents(given, CleanConfig(max_bytes=20))
+
+
+def test_a_file_that_ends_within_a_row_of_several_lines_has_one_row_of_damage(tmp_path: Path) -> None:
+    whole = 'id,text\n1,"一，\n二"\n2,"三\n四, 五\n六\n'
+    found = rows(tmp_path / "a.csv", whole.encode())
+    assert found == [("row=1", "一，\n二"), ("row=2", "broken: The file ends within this row: a quote is not closed.")]
+
+
+def test_a_quote_too_many_does_not_look_like_a_file_that_was_cut(tmp_path: Path) -> None:
+    found = rows(tmp_path / "a.csv", 'id,text\n1,"一\n2,二\n3,三\n'.encode())
+    unclosed = "broken: A quote is not closed: its row does not end."
+    assert found == [("row=1", unclosed), ("row=2", "二"), ("row=3", "三")]
