@@ -106,7 +106,7 @@ def rejects_by_reason(store: Store, snapshot: Snapshot, run_id: str) -> list[Row
     total, new = Counter[str](), Counter[str]()
     examples: dict[str, Row] = {}
     for part in snapshot.tables["rejected"]:
-        columns = ["reason", "detail", "source_uri", "run_id"]
+        columns = ["reason", "detail", "source_uri", "record", "run_id"]
         for row in pq.read_table(store.path(part), columns=columns).to_pylist():
             reason = row["reason"]
             total[reason] += 1
@@ -119,7 +119,7 @@ def rejects_by_reason(store: Store, snapshot: Snapshot, run_id: str) -> list[Row
             "documents": n,
             "by this run": new[reason],
             "why one of them": escaped(examples[reason]["detail"].strip().rpartition("\n")[2]),
-            "address of that one": shown_uri(examples[reason]["source_uri"]),
+            "address of that one": _shown_address(examples[reason]),
         }
         for reason, n in total.most_common()
     ]
@@ -132,12 +132,12 @@ def largest_changes(store: Store, snapshot: Snapshot, run_id: str) -> list[Row]:
     return [
         {
             "edited": f"{row['edited_share']:.0%}",
-            "document": escaped(unquote(row["source_uri"].rpartition("/")[2]), longest=SHORT),
+            "document": escaped(_name(row), longest=SHORT),
             "what was done": _shown_steps(row["edits_by_step"]),
             "title": escaped(row["title"] or ""),
             "removed": f"{row['removed_share']:.0%}",
             "characters left": row["n_chars"],
-            "address": shown_uri(row["source_uri"]),
+            "address": _shown_address(row),
         }
         for row in largest
     ]
@@ -146,7 +146,8 @@ def largest_changes(store: Store, snapshot: Snapshot, run_id: str) -> list[Row]:
 def _largest(store: Store, part: StoredPart, run_id: str) -> list[Row]:
     """The same of one part."""
     of_run = (pc.field("run_id") == run_id) & (pc.field("edited_share") > 0)
-    columns = ["source_uri", "title", "edited_share", "removed_share", "chars_removed", "n_chars", "edits_by_step"]
+    figures = ["edited_share", "removed_share", "chars_removed", "n_chars", "edits_by_step"]
+    columns = ["source_uri", "record", "title", *figures]
     table = pq.read_table(store.path(part), columns=columns, filters=of_run)
     largest = pc.select_k_unstable(table, CHANGES, [("edited_share", "descending"), ("chars_removed", "descending")])
     return list(table.take(largest).to_pylist())
@@ -169,6 +170,16 @@ def _new_parts(store: Store, snapshot: Snapshot, table: str) -> Iterator[StoredP
     last = store.snapshot(number).tables[table] if number in store.numbers() else ()
     known = {part.sha256 for part in last}
     return (part for part in snapshot.tables[table] if part.sha256 not in known)
+
+
+def _name(row: Row) -> str:
+    """Name of a document's file, and which of a container it is."""
+    return f"{unquote(row['source_uri'].rpartition('/')[2])} {row['record']}".strip()
+
+
+def _shown_address(row: Row) -> str:
+    """Where a document lies, and which of a container it is."""
+    return f"{shown_uri(row['source_uri'])} {escaped(row['record'])}".strip()
 
 
 def shown_uri(uri: str) -> str:

@@ -100,6 +100,22 @@ def test_tables_of_a_run(pages: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("prefect_server")
+def test_tables_tell_which_document_of_a_container(tmp_path: Path) -> None:
+    from flows.artifacts import largest_changes, rejects_by_reason
+    from flows.clean import clean_corpus
+
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "您的位置:首页 > 国内 >\\n{NEWS}"}}\nnone\n')
+    config = RunConfig(sources=(str(tmp_path / "a.jsonl"),), out=tmp_path / "out")
+    assert clean_corpus(config, return_state=True).is_completed()
+    store = open_store(config.out)
+    snapshot = current(store)
+    (reject,) = rejects_by_reason(store, snapshot, snapshot.run_id)
+    assert reject["address of that one"] == f"{(tmp_path / 'a.jsonl').as_uri()} line=2"
+    (change,) = largest_changes(store, snapshot, snapshot.run_id)
+    assert (change["document"], change["address"].rpartition(" ")[2]) == ("a.jsonl line=1", "line=1")
+
+
+@pytest.mark.usefixtures("prefect_server")
 def test_what_cannot_be_shown_fails_no_run(
     pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
