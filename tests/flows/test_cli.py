@@ -447,6 +447,21 @@ def test_the_server_of_a_killed_run_ends(tmp_path: Path, environment: Environmen
     assert gone
 
 
+def test_a_temporary_cluster_ends_with_an_interrupted_run(tmp_path: Path, served: Environment) -> None:
+    (tmp_path / "a.txt").write_text(f"{NEWS} SLEEP")
+    command = [*QINGYUAN, "clean", "a.txt", "--out", "out", "--runner", "dask", "--workers", "1"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=served, start_new_session=True
+    ) as process:
+        assert process.stderr
+        while process.poll() is None and not (tmp_path / "asleep").exists():
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: all of them
+        assert "Error: stopped. Nothing was published: out is as it was.\n" in process.stderr.read()
+    assert process.returncode == 130
+    assert has_ended(process.pid)
+
+
 def has_server(group: int) -> bool:
     """Whether a process of a group is the temporary server."""
     for folder in Path("/proc").glob("[0-9]*"):

@@ -3,7 +3,6 @@
 import os
 import random
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -193,15 +192,6 @@ class TestDask:
         assert content(out) == content(on_this_machine)
 
 
-def is_server(process: psutil.Process) -> bool:
-    """Whether it is one of those that multiprocessing starts beside a process."""
-    try:
-        command = " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return True
-    return any(f"multiprocessing.{name}" in command for name in ("resource_tracker", "forkserver"))
-
-
 def of_shards(worker: psutil.Process) -> list[psutil.Process]:
     """Processes in which shards are at work: forked from the server that a worker of the cluster has started."""
     servers = [p for p in worker.children() if "forkserver" in " ".join(p.cmdline())]
@@ -219,27 +209,6 @@ class TestStopping:
             sleep_on(partial(Runner, "dask", dask.address), work_in(tmp_path), fails=True)
         assert time.monotonic() - started < 300
         assert eventually(lambda: not any(of_shards(worker_of(nanny)) for nanny in dask.nannies))
-
-    def test_a_temporary_cluster_ends_with_an_interrupted_run(self, tmp_path: Path) -> None:
-        us = psutil.Process()
-        before = us.children(recursive=True)
-
-        def interrupt() -> list[psutil.Process]:
-            found = eventually(lambda: [w for w in started() if of_shards(w)], 120)
-            below = started()
-            os.kill(os.getpid(), signal.SIGINT)
-            return [*found, *below]
-
-        def started() -> list[psutil.Process]:
-            return [p for p in us.children(recursive=True) if p not in before]
-
-        with ThreadPoolExecutor(1) as pool:
-            found = pool.submit(interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                sleep_on(partial(Runner, "dask", None), work_in(tmp_path), fails=False)
-            assert len(found.result()) > 2
-            # What multiprocessing has started for this process stays as long as it.
-            assert eventually(lambda: all(is_server(p) for p in alive(found.result())))
 
     def test_a_cluster_that_has_no_workers_is_not_waited_for_for_ever(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
