@@ -39,6 +39,7 @@ STOPPED_LATE = "stopped, when snapshot {number} of {out} was published already."
 EVENTS = {
     "waiting": "waiting for another run",
     "found": "cleaning",
+    "learning": "learning",
     "writing": "writing",
     "comparing": "comparing",
     "settling": "settling",
@@ -157,16 +158,30 @@ def _progress(console: Console) -> Iterator[Watch]:
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting Prefect", total=None, count="")
-        n_documents = 0
+        sums = _Sums()
 
         def watch(event: str, n: int) -> None:
-            nonlocal n_documents
-            total = (progress.tasks[task].total or 0) + n if event == "found" else None
-            n_documents += n if event == "cleaned" else 0
-            progress.update(task, description=EVENTS.get(event), total=total, count=f"{n_documents:,} documents")
-            progress.advance(task, n if event == "read" else 0)
+            sums.add(event, n)
+            count = f"{sums.documents:,} documents"
+            progress.update(
+                task, description=EVENTS.get(event), completed=sums.done, total=sums.total or None, count=count
+            )
 
         yield watch
+
+
+class _Sums:
+    """How far a pass is: by bytes while documents are cleaned, by documents while they are written."""
+
+    def __init__(self) -> None:
+        self.done = self.total = self.documents = 0
+
+    def add(self, event: str, n: int) -> None:
+        if event == "writing":
+            self.done, self.total, self.documents = 0, n, 0
+        self.total += n if event == "found" else 0
+        self.done += n if event in {"read", "written"} else 0
+        self.documents += n if event in {"cleaned", "written"} else 0
 
 
 class _Lines:
@@ -174,20 +189,21 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._done = self._read = self._total = 0
+        self._sums = _Sums()
+        self._doing = ""
         self._last = time.monotonic()
 
     def watch(self, event: str, n: int) -> None:
-        self._total += n if event == "found" else 0
-        self._read += n if event == "read" else 0
-        self._done += n if event == "cleaned" else 0
-        if event == "found" and not self._total:
+        sums = self._sums
+        sums.add(event, n)
+        self._doing = EVENTS.get(event, self._doing)
+        if event == "found" and not sums.total:
             return
         if event in EVENTS or time.monotonic() - self._last > PLAIN_SECONDS:
             self._last = time.monotonic()
-            share = f" ({min(self._read / self._total, 1):.0%})" if self._total else ""
-            counted = f" {self._done:,} documents{share}" if self._total else ""
-            self._console.print(f"{EVENTS.get(event, 'cleaned')}{counted}")
+            share = f" ({min(sums.done / sums.total, 1):.0%})" if sums.total else ""
+            counted = f" {sums.documents:,} documents{share}" if sums.total else ""
+            self._console.print(f"{self._doing}{counted}")
 
 
 def _conclude(state: "State[Any]", console: Console) -> int:

@@ -24,8 +24,10 @@ from tasks.library import COLUMNS, outcome_of
 NOT_KNOWN = (
     *("doc_id", "source_uri", "record", "raw_sha256", "raw_bytes", "run_id", "first_run_id", "ingested_at"),
     *("duplicate_of", "duplicate_similarity", "cluster_size"),
+    *("url", "fetched_at", "record_id", "payload_digest", "extra"),
 )
-"""Columns of the dataset that a text by itself has not: they are about files, runs, or the whole corpus."""
+"""Columns of the dataset that a text by itself has not: they are about files and what these say, runs, or the whole
+corpus."""
 
 
 def _nullable(field: pa.Field) -> pa.Field:

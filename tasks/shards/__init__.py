@@ -84,6 +84,7 @@ class Survey:
     entries: Path
     """Where their outcomes are, in their order, and in which runs they came first (`_Put`)."""
     counts: corpus.Survey
+    n_documents: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +310,7 @@ def _survey_shard(  # noqa: PLR0913, PLR0917
             counts = corpus.survey(_unpacked(batch, puts), number, work.run.config, work.folder)
             entries = work.folder / f"entries-{number:012}"
             entries.write_bytes(pickle.dumps(puts))
-            surveys.append(Survey(number, entries, counts))
+            surveys.append(Survey(number, entries, counts, len(puts)))
     stayed = work.folder / f"stayed-{shard.number:06}"
     stayed.write_bytes(b"".join(pass_.stayed))
     return Surveyed(tuple(surveys), stayed, pass_.skipped, tuple(pass_.unread))

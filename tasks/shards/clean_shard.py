@@ -125,16 +125,15 @@ def clean_sources(  # noqa: PLR0913, PLR0917
     before = carried(last, store, plan)
     if last and is_done and not _surveys(surveyed) and not any(stored.gone for stored in before):
         return *_as_it_is(plan, last, work), _skipped(surveyed)
-    tell("writing")
+    tell("learning")
     counted = count_carried(before, work)
     new_counted = [made.counts.counted for made in _surveys(surveyed)]
     learned = learn([*new_counted, *counted], work.run.config, work.folder)
     asked = relearned(before, counted, learned, work) if relearn else []
     again = _survey(plan, plan.relearn(asked), taken, work, runner, asked, begin=len(surveyed))
-    if again:
-        tell("writing")
-    drafts: list[Draft] = runner.each(finish_shard, _given(_surveys(surveyed), learned, work))
-    drafts_again: list[Draft] = runner.each(finish_shard, _given(_surveys(again), learned, work))
+    tell("writing", sum(survey.n_documents for survey in _surveys([*surveyed, *again])))
+    drafts = _finish(_surveys(surveyed), learned, work, runner)
+    drafts_again = _finish(_surveys(again), learned, work, runner)
     plan.relearned |= set(index_rows(drafts_again, ["doc_id"])["doc_id"].to_pylist())
     drafts += drafts_again
     new = index_rows(drafts, _NEW).to_pandas()
@@ -174,8 +173,10 @@ def _skipped(surveyed: Iterable[Surveyed]) -> Counter[str]:
     return sum((made.skipped for made in surveyed), Counter[str]())
 
 
-def _given(surveys: Iterable[Survey], learned: Learned, work: Work) -> list[dict[str, Any]]:
-    return [{"survey": survey, "learned": learned, "work": work} for survey in surveys]
+def _finish(surveys: Iterable[Survey], learned: Learned, work: Work, runner: Runner) -> list[Draft]:
+    """The second pass over some batches."""
+    given = [{"survey": survey, "learned": learned, "work": work} for survey in surveys]
+    return runner.each(finish_shard, given, lambda draft: {"written": draft.counts.documents})
 
 
 def _survey(  # noqa: PLR0913, PLR0917
@@ -199,7 +200,7 @@ def _survey(  # noqa: PLR0913, PLR0917
         {"shard": replace(shard, number=number), "before": before, "taken": taken, "work": work}
         for number, (shard, before) in enumerate(asked, begin)  # without gaps, so that others can be numbered from here
     ]
-    return runner.each(clean_shard, given, lambda made: made.done)
+    return runner.each(clean_shard, given, lambda made: made.done, tells=True)
 
 
 def n_workers(config: DatasetConfig) -> int:

@@ -5,7 +5,8 @@ from contextvars import ContextVar
 
 Watch = Callable[[str, int], None]
 """Takes an event and a number: `found` (so many bytes more), `read` (of these), `cleaned` (so many documents more),
-`writing`, `comparing`, `publishing`, `stopped`, and others that are nobody's business.
+`learning`, `writing` (so many documents), `written` (of these), `comparing`, `settling`, `publishing`, `stopped`, and
+others that are nobody's business.
 
 Called from any thread.
 """

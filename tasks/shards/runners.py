@@ -66,6 +66,10 @@ Done = Callable[[Any], Mapping[str, int]]
 """Events of `tasks.shards.progress` that a result stands for."""
 
 
+def _quiet(_: Any) -> Mapping[str, int]:
+    return {}
+
+
 class RunnerError(OSError):
     """A cluster can't be reached, can't do the work, or was lost."""
 
@@ -142,7 +146,9 @@ class Runner:
         self,
         what: "Task[..., Any]",
         given: Sequence[dict[str, Any]],
-        done: Done = lambda _: {},
+        done: Done = _quiet,
+        *,
+        tells: bool = False,
     ) -> list[Any]:
         """Run a task for each of the parameters; results in their order.
 
@@ -151,7 +157,8 @@ class Runner:
         Args:
             what: The task.
             given: Its parameters.
-            done: What a result stands for, for whoever watches a cluster (`tasks.shards.progress`).
+            done: What a result stands for, for whoever watches (`tasks.shards.progress`).
+            tells: Whether the task tells that itself, so that it is known already if it was carried out here.
 
         Raises:
             RunnerError: if workers of a cluster can't do the work, or it was lost, or has no workers any more.
@@ -162,7 +169,7 @@ class Runner:
         engine = self._started()
         running: dict[Any, tuple[int, PrefectFuture[Any]]] = {}
         try:
-            return self._run_all(engine, what, given, running, done)
+            return self._run_all(engine, what, given, running, _quiet if tells and not engine.is_elsewhere else done)
         except BaseException as error:
             self._give_up(engine, list(running))
             if isinstance(error, engine.losses):
@@ -191,7 +198,7 @@ class Runner:
                 # Nobody wants it any more then; else a cluster makes it again if it is lost later.
                 number, future = running.pop(ready)
                 results[number] = future.result()
-                for event, n in done(results[number]).items() if engine.is_elsewhere else ():
+                for event, n in done(results[number]).items():
                     tell(event, n)
         return results
 

@@ -100,8 +100,8 @@ class TestCleanText:
         assert clean_text(TRADITIONAL, config, script="hans") == SIMPLIFIED
 
     def test_every_setting_of_a_document_is_a_keyword(self) -> None:
-        """All but what needs a corpus."""
-        assert {*get_type_hints(Settings)} == {*CleanConfig.model_fields} - {"learn_from"}
+        """All but what needs a corpus, or containers."""
+        assert {*get_type_hints(Settings)} == {*CleanConfig.model_fields} - {"learn_from", "read"}
 
 
 class TestCleanOne:
