@@ -293,7 +293,7 @@ def _run_plainly(config: Any, *_: object) -> Any:
         return Failed(message=str(error), data=error)
 
 
-def _each(runner: Any, what: Any, given: Sequence[dict[str, Any]], *_: object) -> list[Any]:
+def _each(runner: Any, what: Any, given: Sequence[dict[str, Any]], *_: object, **__: object) -> list[Any]:
     """In place of Prefect's task runner."""
     from concurrent.futures import ThreadPoolExecutor, wait  # noqa: PLC0415
 

@@ -124,7 +124,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     def in_process(function: Callable[..., Any], *args: Any, report: Callable[[str, int], None]) -> Any:
         return function(*args, report)
 
-    def each(runner: Any, what: Any, given: Sequence[dict[str, Any]], *_: object) -> list[Any]:
+    def each(runner: Any, what: Any, given: Sequence[dict[str, Any]], *_: object, **__: object) -> list[Any]:
         runner._work.folder.mkdir(parents=True, exist_ok=True)
         return [what.fn(**parameters) for parameters in given]
 
