@@ -14,8 +14,8 @@ import fsspec.core
 from tasks.read.addresses import scheme_of
 from tasks.read.remote import Entry, Fetched, RemoteError, time_of
 
-EXTRAS = {"gs": "gs", "az": "az", "abfs": "az"}
-"""What to install for a scheme, of this project's extras."""
+PACKAGES = {"gs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+"""What to install for a scheme: what this project's extras `gs` and `az` bring."""
 
 _PIECE = 8 << 20
 """Bytes of a request."""
@@ -117,8 +117,8 @@ def _explained(address: str) -> Iterator[None]:
         why = "there is no such thing (any more)" if missing else "it may not be read with these keys, or without any"
         raise RemoteError(f"{why}. Look at the address, and at the keys") from None
     except ImportError:
-        extra = f"pip install 'qingyuan[{EXTRAS[scheme]}]'" if scheme in EXTRAS else "install what fsspec needs for it"
-        raise RemoteError(f"reading {scheme}:// takes another library. Do: {extra}") from None
+        how = f"pip install {PACKAGES[scheme]}" if scheme in PACKAGES else "install what fsspec needs for it"
+        raise RemoteError(f"reading {scheme}:// takes another library. Do: {how}") from None
     except Exception as error:  # noqa: BLE001  each library has its own
         if scheme not in fsspec.available_protocols():
             raise RemoteError(f"nothing is known that reads {scheme}://. Known: s3, gs, az, http, https, …") from None

@@ -172,7 +172,7 @@ def _explained(*, again: bool = False) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
     except ImportError:
-        raise RemoteError("reading s3:// takes boto3. Do: pip install 'qingyuan[s3]'") from None
+        raise RemoteError("reading s3:// takes boto3. Do: pip install boto3") from None
     try:
         yield
     except ClientError as error:
