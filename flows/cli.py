@@ -3,7 +3,6 @@
 import contextlib
 import difflib
 import os
-import signal
 import sys
 import tempfile
 import tomllib
@@ -255,7 +254,6 @@ def explain(file: str, everything: bool, record: str | None, **how: Any) -> None
 
     config = run_config({"sources": ["-"], "out": "."}, **how).clean
     console = Console(highlight=False, soft_wrap=True)
-    _die_of_broken_pipes()
     with tempfile.TemporaryDirectory() as spool:
         shown = 0
         for name, outcome in _outcomes([file], spool, config, record):
@@ -276,7 +274,6 @@ def check(files: tuple[str, ...], **how: Any) -> None:
 
     config = run_config({"sources": ["-"], "out": "."}, **how).clean
     n_changed = 0
-    _die_of_broken_pipes()
     with tempfile.TemporaryDirectory() as spool:
         for name, outcome in _outcomes(files, spool, config):
             if outcome.rejection or (outcome.cleaned and outcome.cleaned.stages):
@@ -297,7 +294,6 @@ def revert(folder: Path, doc_id: str) -> None:
     from tasks.publish.snapshots import DatasetError
     from tasks.verify import revert_document
 
-    _die_of_broken_pipes()
     try:
         text = revert_document(folder, doc_id)
     except (LookupError, DatasetError, OSError) as error:
@@ -321,7 +317,6 @@ def verify(folder: Path, snapshot: int | None) -> None:
     from tasks.publish.snapshots import DatasetError
     from tasks.verify import verify as verify_dataset
 
-    _die_of_broken_pipes()
     console = Console(stderr=True)
     try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -439,7 +434,6 @@ def _explained(*, writing: bool = False) -> Iterator[None]:
     """Errors of datasets in words for the user."""
     from tasks.publish.snapshots import DatasetError
 
-    _die_of_broken_pipes()
     try:
         yield
     except DatasetError as error:
@@ -608,11 +602,6 @@ def _outcomes(
 def _name(source: "Source") -> str:
     """What the user calls it: standard input is kept in a temporary file."""
     return "standard input" if source.uri.startswith("stdin:") else str(source.path)
-
-
-def _die_of_broken_pipes() -> None:
-    """End quietly where the reader of a pipe has gone (`| head`), as other Unix tools do."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def _message(error: Exception) -> str:

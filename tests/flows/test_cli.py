@@ -197,6 +197,11 @@ class TestExplainAndCheck:
         assert done.stdout.strip() == str(SEED)
         assert done.stderr == ""
 
+    def test_a_connection_that_breaks_does_not_end_the_process(self) -> None:
+        """As it would by the signal that ends other tools when their reader has gone."""
+        assert call("explain", SEED).exit_code == 0
+        assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN
+
 
 def explain_in_a_process(path: Path) -> list[str]:
     """What it loaded of what it mustn't, and its processor time in seconds."""
