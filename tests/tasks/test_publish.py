@@ -667,9 +667,9 @@ from pathlib import Path
 from tasks.publish.store import open_store
 with open_store(Path(sys.argv[1])).lock():
     if os.fork() == 0:  # a child that outlives its parent
+        print("held", flush=True)  # here, where it has let go of the lock
         time.sleep(120)
         os._exit(0)
-    print("held", flush=True)
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGKILL)
 """
