@@ -1,11 +1,13 @@
 """Reading containers that tests have made."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from schemas.config import CleanConfig
 from schemas.document import RawDocument, Rejection
 from tasks.read import read_span, split_source
-from tasks.read.records import Document, Span
+from tasks.read.records import Document, Item, Skipped, Span
 from tasks.read.sources import Source
 
 
@@ -36,3 +38,19 @@ def told(item: Document) -> str:
         return f"{item.raw.reason}: {item.raw.detail}"
     assert isinstance(item.raw, RawDocument)
     return item.raw.content.decode("utf-8", "surrogatepass")
+
+
+def outcomes(items: Iterable[Item]) -> list[tuple[str, Any]]:
+    """Addresses, with what was read or why not; or what was skipped."""
+    return [_outcome(item) for item in items]
+
+
+def _outcome(item: Item) -> tuple[str, Any]:
+    if isinstance(item, Skipped):
+        return "", item.kind
+    raw = item.raw
+    return item.origin.record, raw.reason if isinstance(raw, Rejection) else raw.content
+
+
+def outcomes_of(path: Path, content: bytes, **config: Any) -> list[tuple[str, Any]]:
+    return outcomes(read_span(Span(source(path, content)), CleanConfig(**config)))

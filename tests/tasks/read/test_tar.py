@@ -12,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.config import CleanConfig
-from schemas.document import Reason, Rejection
+from schemas.document import Reason
 from tasks import read as reading
 from tasks.read import read_span, split_source, streams
-from tasks.read.records import Item, Skipped, Span
+from tasks.read.records import Span
 from tasks.read.sources import Source
+from tests.tasks.read.reading import outcomes as told
+from tests.tasks.read.reading import outcomes_of as read
+from tests.tasks.read.reading import source
 
 TEXTS = {f"页/{number:03}.txt": f"第{number}页。".encode() * (number + 1) for number in range(60)}
 
@@ -36,27 +39,6 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, data: bytes =
     info = tarfile.TarInfo(name)
     info.type, info.size = kind, size
     return info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512)
-
-
-def source(path: Path, data: bytes) -> Source:
-    path.write_bytes(data)
-    return Source(path.as_uri(), path, len(data))
-
-
-def told(items: Any) -> list[tuple[str, Any]]:
-    """Addresses, with what was read or why not; or what was skipped."""
-    return [_told(item) for item in items]
-
-
-def _told(item: Item) -> tuple[str, Any]:
-    if isinstance(item, Skipped):
-        return "", item.kind
-    raw = item.raw
-    return item.origin.record, raw.reason if isinstance(raw, Rejection) else raw.content
-
-
-def read(path: Path, data: bytes, **config: Any) -> list[tuple[str, Any]]:
-    return told(read_span(Span(source(path, data)), CleanConfig(**config)))
 
 
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
