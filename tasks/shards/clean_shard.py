@@ -119,9 +119,9 @@ def clean_sources(  # noqa: PLR0913, PLR0917
     # They are counted as they are now, and not as they were, too.
     plan.drop(doc_id for made in _surveys(picked) for doc_id in ids_of(made))
     surveyed += picked
-    for made in surveyed:
-        plan.keep(_ids(made.stayed))
-        plan.keep_unread(made.unread)
+    # At once: each of these calls looks through all documents that are known.
+    plan.keep(doc_id for made in surveyed for doc_id in _ids(made.stayed))
+    plan.keep_unread(uri for made in surveyed for uri in made.unread)
     before = carried(last, store, plan)
     if last and is_done and not _surveys(surveyed) and not any(stored.gone for stored in before):
         return *_as_it_is(plan, last, work), _skipped(surveyed)
