@@ -86,13 +86,13 @@ class Plan:
         """
         rows = self.known if picked is None else self.known[_are_among(self.known["doc_id"], picked)]
         rows = rows[_are_among(rows["source_uri"], {span.source.uri for spans in pieces for span in spans})]
+        # What a replay wants is cleaned whatever it is by now.
+        rows = rows.assign(state=rows["state"].mask(_are_among(rows["doc_id"], self.picked), ""))
         found = _by_span(rows, [span for spans in pieces for span in spans])
         paths: list[Path | None] = []
         for spans in pieces:
             some = rows.iloc[[at for span in spans for at in found[span]]]
-            # What a replay wants is cleaned whatever it is by now.
-            state = some["state"].mask(_are_among(some["doc_id"], self.picked), "")
-            told = (some["doc_id"], state, some["first_run_id"], some["may_stay"])
+            told = (some["doc_id"], some["state"], some["first_run_id"], some["may_stay"])
             known = map(Known, *told)
             paths.append(write_before(known, folder, picked=picked is not None) if len(some) else None)
         return paths
