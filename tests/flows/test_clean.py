@@ -1,5 +1,4 @@
 import asyncio
-import importlib.util
 import json
 import os
 import random
@@ -17,16 +16,11 @@ from tasks.publish.summary import Summary
 from tasks.shards import LEAST
 from tasks.shards.progress import watcher
 from tasks.verify import verify
+from tests.tasks.corpus import conftest as corpus_pages
 
 ROOT = Path(__file__).parents[2]
 
 RUN_COLUMNS = ["run_id", "first_run_id", "ingested_at"]
-
-spec = importlib.util.spec_from_file_location("corpus_pages", ROOT / "tests" / "tasks" / "corpus" / "conftest.py")
-assert spec
-assert spec.loader
-corpus_pages = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(corpus_pages)
 
 pytestmark = pytest.mark.filterwarnings("default")  # Prefect's dependencies warn a lot
 

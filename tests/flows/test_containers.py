@@ -1,7 +1,6 @@
 """Containers through whole runs: the flow as a function and the work in this process, since all is about documents."""
 
 import gzip
-import importlib.util
 import io
 import json
 import logging
@@ -28,16 +27,11 @@ from tasks.publish.summary import rows
 from tasks.read.sources import source_at
 from tasks.shards import LEAST
 from tasks.verify import verify
+from tests.tasks.corpus import conftest as corpus_pages
 
 ROOT = Path(__file__).parents[2]
 
 RUN_COLUMNS = ["run_id", "first_run_id", "ingested_at"]
-
-spec = importlib.util.spec_from_file_location("corpus_pages", ROOT / "tests" / "tasks" / "corpus" / "conftest.py")
-assert spec
-assert spec.loader
-corpus_pages = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(corpus_pages)
 
 pytestmark = pytest.mark.filterwarnings("default")  # Prefect's dependencies warn a lot
 
