@@ -25,6 +25,7 @@ SCHEMA_VERSION = "3"
 """Goes up when a column changes its name, type or meaning. Columns may be added without."""
 
 LIBRARIES = (
+    "ahocorasick-rs",
     "chardet",
     "ftfy",
     "lxml",
