@@ -49,7 +49,7 @@ def test_ordinary_text_comes_out_as_the_library_has_it(wanted: Script, configura
     assert script.convert(text, wanted) == OpenCC(configuration).convert(text)
 
 
-PHRASES = sorted(key for key in script._dictionary("TSPhrases") if len(key) > 1)  # noqa: SLF001
+PHRASES = sorted(key for key in script._dictionary("TSPhrases") if len(key) > 1)
 
 
 @given(st.lists(st.sampled_from(PHRASES) | st.sampled_from("乾著後中a，\n😀\ud800"), max_size=12))
@@ -62,8 +62,8 @@ def test_phrases_are_the_longest_from_the_left(pieces: list[str]) -> None:
         length = next((n for n in range(len(text) - at, 1, -1) if text[at : at + n] in phrases), 0)
         expected += [(at, at + length)] if length else []
         at += length or 1
-    stage = script._stage(("TSPhrases",))  # noqa: SLF001
-    assert [(start, end) for start, end, _ in script._segments(text, stage)] == expected  # noqa: SLF001
+    stage = script._stage(("TSPhrases",))
+    assert [(start, end) for start, end, _ in script._segments(text, stage)] == expected
 
 
 @pytest.mark.parametrize("wanted", ["hans", "tw"])
