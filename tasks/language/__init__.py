@@ -121,7 +121,9 @@ class _Seen(dict[str, tuple[float, dict[str, float]]]):
     def __missing__(self, char: str) -> tuple[float, dict[str, float]]:
         model, i = _model(), column(char)
         if i == len(model.chars):
-            return 0.0, {}  # not kept: there are a million of them
+            if char < "\U00010000":  # beyond there are a million of them
+                self[char] = _UNKNOWN
+            return _UNKNOWN
         start, end = model.pairs[i : i + 2].tolist()
         following = map(model.chars.__getitem__, model.second[start:end].tolist())
         scores = map(_VALUES.__getitem__, model.bigram[start:end])
@@ -129,6 +131,7 @@ class _Seen(dict[str, tuple[float, dict[str, float]]]):
         return found
 
 
+_UNKNOWN: tuple[float, dict[str, float]] = (0.0, {})
 _SEEN = _Seen()
 
 
