@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import cycle, islice
+from itertools import chain, count, cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +55,9 @@ TINY_CHARS = 60
 
 HUGE_BYTES = 4_000_000
 """Of a huge document, in UTF-8: as large as a whole shard. The damaged one is a quarter of it."""
+
+
+_SENTENCE = re.compile("[^。\n]+[。\n]*|[。\n]+")
 
 
 class Text(NamedTuple):
@@ -104,9 +107,17 @@ class Sources:
         return tomllib.loads((HERE / "furniture_lines" / "open.toml").read_text(encoding="utf-8"))
 
     def take(self, n: int, begin: int = 0, script: str = "hans") -> list[str]:
-        """So many texts from one on; again from the first where there are no more."""
+        """So many texts from one on."""
+        return [self._text(begin + i, script) for i in range(n)]
+
+    def _text(self, number: int, script: str) -> str:
+        """One of the texts; past the last one they are mixed, each of the sentences of three, lest they be copies."""
         texts = self.texts[script]
-        return list(islice(cycle(texts), begin % len(texts), begin % len(texts) + n))
+        lap, at = divmod(number, len(texts))
+        if not lap:
+            return texts[at]
+        three = (_SENTENCE.findall(texts[(at + i * lap * 7) % len(texts)])[i::3] for i in range(3))
+        return "".join(chain.from_iterable(three))
 
 
 def clean(sources: Sources, n: int) -> Iterator[Text]:
@@ -118,7 +129,8 @@ def clean(sources: Sources, n: int) -> Iterator[Text]:
 
 def damaged(sources: Sources, n: int, begin: int = 1_000) -> Iterator[Text]:
     """Pages as clone sites make them (`LIKE_SEEDS`): furniture, spam, glosses, shifts, commas, pictures."""
-    for i, (text, kind) in enumerate(zip(sources.take(n, begin), cycle(LIKE_SEEDS), strict=False)):
+    for i, kind in enumerate(islice(cycle(LIKE_SEEDS), n)):
+        (text,) = sources.take(1, begin + i)
         dice = random.Random(f"{sources.seed} {i}")
         article = Article(dice.choice(sources.furniture["titles"]), text)
         page = build(dice, sources.furniture, article)
@@ -164,18 +176,17 @@ def mixed(sources: Sources, n: int) -> Iterator[Text]:
 
 def tiny(sources: Sources, n: int) -> Iterator[Text]:
     """A sentence or two in each file."""
-    number = 0
-    for text in cycle(sources.texts["hans"]):
-        for begin in range(0, len(text) - TINY_CHARS, TINY_CHARS):
-            if number == n:
-                return
-            yield Text(f"{number // 1000:03}/tiny-{number:06}.txt", text[begin : begin + TINY_CHARS].strip())
-            number += 1
+    texts = (sources.take(1, number)[0] for number in count())
+    pieces = (
+        text[at : at + TINY_CHARS].strip() for text in texts for at in range(0, len(text) - TINY_CHARS, TINY_CHARS)
+    )
+    for number, piece in enumerate(islice(pieces, n)):
+        yield Text(f"{number // 1000:03}/tiny-{number:06}.txt", piece)
 
 
 def huge(sources: Sources, n: int, n_bytes: int = HUGE_BYTES) -> Iterator[Text]:
     """Many articles in one file each; the last one is of damaged ones, and a quarter as large."""
-    texts = cycle(sources.texts["hans"])
+    texts = (sources.take(1, number)[0] for number in count())
     for number in range(n - 1):
         yield Text(f"huge-{number}.txt", _joined(texts, n_bytes))
     pages = (one.text for one in damaged(sources, 10**9))
