@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from schemas.config import CleanConfig
@@ -233,6 +234,11 @@ class Rejection:
     detail: str
 
 
+@lru_cache(maxsize=16)
+def _doc_id(source_uri: str, record: str) -> str:
+    return hashlib.sha256(f"{source_uri}\0{record}".encode()).hexdigest()[:32]
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a document came from, as it is recorded: everything of a `RawDocument` but its bytes."""
@@ -263,7 +269,7 @@ class Origin:
     @property
     def doc_id(self) -> str:
         """32 hex digits made of the source and the position in it: the same at every re-ingest of the same source."""
-        return hashlib.sha256(f"{self.source_uri}\0{self.record}".encode()).hexdigest()[:32]
+        return _doc_id(self.source_uri, self.record)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,10 +46,13 @@ def _settle(cleaned: Cleaned, config: CleanConfig) -> Cleaned:
     stages = list(cleaned.stages)
     facts: dict[str, str] = {}
     damage = list(cleaned.damage)
+    context = Context(config)
     for _ in range(MAX_PASSES):
         before = len(stages)
         for name, step in _steps(config):
-            findings = list(step(text, Context(config)))
+            findings = list(step(text, context))
+            if not findings:
+                continue
             for fact in findings:
                 if isinstance(fact, Fact):
                     facts.setdefault(fact.field, fact.value)

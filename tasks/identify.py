@@ -6,7 +6,7 @@ All is decided by counting, in one look-up over the characters, and says nothing
 import unicodedata
 from collections import Counter
 from enum import IntEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -92,6 +92,7 @@ _HANGUL = ((0x1100, 0x11FF), (0xAC00, 0xD7A3))
 _BY_CATEGORY = {"L": Kind.LETTER, "M": Kind.LETTER, "N": Kind.DIGIT, "P": Kind.SIGN, "S": Kind.SIGN}
 
 
+@lru_cache(maxsize=2)
 def identify(text: str) -> Identity:
     """Language with its confidence, and script."""
     counts = count_kinds(text)
@@ -117,9 +118,12 @@ def kinds(chars: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return found
 
 
+@lru_cache(maxsize=2)
 def count_kinds(text: str) -> NDArray[np.intp]:
-    """How many characters of each `Kind` there are."""
-    return _counted(text, _kind_table(), len(Kind))
+    """How many characters of each `Kind` there are. Callers share it: it can't be changed."""
+    counts = _counted(text, _kind_table(), len(Kind))
+    counts.flags.writeable = False
+    return counts
 
 
 def _counted(text: str, table: NDArray[np.uint8], n: int) -> NDArray[np.intp]:

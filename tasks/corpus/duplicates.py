@@ -77,6 +77,8 @@ _DROPPED = re.compile("[^\\w\ufffd]+|_+")
 _LOST = "\ufffd"
 
 
+_GOLDEN, _BITS = np.uint64(0x9E3779B97F4A7C15), np.uint64(29)
+
 # Folding
 
 
@@ -98,16 +100,23 @@ def folded(text: str, damage: Iterable[tuple[int, int]] = ()) -> str:
 def grams(text: str) -> Grams:
     """Hashes of the shingles of a folded text: each once, sorted. Those that U+FFFD is in are left out."""
     codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
-    n = max(len(codes) - GRAM + 1, 0)
-    hashes, is_lost = np.zeros(n, np.uint64), np.zeros(n, bool)
-    for i in range(GRAM if n else 0):
-        codes_at = codes[i : i + n]
-        is_lost |= codes_at == ord(_LOST)
+    n = len(codes) - GRAM + 1
+    if n <= 0:
+        return np.empty(0, np.uint64)
+    hashes, high = np.zeros(n, np.uint64), np.empty(n, np.uint64)
+    for i in range(GRAM):
         # Multiplying by the golden ratio spreads over the high bits, the shift brings these down (Fibonacci hashing).
-        hashes = (hashes ^ codes_at) * np.uint64(0x9E3779B97F4A7C15)
-        hashes ^= hashes >> np.uint64(29)
-    hashes = np.sort(hashes[~is_lost])  # and not `np.unique`, which takes five times as long
-    each_once: Grams = hashes[np.diff(hashes, prepend=~hashes[:1]) != 0]
+        hashes ^= codes[i : i + n]
+        hashes *= _GOLDEN
+        hashes ^= np.right_shift(hashes, _BITS, out=high)
+    if _LOST in text:
+        lost = codes == ord(_LOST)
+        hashes = hashes[~np.lib.stride_tricks.sliding_window_view(lost, GRAM).any(1)]
+    hashes.sort()  # and not `np.unique`, which takes five times as long
+    is_new = np.empty(len(hashes), bool)
+    is_new[:1] = True
+    np.not_equal(hashes[1:], hashes[:-1], out=is_new[1:])
+    each_once: Grams = hashes[is_new]
     return each_once
 
 

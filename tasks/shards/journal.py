@@ -32,7 +32,10 @@ stands the CRC-32 of all that and of the packed outcome, and then that."""
 
 _CHECKSUM = struct.Struct("<I")
 
-_MARK = b"qyj2"
+_MARK = b"qyj3"
+
+_CODEC = "lz4_raw"
+"""A fifth larger than by zstd, and nine times as fast: 3 µs for a page of news, which is cleaned in a millisecond."""
 
 _TAKEN = np.dtype([("rest", "<u8"), ("state", "V32"), ("file", "<u4"), ("offset", "<u8")])
 
@@ -69,7 +72,7 @@ class Journal:
             OSError: if it can't be written.
         """
         pickled = pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
-        packed = pa.compress(pickled, codec="zstd", asbytes=True)
+        packed = pa.compress(pickled, codec=_CODEC, asbytes=True)
         entry = Entry(self._path, self._file.tell())
         key, state = bytes.fromhex(outcome.origin.doc_id), bytes.fromhex(outcome.origin.state)
         header = _HEADER.pack(_MARK, key, state if lasts else b"", len(packed), len(pickled))
@@ -185,7 +188,7 @@ def _read(file: pa.NativeFile, offset: int) -> Outcome | None:
     packed = file.read(n_packed)
     if _CHECKSUM.pack(zlib.crc32(packed, zlib.crc32(header))) != checksum:
         return None
-    outcome: Outcome = _Unpickler(io.BytesIO(pa.decompress(packed, n_pickled, codec="zstd"))).load()
+    outcome: Outcome = _Unpickler(io.BytesIO(pa.decompress(packed, n_pickled, codec=_CODEC))).load()
     return outcome
 
 

@@ -166,7 +166,7 @@ def _is_slogan(lines: list[Line], i: int) -> bool:
 def _judge_beside(lines: list[Line], i: int) -> Found | None:
     """Whether a line beside one that goes is made of what counts beside others only: `微信`, `图片：王晴`."""
     line = lines[i].text
-    tokens = tuple(parse(fold(line))) if len(line) <= 30 else ()
+    tokens = parse(fold(line)) if len(line) <= 30 else ()
     kinds = {token.kind for token in tokens}
     if kinds and kinds <= {"part", "edge"}:
         return Found("buttons", 0.95)
@@ -178,7 +178,7 @@ def _judge_head(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
     line = lines[i]
     if not _may_be_meta(line.text):
         return None
-    tokens = tuple(parse(fold(line.text)))
+    tokens = parse(fold(line.text))
     if tokens and all(token.kind == "date" for token in tokens) and not _is_on_card(lines, i):
         return _judge_date(lines, i, tokens) if has_body else None
     found = _judge_tokens(lines, i, tokens, has_body=has_body) or _judge_words(line, has_body=has_body)
@@ -288,7 +288,7 @@ def _dates_something_else(tokens: tuple[Token, ...], folded: str) -> bool:
 def dates_something_else(line: str) -> bool:
     """Whether a short line is an unknown label with a date: that of what a text is about, not of the text."""
     folded = fold(line) if len(line) <= _LONGEST_LOOSE else ""
-    return _dates_something_else(tuple(parse_loosely(folded)), folded)
+    return _dates_something_else(parse_loosely(folded), folded)
 
 
 _POSTED = re.compile(r"\s{1,3}发[表布]于\s?:?\s?")
@@ -348,7 +348,7 @@ _LATIN_PERSON = re.compile(
 def _judge_tail(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
     line = lines[i].text
     if _may_be_meta(line):
-        tokens = tuple(parse(fold(line)))
+        tokens = parse(fold(line))
         found = _judge_tokens(lines, i, tokens, has_body=has_body) or _judge_words(lines[i], has_body=has_body)
         if found or (tokens and all(token.kind == "date" for token in tokens)):  # the date under a document is its own
             return found
@@ -483,7 +483,7 @@ def _judge_notice(lines: list[Line], i: int) -> Found | None:
 def _is_below_furniture(lines: list[Line], i: int) -> bool:
     """Whether a heading of notices or a label stands above a line, with nothing but possible notices between them."""
     for line in reversed(lines[max(0, i - 6) : i]):
-        tokens = parse(fold(line.text)) if _may_be_meta(line.text) else []
+        tokens = parse(fold(line.text)) if _may_be_meta(line.text) else ()
         if is_notice_heading(line.text) or any(token.strong for token in tokens):
             return True
         if is_prose(line.text) and not may_be_notice(line.text):
@@ -666,7 +666,7 @@ def _judge_below_title(lines: list[Line], found: dict[int, Found], i: int) -> Fo
         return Found("buttons", 0.9)
     if credit := _credit(folded):
         return Found("data-line", 0.9, (credit,))
-    tokens = tuple(parse(folded))
+    tokens = parse(folded)
     is_labelled = any(token.kind not in _BARE for token in tokens)
     if is_labelled and any(n in found and found[n].tokens for n in (i - 1, i + 1)):
         return Found("data-line", 0.9, tokens)

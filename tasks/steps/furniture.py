@@ -5,7 +5,7 @@ line (`tasks.steps.lines.fold`) of at most `LONGEST` characters; repetitions are
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from tasks.rules import load
@@ -118,13 +118,18 @@ _HOME = re.compile(
 _DASH = re.compile(r"\s[-·/]\s|(?<=\w)-(?=\w)")
 
 
-def parse(line: str) -> list[Token]:
+_KEPT = 1_000
+"""Lines that are kept as they were taken apart: rules ask for the same ones, in every pass."""
+
+
+def parse(line: str) -> tuple[Token, ...]:
     """Take a folded line apart, in order; empty if any of it is no furniture."""
     tokens, end = parse_start(line)
-    return tokens if end >= len(line) else []
+    return tokens if end >= len(line) else ()
 
 
-def parse_start(line: str) -> tuple[list[Token], int]:
+@lru_cache(maxsize=_KEPT)
+def parse_start(line: str) -> tuple[tuple[Token, ...], int]:
     """Take a folded line apart as far as it is furniture; the offset where that ends."""
     tokens: list[Token] = []
     at = _skip(line, 0)
@@ -135,7 +140,7 @@ def parse_start(line: str) -> tuple[list[Token], int]:
             break
         tokens.append(token)
         at = _skip(line, token.end)
-    return tokens, at
+    return tuple(tokens), at
 
 
 def _links(line: str, at: int) -> Token | None:
@@ -150,7 +155,8 @@ def _heading_pattern() -> re.Pattern[str]:
     return re.compile(rf"(?:{'|'.join(map(re.escape, headings))})(?=[\s:])")
 
 
-def parse_loosely(line: str) -> list[Token]:
+@lru_cache(maxsize=_KEPT)
+def parse_loosely(line: str) -> tuple[Token, ...]:
     """The same, but what is no furniture becomes a token of the kind `unknown`."""
     tokens: list[Token] = []
     at = _skip(line, 0)
@@ -160,7 +166,7 @@ def parse_loosely(line: str) -> list[Token]:
             token = Token("unknown", line[tokens[-1].start : token.end], False, tokens.pop().start, token.end)
         tokens.append(token)
         at = _skip(line, token.end)
-    return tokens
+    return tuple(tokens)
 
 
 _BREAK = re.compile(r"[\s,|/\\\[\](){}<>]|(?<=[^\d\s])[-·](?=\s)")

@@ -5,7 +5,7 @@ nothing: only lines that could be furniture are folded.
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from schemas.document import Edit
@@ -32,6 +32,12 @@ _ENDS = ("；", "！”", "？”", "……", ".”")
 _LATIN_ENDS = (".", '."', ".”", ".)", ";")
 
 
+_KEPT_CHARS = 200
+_KEPT_LINES = 2_000
+"""What was found out about so many lines of so many characters is kept: steps ask for the same lines of a page again
+and again, in every pass, and pages of a site have lines in common. Some 2 MB at most for each of the functions."""
+
+
 class Line(NamedTuple):
     """A line that is not blank."""
 
@@ -45,8 +51,9 @@ class Line(NamedTuple):
     """Without the white space around it."""
 
 
+@lru_cache(maxsize=2)
 def lines_of(text: str) -> list[Line]:
-    """Lines of a text in order, blank ones left out."""
+    """Lines of a text in order, blank ones left out. Several steps share them: not to be changed."""
     lines = []
     start = 0
     for raw in text.split("\n"):
@@ -69,11 +76,21 @@ def _folding() -> dict[int, str]:
 
 def fold(text: str) -> str:
     """Fold to Simplified, half-width signs and lower case, keeping the length."""
+    return _fold_line(text) if len(text) <= _KEPT_CHARS else text.translate(_folding()).lower()
+
+
+@lru_cache(maxsize=_KEPT_LINES)
+def _fold_line(text: str) -> str:
     return text.translate(_folding()).lower()
 
 
 def key(text: str) -> str:
     """Letters, digits and ideographs of a text, folded: equal for lines that say the same."""
+    return _line_key(text) if len(text) <= _KEPT_CHARS else _SIGNS.sub("", fold(text))
+
+
+@lru_cache(maxsize=_KEPT_LINES)
+def _line_key(text: str) -> str:
     return _SIGNS.sub("", fold(text))
 
 
@@ -88,11 +105,20 @@ def is_prose(text: str) -> bool:
     The bounds leave room for headlines, which rarely have more than 40 ideographs or 120 letters; longer ones are told
     by having no comma.
     """
-    if is_chinese(text[:LONGEST]):
+    return len(text) >= _LONG or _is_short_prose(text)
+
+
+_LONG = 150
+"""Characters from which on a line is a paragraph, in any language."""
+
+
+@lru_cache(maxsize=_KEPT_LINES)
+def _is_short_prose(text: str) -> bool:
+    if is_chinese(text):
         if _is_long_headline(text):
             return False
         return len(text) >= 60 or (len(text) >= 20 and ("。" in text or text.endswith(_ENDS)))
-    return len(text) >= 150 or (len(text) >= 60 and text.endswith(_LATIN_ENDS))
+    return len(text) >= 60 and text.endswith(_LATIN_ENDS)
 
 
 LONGEST_HEADLINE = 140

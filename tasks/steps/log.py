@@ -18,11 +18,15 @@ were replaced by the same rule were one edit. docs/adr/0002-edit-log.md.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
-from operator import eq, itemgetter
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from schemas.document import Edit, Stage
+from tasks.identify import codes
 from tasks.scripts import simplify, traditionalize
 from tasks.steps.edits import EditError, apply, revert
 
@@ -65,20 +69,88 @@ class _Operation:
     """Rule and confidence of what the form replaces."""
     pairs: Mapping[str, _Source]
 
-    def changes(self, text: str) -> dict[str, _Source]:
-        """The sources of those characters of a text that the operation says were changed."""
-        chars = "".join(set(text))
-        forms = zip(chars, _FORMS[self.form](chars), strict=True)
-        implied = {char: _Source(form, *self.main) for char, form in forms if char != form}
-        implied |= self.pairs
-        for char in self.pairs:
-            if implied[char].before == char:
-                del implied[char]
-        return implied
+
+class _Lookup:
+    """What an operation says of characters, for looking up all of a text at once.
+
+    Args:
+        operation: Says it.
+        chars: Code points to be looked up, in any order, each as often as it likes.
+        kinds: Numbers, from 0, of rules with their confidence: those of the operation are added.
+    """
+
+    def __init__(self, operation: _Operation, chars: NDArray[np.uint32], kinds: dict[tuple[str, float], int]) -> None:
+        size = int(chars.max(initial=0)) + 1
+        told = np.flatnonzero(np.bincount(chars, minlength=size)).astype(np.uint32)
+        formed = codes(_FORMS[operation.form](_text(told)))
+        self._before = np.zeros(size, np.uint32)
+        self._before[told] = formed
+        self._kind = np.full(size, -1, np.int64)
+        self._kind[told[told != formed]] = kinds.setdefault(operation.main, len(kinds))
+        for char, source in operation.pairs.items():
+            if ord(char) < size:
+                is_kept = source.before == char
+                number = kinds.setdefault((source.rule, source.confidence), len(kinds))
+                self._before[ord(char)], self._kind[ord(char)] = ord(source.before), -1 if is_kept else number
+
+    def kind(self, chars: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """Number of the rule by which each character was changed; -1 where it was not."""
+        found: NDArray[np.int64] = self._kind[chars]
+        return found
+
+    def before(self, chars: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """What each character was before; itself where it was not changed."""
+        found: NDArray[np.uint32] = self._before[chars]
+        return found
 
 
-def pack(text_before: str, stages: Iterable[Stage]) -> list[dict[str, Any]]:
-    """Rows for the stages that were applied to a text, in order.
+def _text(chars: NDArray[np.uint32]) -> str:
+    return chars.tobytes().decode("utf-32-le", "surrogatepass")
+
+
+class _Columns:
+    """The edits of a stage as columns, in their order, and the characters of those that keep the length."""
+
+    def __init__(self, text: str, edits: Sequence[Edit]) -> None:
+        n = len(edits)
+        self.chars = codes(text)
+        self.starts = np.fromiter((edit.start for edit in edits), np.int64, n)
+        n_before = np.fromiter((len(edit.before) for edit in edits), np.int64, n)
+        self.ends = self.starts + n_before
+        self.kinds: dict[tuple[str, float], int] = {}
+        numbers = (self.kinds.setdefault((edit.rule, edit.confidence), len(self.kinds)) for edit in edits)
+        self.kind = np.fromiter(numbers, np.int64, n)
+        self.is_even = n_before == np.fromiter((len(edit.after) for edit in edits), np.int64, n)
+        even = [edit for edit, is_even in zip(edits, self.is_even.tolist(), strict=True) if is_even]
+        self.before, self.after = codes("".join(e.before for e in even)), codes("".join(e.after for e in even))
+        self._n_chars = n_before[self.is_even]
+        # Whether it replaces characters one by one, as an operation does.
+        self.is_substitution = self.all_of(self.before != self.after)
+
+    def all_of(self, is_so: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """For each edit, whether something holds for all of its characters; False for those that change the length."""
+        found = np.zeros(len(self.starts), bool)
+        if len(self._n_chars):
+            found[self.is_even] = np.logical_and.reduceat(is_so, np.cumsum(self._n_chars) - self._n_chars)
+        return found
+
+    def of_char(self, of_edit: NDArray[Any]) -> NDArray[Any]:
+        """A value of edits for each of their characters."""
+        return np.repeat(of_edit[self.is_even], self._n_chars)
+
+    def is_kept(self) -> NDArray[np.bool_]:
+        """For each character of the text, whether no edit replaces or removes it."""
+        depth = np.zeros(len(self.chars) + 1, np.int8)
+        depth[self.starts[self.ends > self.starts]] += 1
+        depth[self.ends[self.ends > self.starts]] -= 1
+        is_kept: NDArray[np.bool_] = np.cumsum(depth[:-1], dtype=np.int8) == 0
+        return is_kept
+
+
+def pack(text_before: str, stages: Iterable[Stage]) -> tuple[list[dict[str, Any]], str]:
+    """Rows for the stages that were applied to a text, in order, and the text that they made of it.
+
+    The rows are proved: what `unpack` makes of them are the stages, and what `apply` has carried out `revert` undoes.
 
     Raises:
         EditError: if the stages do not fit the text.
@@ -89,7 +161,7 @@ def pack(text_before: str, stages: Iterable[Stage]) -> list[dict[str, Any]]:
         packed = _pack_stage(text_before, text_after, stage)
         rows += ({"stage": number, "step": stage.step, **row._asdict()} for row in packed)
         text_before = text_after
-    return rows
+    return rows, text_before
 
 
 def unpack(clean_text: str, rows: Sequence[Row]) -> list[Stage]:
@@ -141,45 +213,40 @@ class _Row(NamedTuple):
 def _pack_stage(text_before: str, text_after: str, stage: Stage) -> list[_Row]:
     """Operations and exceptions if they are smaller than the edits and say the same, or else the edits."""
     plain = [_Row(*edit[1:]) for edit in stage.edits]
-    substitutions = list(filter(_is_substitution, stage.edits))
-    if len(substitutions) >= _WORTHWHILE:
-        operation = _best_operation(_observed(text_before, stage.edits, substitutions))
-        packed = [*_operation_rows(operation), *_exceptions(text_before, stage.edits, operation)]
-        if len(packed) < len(plain) and tuple(_unpack_stage(stage.step, text_after, packed)) == stage.edits:
-            return packed
+    if len(plain) >= _WORTHWHILE:
+        columns = _Columns(text_before, stage.edits)
+        if np.count_nonzero(columns.is_substitution) >= _WORTHWHILE:
+            operation = _best_operation(_observed(columns))
+            packed = [*_operation_rows(operation), *_exceptions(columns, plain, operation)]
+            if len(packed) < len(plain) and tuple(_unpack_stage(stage.step, text_after, packed)) == stage.edits:
+                return packed
     return plain
-
-
-def _is_substitution(edit: Edit) -> bool:
-    """Whether it replaces characters one by one, as an operation does."""
-    return len(edit.before) == len(edit.after) and not any(map(eq, edit.before, edit.after))
 
 
 class _Observed(NamedTuple):
     """What became of the characters that an operation would reach."""
 
-    sources: Mapping[str, Counter[_Source]]
+    sources: Mapping[str, Mapping[_Source, int]]
     """How often each one came from which other."""
-    kept: Counter[str]
+    kept: Mapping[str, int]
     """How often each one was there before."""
 
 
-def _observed(text: str, edits: Iterable[Edit], substitutions: Iterable[Edit]) -> _Observed:
-    kept: list[str] = []
-    end = 0
-    for edit in edits:
-        kept.append(text[end : edit.start])
-        end = edit.start + len(edit.before)
-    kept.append(text[end:])
-    changes = Counter(chain.from_iterable(_changes_of(edit) for edit in substitutions))
-    sources: dict[str, Counter[_Source]] = defaultdict(Counter)
-    for (char, source), n in changes.items():
-        sources[char][source] = n
-    return _Observed(sources, Counter("".join(kept)))
-
-
-def _changes_of(edit: Edit) -> Iterator[tuple[str, _Source]]:
-    return ((char, _Source(b, edit.rule, edit.confidence)) for b, char in zip(edit.before, edit.after, strict=True))
+def _observed(columns: _Columns) -> _Observed:
+    chosen = columns.of_char(columns.is_substitution)
+    kind = columns.of_char(columns.kind)[chosen]
+    # 21 bits hold a code point.
+    changes = (kind << 42) | (columns.before[chosen].astype(np.int64) << 21) | columns.after[chosen]
+    found, first, n = np.unique(changes, return_index=True, return_counts=True)
+    kinds = list(columns.kinds)
+    sources: dict[str, dict[_Source, int]] = defaultdict(dict)
+    for i in np.argsort(first).tolist():  # where two are as frequent the one that came first counts
+        change = int(found[i])
+        source = _Source(chr(change >> 21 & 0x1FFFFF), *kinds[change >> 42])
+        sources[chr(change & 0x1FFFFF)][source] = int(n[i])
+    counts = np.bincount(columns.chars[columns.is_kept()])
+    chars = np.flatnonzero(counts)
+    return _Observed(sources, dict(zip(map(chr, chars.tolist()), counts[chars].tolist(), strict=True)))
 
 
 def _best_operation(observed: _Observed) -> _Operation:
@@ -198,11 +265,13 @@ def _operation(observed: _Observed, form: int, main: tuple[str, float]) -> tuple
     pairs: dict[str, _Source] = {}
     for char, by_form in _concerned(observed, form):
         sources: Mapping[_Source, int] = observed.sources.get(char, {})
-        n_kept = observed.kept[char]
+        n_kept = observed.kept.get(char, 0)
+        best, n_best = _Source(char, *_KEPT), n_kept
+        for source, n in sources.items():
+            if n > n_best:
+                best, n_best = source, n
         n_all = sum(sources.values()) + n_kept
         n_fitting = n_kept if char == by_form else sources.get(_Source(by_form, *main), 0)
-        kept = (_Source(char, *_KEPT), n_kept)
-        best, n_best = max(chain([kept], sources.items()), key=itemgetter(1))
         if _ROW_COST * (n_best - n_fitting) > _PAIR_COST:
             pairs[char] = best
             cost += _PAIR_COST + _ROW_COST * (n_all - n_best)
@@ -231,54 +300,55 @@ def _operation_rows(operation: _Operation) -> Iterator[_Row]:
         yield _Row(rule, form, before, after, confidence)
 
 
-def _exceptions(text: str, edits: Sequence[Edit], operation: _Operation) -> Iterator[_Row]:
+def _exceptions(columns: _Columns, plain: Sequence[_Row], operation: _Operation) -> list[_Row]:
     """The edits that the operation does not imply, and the places where it would imply one that was not made."""
-    changes = operation.changes(text + "".join(edit.after for edit in edits))
-    implied: Edit | None = None
-    end = 0
-    for edit in edits:
-        yield from _kept(text, end, edit.start, changes, operation.main)
-        # Two that touch and look alike would come back as one.
-        merges = implied is not None and end == edit.start and implied.rule == edit.rule
-        if _is_implied(edit, changes) and not merges:
-            implied = edit
-        else:
-            implied = None
-            yield _Row(*edit[1:])
-        end = edit.start + len(edit.before)
-    yield from _kept(text, end, len(text), changes, operation.main)
+    lookup = _Lookup(operation, np.concatenate([columns.chars, columns.after]), columns.kinds)
+    is_same = lookup.before(columns.after) == columns.before
+    is_same &= lookup.kind(columns.after) == columns.of_char(columns.kind)
+    is_implied = columns.all_of(is_same)
+    # Two that touch and look alike would come back as one.
+    touch = is_implied[1:] & is_implied[:-1] & (columns.ends[:-1] == columns.starts[1:])
+    for i in np.flatnonzero(touch).tolist():
+        if is_implied[i] and plain[i].rule == plain[i + 1].rule:
+            is_implied[i + 1] = False
+    changed = columns.is_kept() & (lookup.kind(columns.chars) >= 0)
+    kept = ((at, chr(columns.chars[at])) for at in np.flatnonzero(changed).tolist())
+    rows = [plain[i] for i in np.flatnonzero(~is_implied).tolist()]
+    rows += (_Row(operation.main[0], at, char, char, 1.0) for at, char in kept)
+    return sorted(rows, key=_start)  # one that puts something in before what is behind it
 
 
-def _is_implied(edit: Edit, changes: Mapping[str, _Source]) -> bool:
-    return len(edit.before) == len(edit.after) and all(
-        changes.get(char) == (before, edit.rule, edit.confidence)
-        for before, char in zip(edit.before, edit.after, strict=True)
-    )
+_start = itemgetter(_Row._fields.index("start"))
 
 
-def _kept(text: str, start: int, end: int, changes: Mapping[str, _Source], main: tuple[str, float]) -> Iterator[_Row]:
-    for position in range(start, end):
-        if (char := text[position]) in changes:
-            yield _Row(main[0], position, char, char, 1.0)
-
-
-def _unpack_stage(step: str, text: str, rows: Sequence[_Row]) -> Iterator[Edit]:
+def _unpack_stage(step: str, text: str, rows: Sequence[_Row]) -> list[Edit]:
     """The edits of a stage, in order, from the text that it made."""
     operations = [row for row in rows if row.is_operation]
-    changes = _read_operation(operations).changes(text) if operations else {}
+    edits: list[tuple[int, Edit]] = []
+    exceptions: list[_Exception] = []
     end = shift = 0
     for row in rows[len(operations) :]:
         start = row.start + shift
         if start < end or not text.startswith(row.after, start):
             raise EditError(f"{row} of step {step!r} does not belong to this text: its 'after' is not at {start}")
-        if changes:
-            yield from _implied(step, text, range(end, start), shift, changes)
         end = start + len(row.after)
         shift += len(row.after) - len(row.before)
+        exceptions.append(_Exception(start, end, shift))
         if row.before != row.after:
-            yield Edit(step, *row)
-    if changes:
-        yield from _implied(step, text, range(end, len(text)), shift, changes)
+            edits.append((start, Edit(step, *row)))
+    if operations:
+        edits += _implied(step, text, exceptions, _read_operation(operations))
+        edits.sort(key=itemgetter(0))  # stable: one that put nothing in comes before what is behind it
+    return [edit for _, edit in edits]
+
+
+class _Exception(NamedTuple):
+    """Where an operation does not reach, in the text after the stage."""
+
+    start: int
+    end: int
+    shift: int
+    """By how much longer all rows till here made the text."""
 
 
 def _read_operation(rows: Sequence[_Row]) -> _Operation:
@@ -291,12 +361,28 @@ def _read_operation(rows: Sequence[_Row]) -> _Operation:
     return _Operation(main.start, (main.rule, main.confidence), pairs)
 
 
-def _implied(step: str, text: str, where: range, shift: int, changes: Mapping[str, _Source]) -> Iterator[Edit]:
-    """The edits that an operation stands for in one stretch of the text after the stage: runs of one rule each."""
-    by_rule = groupby(where, lambda position: changes[text[position]][1:] if text[position] in changes else None)
-    for kind, positions in by_rule:
-        if kind:
-            start, *_ = run = list(positions)
-            after = text[start : run[-1] + 1]
-            before = "".join(changes[char].before for char in after)
-            yield Edit(step, kind[0], start - shift, before, after, kind[1])
+def _implied(
+    step: str, text: str, exceptions: Sequence[_Exception], operation: _Operation
+) -> Iterator[tuple[int, Edit]]:
+    """The edits that an operation stands for, with where they are in the text after the stage: runs of one rule."""
+    chars = codes(text)
+    kinds: dict[tuple[str, float], int] = {}
+    lookup = _Lookup(operation, chars, kinds)
+    kind = lookup.kind(chars)
+    for start, end, _ in exceptions:
+        kind[start:end] = -1
+    before = _text(lookup.before(chars))
+    edges = np.flatnonzero(kind[1:] != kind[:-1]) + 1
+    starts = np.array([exception.start for exception in exceptions], np.int64)
+    # What an exception has removed leaves no place of its own, and two runs beside it all the same.
+    edges = np.unique(np.concatenate([[0], edges, starts, [len(chars)]]))
+    runs = np.flatnonzero(kind[edges[:-1]] >= 0)
+    shifts = np.array([0, *(exception.shift for exception in exceptions)], np.int64)
+    shift = shifts[np.searchsorted(starts, edges[runs], "right")]
+    named = list(kinds)
+    of_run = zip(
+        edges[runs].tolist(), edges[runs + 1].tolist(), kind[edges[runs]].tolist(), shift.tolist(), strict=True
+    )
+    for start, end, number, moved in of_run:
+        rule, confidence = named[number]
+        yield start, Edit(step, rule, start - moved, before[start:end], text[start:end], confidence)
