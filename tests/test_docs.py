@@ -363,6 +363,30 @@ def test_every_recipe_of_the_crawl_has_an_answer_in_three_engines() -> None:
     assert sorted(asked) == sorted(list(ANSWERS) * 3)
 
 
+def test_the_notebook_runs(crawl: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    path = ROOT / "docs/analysis.ipynb"
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    assert [cell for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")] == []
+    for name in ("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR"):
+        monkeypatch.setenv(name, str(crawl.folder / "jupyter"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("DATASET", str(crawl.folder / "data/crawl"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs
+        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(crawl.folder)}}).execute()
+    shown = {cell.id: [dict(output) for output in cell.outputs] for cell in notebook.cells if cell.cell_type == "code"}
+    told = {name: "".join(output.get("text", "") for output in outputs) for name, outputs in shown.items()}
+    assert "6 clean documents, 2 rejected" in told["open"]
+    # Not 001, which is English, nor one of the two that tell the same: 002, 003 or its copy, 004, lost.txt.
+    assert told["choose"].startswith("4 of 6 documents")
+    assert any("image/png" in output.get("data", {}) for output in shown["chart"])
+    marked = shown["changes"][0]["data"]["text/html"]
+    assert "<del>?jié)摿Γ苿右欢a(chǎn)</del><ins>潛力，推動一二三產</ins>" in marked
+
+
 def documents() -> list[Path]:
     folders = (ROOT / "docs", ROOT / "seeds")
     return sorted(
