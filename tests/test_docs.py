@@ -363,6 +363,26 @@ def test_every_recipe_of_the_crawl_has_an_answer_in_three_engines() -> None:
     assert sorted(asked) == sorted(list(ANSWERS) * 3)
 
 
+def worked_out() -> Iterator[Any]:
+    """Sections of docs/damage.md: blocks of code, each with what it prints."""
+    document = (ROOT / "docs/damage.md").read_text(encoding="utf-8")
+    for section in re.split(r"^## ", document, flags=re.MULTILINE)[1:]:
+        pairs = re.findall(r"^```python\n(.*?)^```\n\n^```text\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+        assert len(pairs) == section.count("```python")
+        if pairs:
+            yield pytest.param(section, id=section.partition("\n")[0])
+
+
+@pytest.mark.parametrize("section", worked_out())
+def test_damage_is_worked_out_to_the_last_byte(section: str, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    for language, block in re.findall(r"^```(python|text)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(compile(block, "damage.md", "exec"), names)
+        else:
+            assert capsys.readouterr().out == block
+
+
 def test_the_notebook_runs(crawl: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     import nbformat
     from nbclient import NotebookClient
