@@ -159,6 +159,16 @@ class LocalStore:
             time.sleep(GRACE)
             _clear(views)
 
+    def put_beside(self, name: str, content: bytes, mark: bytes) -> None:
+        """Put a file beside the tables."""
+        place = self.out / name
+        if place.exists() and mark not in place.read_bytes():
+            return
+        written = self.local / "tmp" / f"beside-{uuid4().hex}"
+        written.write_bytes(content)
+        sync(written)
+        written.replace(place)
+
     def problems(self, snapshot: Snapshot) -> Iterator[str]:
         """What the view shows that isn't the snapshot."""
         for table, parts in snapshot.tables.items():

@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,6 +168,16 @@ class RemoteStore:
 
     def show(self, snapshot: Snapshot) -> None:
         """Nothing to do: readers go by the manifest."""
+
+    def put_beside(self, name: str, content: bytes, mark: bytes) -> None:
+        """Put an object beside the folders."""
+        import obstore  # noqa: PLC0415
+
+        with suppress(FileNotFoundError):
+            if mark not in self._get(name):
+                return
+        with self._explained():
+            obstore.put(self._bucket, name, content)
 
     def problems(self, snapshot: Snapshot) -> Iterator[str]:
         """Objects that are damaged in the bucket, though this machine has them whole."""

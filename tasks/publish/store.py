@@ -47,6 +47,9 @@ class Store(Protocol):
     def show(self, snapshot: Snapshot) -> None:
         """Have readers see a snapshot."""
 
+    def put_beside(self, name: str, content: bytes, mark: bytes) -> None:
+        """Put a file beside the tables, at once or not at all; one of that name without the mark stays as it is."""
+
     def problems(self, snapshot: Snapshot) -> Iterable[str]:
         """What readers would see that isn't the snapshot."""
 
