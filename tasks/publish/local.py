@@ -184,6 +184,24 @@ class LocalStore:
             raise SnapshotGoneError(f"{self.name} has no snapshot {number} any more")
         return partial(os.close, descriptor)
 
+    def keep_report(self, run_id: str, page: bytes) -> str:
+        """Keep the report of a run in `reports/`: all of it is there when it appears."""
+        written = self.local / "tmp" / f"report-{run_id}"
+        path = self.out.absolute() / "reports" / f"{run_id}.html"
+        path.parent.mkdir(exist_ok=True)
+        written.write_bytes(page)
+        written.replace(path)
+        return str(path)
+
+    def drop_reports(self, kept: Iterable[str]) -> int:
+        """Remove reports but for those of some runs."""
+        stay = {f"{run_id}.html" for run_id in kept}
+        there = (path for path in (self.out / "reports").glob("*.html") if path.name not in stay)
+        gone = {path: path.stat().st_size for path in there}
+        for path in gone:
+            path.unlink()
+        return sum(gone.values())
+
     def forget(self, numbers: Iterable[int]) -> int:
         """Remove snapshots that nobody has pinned, and objects that none of the others has."""
         with ExitStack() as stack:

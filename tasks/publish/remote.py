@@ -3,6 +3,7 @@
     <address>/objects/<sha256>             as in a folder
     <address>/manifests/000001.json        created by a conditional put, which is the commit
     <address>/forgotten/000001.json        manifests of snapshots that were removed: their objects go a day later
+    <address>/reports/<run>.html           reports of runs
     <address>/conditional                  no content: tells whether the store knows conditional puts
 
 There is no view: who reads opens a snapshot (`tasks.publish.opened`). Nor is there a lock that several machines could
@@ -179,6 +180,25 @@ class RemoteStore:
         """Nothing to do: objects stay for a day."""
         del number
         return _nothing
+
+    def keep_report(self, run_id: str, page: bytes) -> str:
+        """Put the report of a run into `reports/`."""
+        import obstore  # noqa: PLC0415
+
+        path = f"reports/{run_id}.html"
+        with self._explained():
+            obstore.put(self._bucket, path, page, attributes={"Content-Type": "text/html; charset=utf-8"})
+        return f"{self.name}/{path}"
+
+    def drop_reports(self, kept: Iterable[str]) -> int:
+        """Remove reports but for those of some runs."""
+        import obstore  # noqa: PLC0415
+
+        stay = {f"{run_id}.html" for run_id in kept}
+        gone = [entry for entry in self._list("reports") if entry["path"].rpartition("/")[2] not in stay]
+        with self._explained():
+            obstore.delete(self._bucket, [entry["path"] for entry in gone])
+        return sum(entry["size"] for entry in gone)
 
     def forget(self, numbers: Iterable[int]) -> int:
         """Remove snapshots now, and objects after a day, if no snapshot has them then."""

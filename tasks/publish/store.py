@@ -53,6 +53,12 @@ class Store(Protocol):
     def pin(self, number: int) -> Callable[[], None]:
         """Keep a snapshot whole for a reader until what this gives is called; SnapshotGoneError if it is gone."""
 
+    def keep_report(self, run_id: str, page: bytes) -> str:
+        """Keep the report of a run beside the tables; gives its path or address."""
+
+    def drop_reports(self, kept: Iterable[str]) -> int:
+        """Remove reports but for those of some runs; gives how many bytes that freed."""
+
     def forget(self, numbers: Iterable[int]) -> int:
         """Remove snapshots that nobody has pinned, and objects that none of the others has.
 
