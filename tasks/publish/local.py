@@ -193,14 +193,14 @@ class LocalStore:
         written.replace(path)
         return str(path)
 
-    def drop_reports(self, kept: Iterable[str]) -> int:
-        """Remove reports but for those of some runs."""
-        stay = {f"{run_id}.html" for run_id in kept}
-        there = (path for path in (self.out / "reports").glob("*.html") if path.name not in stay)
-        gone = {path: path.stat().st_size for path in there}
-        for path in gone:
-            path.unlink()
-        return sum(gone.values())
+    def reports(self) -> dict[str, int]:
+        """Bytes of the reports there are, by run."""
+        return {path.stem: path.stat().st_size for path in (self.out / "reports").glob("*.html")}
+
+    def drop_reports(self, run_ids: Iterable[str]) -> None:
+        """Remove the reports of some runs."""
+        for run_id in run_ids:
+            (self.out / "reports" / f"{run_id}.html").unlink(missing_ok=True)
 
     def forget(self, numbers: Iterable[int]) -> int:
         """Remove snapshots that nobody has pinned, and objects that none of the others has."""

@@ -185,20 +185,20 @@ class RemoteStore:
         """Put the report of a run into `reports/`."""
         import obstore  # noqa: PLC0415
 
-        path = f"reports/{run_id}.html"
         with self._explained():
-            obstore.put(self._bucket, path, page, attributes={"Content-Type": "text/html; charset=utf-8"})
-        return f"{self.name}/{path}"
+            obstore.put(self._bucket, _report(run_id), page, attributes={"Content-Type": "text/html; charset=utf-8"})
+        return f"{self.name}/{_report(run_id)}"
 
-    def drop_reports(self, kept: Iterable[str]) -> int:
-        """Remove reports but for those of some runs."""
+    def reports(self) -> dict[str, int]:
+        """Bytes of the reports there are, by run."""
+        return {Path(entry["path"]).stem: entry["size"] for entry in self._list("reports")}
+
+    def drop_reports(self, run_ids: Iterable[str]) -> None:
+        """Remove the reports of some runs."""
         import obstore  # noqa: PLC0415
 
-        stay = {f"{run_id}.html" for run_id in kept}
-        gone = [entry for entry in self._list("reports") if entry["path"].rpartition("/")[2] not in stay]
         with self._explained():
-            obstore.delete(self._bucket, [entry["path"] for entry in gone])
-        return sum(entry["size"] for entry in gone)
+            obstore.delete(self._bucket, [_report(run_id) for run_id in run_ids])
 
     def forget(self, numbers: Iterable[int]) -> int:
         """Remove snapshots now, and objects after a day, if no snapshot has them then."""
@@ -429,6 +429,10 @@ def _caches() -> Path:
 
 def _manifest(number: int) -> str:
     return f"manifests/{number:06}.json"
+
+
+def _report(run_id: str) -> str:
+    return f"reports/{run_id}.html"
 
 
 def _forgotten(number: int) -> str:

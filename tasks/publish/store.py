@@ -56,8 +56,11 @@ class Store(Protocol):
     def keep_report(self, run_id: str, page: bytes) -> str:
         """Keep the report of a run beside the tables; gives its path or address."""
 
-    def drop_reports(self, kept: Iterable[str]) -> int:
-        """Remove reports but for those of some runs; gives how many bytes that freed."""
+    def reports(self) -> dict[str, int]:
+        """Bytes of the reports there are, by run."""
+
+    def drop_reports(self, run_ids: Iterable[str]) -> None:
+        """Remove the reports of some runs."""
 
     def forget(self, numbers: Iterable[int]) -> int:
         """Remove snapshots that nobody has pinned, and objects that none of the others has.
