@@ -148,8 +148,8 @@ class Catalogue:
 
     def newer(self) -> tuple[int, datetime] | None:
         """Number and time of the newest snapshot, if that is another one by now."""
-        number = max(self.store.numbers(), default=self.number)
         try:
+            number = max(self.store.numbers(), default=self.number)
             return (number, self.store.snapshot(number).published_at) if number > self.number else None
         except DatasetError:
             return None
@@ -219,7 +219,8 @@ class Catalogue:
             if self._closed.is_set():
                 return
             names = ["doc_id", *(f"edits.list.element.{name}" for name in ("step", "rule", "confidence"))]
-            cursor.register("log", pq.read_table(path, columns=names))
+            with pq.ParquetFile(path) as file:
+                cursor.register("log", file.read(columns=names))
             cursor.execute(
                 """insert into fired
                 select no, e.step, e.rule, count(*), min(e.confidence)
