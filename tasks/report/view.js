@@ -96,8 +96,10 @@
         for (const part of all(`#pair .s-${CSS.escape(box.dataset.step)}`)) part.classList.toggle("off", !box.checked);
       });
     }
-    const asked = location.hash.slice(2);
-    if (location.hash.startsWith("#e") && parts.has(asked)) choose(asked);
+    const asked = location.hash.startsWith("#e") ? location.hash.slice(2) : pair.dataset.start;
+    const show = (number) => { if (parts.has(number)) choose(number); };
+    show(asked);
+    addEventListener("hashchange", () => show(location.hash.slice(2)));
   }
 
   // Lists: j and k go from link to link.
@@ -116,6 +118,7 @@
     k: () => (parts.size ? move(-1) : go(-1)),
     "[": () => turn("prev"),
     "]": () => turn("next"),
+    d: () => byId("doubt")?.click(),
     "/": () => (byId("text") ? byId("text").focus() : location.assign("/list/all#text")),
     "?": () => byId("keys").showModal(),
     Escape: close,

@@ -23,12 +23,12 @@ from tasks.publish.snapshots import DatasetError
 from tasks.report import page as pages
 from tasks.steps.edits import EditError
 from tasks.view import reviews
-from tasks.view.catalogue import SORTS, Catalogue, Filter
+from tasks.view.catalogue import PAGE, SORTS, Catalogue, Filter
 from tasks.view.guard import Guard, form_of, secret_of
 from tasks.view.reviews import VERDICTS, mark
 from tasks.view.search import LONGEST as LONGEST_SEARCH
 from tasks.view.search import MAX_FOUND, SECONDS, Search
-from tasks.view.sheets import Sheets
+from tasks.view.sheets import MOST_CHARS, Sheets, examples
 
 MAX_LISTS = 100
 """Lists that the server remembers, each a few numbers: who goes back further finds all documents again."""
@@ -41,6 +41,9 @@ PATIENCE = 1.5
 
 _LOOK_SECONDS = 5
 """Between two looks for a newer snapshot: in an object store each is a request."""
+
+WITH_EXAMPLES = 20
+"""Documents on a page that shows what a rule did in each: they are taken apart for it."""
 
 ALL = "all"
 """The list of all documents."""
@@ -234,19 +237,28 @@ def _list(request: Request) -> Response:
         raise DatasetError(catalogue.problem)
     listing = view.listing(request.path_params["name"])
     search = listing.search
-    shown = catalogue.page(listing.filter, after=_number(request, "after"), before=_number(request, "before"))
+    wanted = listing.filter
+    size = WITH_EXAMPLES if wanted.step else PAGE
+    shown = catalogue.page(wanted, after=_number(request, "after"), before=_number(request, "before"), size=size)
     verdicts = Counter((mark.doc_id, mark.verdict) for mark in view.marks().marks)
     running = bool(search and search.is_running)
     return _page(
         request,
         "list",
         shown=shown,
+        examples=_examples(catalogue, wanted, shown.rows),
         verdicts=verdicts,
         refresh=1 if running else 0,
         most_found=MAX_FOUND,
         most_seconds=SECONDS,
         asked={name: value for name, value in asdict(listing.wanted).items() if value and name != "sort"},
     )
+
+
+def _examples(catalogue: Catalogue, wanted: Filter, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the rule that a list is about did in its documents, by their ids."""
+    short = [row for row in rows if wanted.step and row["n_chars"] <= MOST_CHARS]
+    return {row["doc_id"]: examples(catalogue.document(row), wanted.step, wanted.rule) for row in short}
 
 
 def _posted(
@@ -318,7 +330,9 @@ def _document(request: Request) -> Response:
         raise HTTPException(404, f"Snapshot {view.catalogue.number} has no such document.")
     sheets = view.sheets(entry)
     marks = [mark for mark in view.marks().marks if mark.doc_id == entry["doc_id"]]
-    number = _number(request, "page") or 1
+    wanted = view.listing(request.query_params.get("list") or ALL).wanted
+    start = sheets.first_by(wanted.step, wanted.rule) if wanted.step else 0
+    number = _number(request, "page") or sheets.page_of(start)
     if number > sheets.n_pages:
         raise HTTPException(404, f"The document has {sheets.n_pages} pages.")
     sheet = sheets.sheet(number, marks)
@@ -334,6 +348,8 @@ def _document(request: Request) -> Response:
         sheet=sheet,
         sheets=sheets,
         number=number,
+        start=start,
+        least_sure=sheets.least_sure,
         marks=[(review, placed.get(review), sheets.page_of(placed.get(review) or 0)) for review in marks],
         where={review: at for at, review in verdicts.items()},
         neighbours=neighbours,

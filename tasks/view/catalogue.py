@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from tasks.publish.snapshots import DatasetError, Snapshot, StoredPart
 from tasks.publish.store import Store, current, open_store
 from tasks.publish.summary import FAILURES
+from tasks.report.figures import STRIP
 from tasks.verify import StoredDocument
 
 PAGE = 50
@@ -37,11 +38,16 @@ _WORTH = f"""case when reason in ({", ".join(f"'{reason}'" for reason in FAILURE
     when reason in ('duplicate', 'empty') then 0.1 when reason <> '' then 1 + removed
     else (1 - confidence) + removed + case when damage > 0 then 0.5 + least(20.0 * damage / greatest(n_chars, 1), 0.5)
     else 0 end end"""
-"""How much a document is worth a look: what failed, then the sum of doubt, of the share that went, and of damage left
-(a twentieth of the text counts as much as all)."""
+"""How much a document is worth a look: what failed, then the sum of doubt, of the share that was stripped, and of
+damage left (a twentieth of the text counts as much as all)."""
 
-_COLUMNS = """coalesce(source_uri, '') as source_uri, record, coalesce(encoding, '') as encoding,
-    coalesce(min_confidence, 1)::float as confidence, coalesce(removed_share, 0)::float as removed,
+_STEPS = ", ".join(f"'{step}'" for step in STRIP)
+_STRIPPED = f"""coalesce(list_sum(list_transform(list_filter(edits_by_step, lambda s: s.step in ({_STEPS})),
+    lambda s: s.chars_removed)) / nullif(decoded_chars, 0), 0)"""
+"""The share that went as furniture, spam or repetition: a repair makes a text shorter, too, but loses nothing of it."""
+
+_COLUMNS = f"""coalesce(source_uri, '') as source_uri, record, coalesce(encoding, '') as encoding,
+    coalesce(min_confidence, 1) as confidence, {_STRIPPED} as removed,
     coalesce(damage_chars, 0) as damage, n_edits, coalesce(n_chars, 0) as n_chars, flags,
     list_transform(edits_by_step, lambda e: e.step) as steps, run_id"""
 
@@ -214,7 +220,7 @@ class Catalogue:
 
     def _count(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Which rules did something in which document: their names alone are read, which are small."""
-        cursor.execute("create table fired (no bigint, step varchar, rule varchar, n bigint, confidence float)")
+        cursor.execute("create table fired (no bigint, step varchar, rule varchar, n bigint, confidence double)")
         for path, batch in self.paths("edits", range(len(self.snapshot.batches))):
             if self._closed.is_set():
                 return
@@ -315,7 +321,7 @@ class Catalogue:
 
 _CREATED = """create table documents (
     no bigint, batch bigint, doc_id varchar, kind varchar, source_uri varchar, record varchar, encoding varchar,
-    confidence float, removed float, damage bigint, n_edits bigint, n_chars bigint, flags varchar[], steps varchar[],
+    confidence double, removed double, damage bigint, n_edits bigint, n_chars bigint, flags varchar[], steps varchar[],
     run_id varchar, reason varchar, title varchar, site varchar, lang varchar, worth double)"""
 
 _RULES = """select f.step, f.rule, count(*) as documents, sum(f.n) as n, min(f.confidence) as confidence

@@ -1,11 +1,12 @@
 """A document as pages of a bounded size: rows of both sides, and what can be said of each change."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import count
+from itertools import count, islice
 from typing import Any, NamedTuple
 
+from schemas.document import Edit
 from tasks.report.page import Told, about_edit, told
-from tasks.report.pairs import Made, Piece, abridged, pieces_of, rows_of
+from tasks.report.pairs import Excerpt, Made, Piece, abridged, excerpt, pieces_of, rows_of
 from tasks.verify import StoredDocument
 from tasks.view import reviews
 from tasks.view.reviews import Received, Review
@@ -18,6 +19,9 @@ LONGEST = 3_000
 
 MOST_EDITS = 30
 """Edits of one change that can be chosen: a line that went may have lost hundreds of glosses before."""
+
+MOST_EXAMPLES = 2
+"""Edits of a rule that a list shows of each document."""
 
 _EXAMPLE = 60
 """Characters of an edit in a list of them."""
@@ -69,7 +73,7 @@ class Sheets:
         made = (piece for row in page for piece in row if piece.made)
         return Sheet(rows, {n: list(_edits(piece, verdicts)) for n, piece in zip(count(first), made, strict=False)})
 
-    def edit(self, stage: int, number: int) -> tuple[Received, Any] | None:
+    def edit(self, stage: int, number: int) -> tuple[Received, Edit] | None:
         """An edit by its two numbers; None if there is none."""
         for received in self.stages:
             if received.number == stage and 0 <= number < len(received.stage.edits):
@@ -78,14 +82,44 @@ class Sheets:
 
     def change_of(self, stage: int, number: int) -> int:
         """Number of the change that an edit is part of; 0 if it left no trace."""
-        made = (piece.made for page in self._pages for row in page for piece in row if piece.made)
-        found = (n for n, edits in enumerate(made, 1) if any((m.stage, m.number) == (stage, number) for m in edits))
-        return next(found, 0)
+        made = ((n, m) for n, piece in enumerate(self._changes(), 1) for m in piece.made)
+        return next((n for n, m in made if (m.stage, m.number) == (stage, number)), 0)
+
+    @property
+    def least_sure(self) -> int:
+        """Number of the change that is least sure; 0 if all are sure."""
+        found = min(enumerate(self._changes(), 1), key=lambda it: it[1].confidence, default=None)
+        return found[0] if found and found[1].confidence < 1 else 0
+
+    def first_by(self, step: str, rule: str) -> int:
+        """Number of the first change that a rule had a part in, or a step if no rule is given; 0 if there is none."""
+        edits = ((n, m.edit) for n, piece in enumerate(self._changes(), 1) for m in piece.made)
+        return next((n for n, edit in edits if edit.step == step and rule in {"", edit.rule}), 0)
+
+    def _changes(self) -> Iterator[Piece]:
+        return (piece for page in self._pages for row in page for piece in row if piece.made)
 
     def verdicts(self, marks: Iterable[Review]) -> dict[tuple[int, int], Review]:
         """Marks by the two numbers of their edits, as far as these are there."""
         found = {mark: reviews.find(mark, self.stages) for mark in marks}
         return {(at[0].number, at[0].stage.edits.index(at[1])): mark for mark, at in found.items() if at}
+
+
+def examples(document: StoredDocument, step: str, rule: str) -> list[tuple[Excerpt, Edit]]:
+    """The first edits of a rule in a document, or of a step if no rule is given, in their context.
+
+    Raises:
+        EditError: if the log does not belong to the text.
+    """
+    stages = reviews.stages_of(document.row["text"] or "", document.log["edits"])
+    found = (
+        (excerpt(received.text, edit, longest=_EXAMPLE), edit)
+        for received in stages
+        if received.stage.step == step
+        for edit in received.stage.edits
+        if rule in {"", edit.rule}
+    )
+    return list(islice(found, MOST_EXAMPLES))
 
 
 def _edits(piece: Piece, verdicts: Mapping[tuple[int, int], Review]) -> Iterator[dict[str, Any]]:
