@@ -258,7 +258,8 @@ def _list(request: Request) -> Response:
 def _examples(catalogue: Catalogue, wanted: Filter, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What the rule that a list is about did in its documents, by their ids."""
     short = [row for row in rows if wanted.step and row["n_chars"] <= MOST_CHARS]
-    return {row["doc_id"]: examples(catalogue.document(row), wanted.step, wanted.rule) for row in short}
+    documents = catalogue.documents(short) if short else []
+    return {document.doc_id: examples(document, wanted.step, wanted.rule) for document in documents}
 
 
 def _posted(

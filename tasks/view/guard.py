@@ -40,7 +40,8 @@ FORM = "application/x-www-form-urlencoded"
 _REFUSED = "This needs the address that `qingyuan view` printed when it started, with its token."
 
 _ENTRANCE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>qingyuan</title>
-<link rel="icon" href="data:,"><meta http-equiv="refresh" content="0; url={path}"><p><a href="{path}">Go on</a></p></html>"""
+<link rel="icon" href="data:,"><meta http-equiv="refresh" content="0; url={path}">
+<p><a href="{path}">Go on</a></p></html>"""
 """Not a redirect: the browser keeps a strict cookie back where another site, or a file, began the journey."""
 
 
