@@ -433,7 +433,7 @@ def _log(which: int) -> Callable[[int], Call]:
         def do() -> object:
             after = apply(text, stage.edits)
             assert revert(after, stage.edits) == text
-            return unpack(after, pack(text, [stage]))
+            return unpack(after, pack(text, [stage])[0])
 
         return do
 
