@@ -296,17 +296,25 @@ _DATE_OF_DOCUMENT = re.compile(r"[(（]?\s?(?:19|20)\d\d\s?年\s?\d{1,2}\s?月\s
 """The date under a speech's title, or below a letter or a notice: it is part of the text."""
 
 
+_MAY_BE_DATED = re.compile(r"[\d年]")
+"""In all that `tasks.steps.dates.DATETIME` matches."""
+
+
+def _dates_something_else(text: str) -> bool:
+    return _MAY_BE_DATED.search(text) is not None and dates_something_else(text)
+
+
 def _is_above(page: Lines, line: Line) -> bool:
     if line.text[0] in "(（" and _DATE_OF_DOCUMENT.fullmatch(line.text):
         return False
-    is_data = bool(_DATA.search(line.text[:LONGEST_DATA])) and not dates_something_else(line.text)
+    is_data = bool(_DATA.search(line.text[:LONGEST_DATA])) and not _dates_something_else(line.text)
     return _is_heading(page, line) or line.linked > 0 or is_data
 
 
 def _is_below(line: Line) -> bool:
     if line.linked > LINKED * len(line.text) or _ABOUT_SITE.search(line.text[:SAID_FIRST]):
         return True
-    if _DATE_OF_DOCUMENT.fullmatch(line.text) or dates_something_else(line.text):
+    if _DATE_OF_DOCUMENT.fullmatch(line.text) or _dates_something_else(line.text):
         return False
     if prose_of(line) and line.text[-1] in _END and _CLAUSE.search(line.text):
         return bool(_BELOW.match(line.text) and _BELOW_LABEL.match(line.text))
