@@ -196,11 +196,15 @@ AROUND = 40
 """Characters shown of what stayed on either side of changes, in a document that is cut."""
 
 
+MARKED = 12
+"""Characters that a change counts for besides its own: what marks it is as long in a page as so many of Chinese."""
+
+
 def rows_told(pieces: Sequence[Piece], most_chars: int) -> tuple[list[list[Told] | Gap], int]:
     """A document as rows, both sides in each; and how many of its changes are not shown.
 
     If it is longer than so many characters, stretches that stayed are cut to what stands around changes; if that is
-    too long still, its end is left out.
+    too long still, its end is left out. A change counts for `MARKED` characters more.
     """
     if sum(max(len(p.observed), len(p.clean)) for p in pieces) > most_chars:
         pieces = [_cut(p) for p in pieces]
@@ -208,9 +212,9 @@ def rows_told(pieces: Sequence[Piece], most_chars: int) -> tuple[list[list[Told]
     numbers, left = count(1), most_chars
     n_changes = sum(bool(piece.made) for piece in pieces)
     for row in rows_of(pieces):
-        length = sum(max(len(p.observed), len(p.clean)) for p in row)
+        length = sum(max(len(p.observed), len(p.clean)) + (MARKED if p.made else 0) for p in row)
         if left <= 0 or (length > left and shown):
-            _skip(shown, length)
+            _skip(shown, sum(len(p.clean) for p in row))
             left = 0
             continue
         row = _within(row, left)  # noqa: PLW2901
@@ -231,13 +235,11 @@ def _within(row: Sequence[Piece], most: int) -> list[Piece]:
     """Pieces of a row up to so many characters; of one that is longer alone, both ends."""
     kept: list[Piece] = []
     for piece in row:
-        length = max(len(piece.observed), len(piece.clean))
+        length = max(len(piece.observed), len(piece.clean)) + (MARKED if piece.made else 0)
         if length > most:
             half = max(most, 2 * AROUND)
-            kept.append(
-                piece.__class__(abridged(piece.observed, half), abridged(piece.clean, half), piece.made, piece.damage)
-            )
-            break
+            short = Piece(abridged(piece.observed, half), abridged(piece.clean, half), piece.made, piece.damage)
+            return [*kept, short, Piece(" […]", " […]")]
         kept.append(piece)
         most -= length
     return kept
