@@ -309,6 +309,15 @@ def worth_a_look(db: "DuckDBPyConnection", most: int) -> dict[str, list[str]]:
     return found
 
 
+def largest_changes(db: "DuckDBPyConnection", most: int = 20) -> list[Row]:
+    """Clean documents of which the largest share was edited; columns of `documents`."""
+    return ask(
+        db,
+        f"""select * from documents where reason = '' and edited_share > 0
+        order by edited_share desc, chars_removed desc, doc_id limit {most}""",  # noqa: S608
+    )
+
+
 def too_long(db: "DuckDBPyConnection", most: int = 5) -> list[Row]:
     """Documents too long for a sample, the longest first: `doc_id`, `source_uri`, `record`, `decoded_chars`."""
     return ask(

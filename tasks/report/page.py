@@ -25,6 +25,9 @@ from tasks.report.pairs import Piece, abridged, bytes_told, rows_of
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
 """Unicode categories of what has no shape, or acts on what stands around it."""
 
+_IGNORED = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""Of other categories, those that Unicode's Default_Ignorable_Code_Point has: selectors of variants, fillers."""
+
 _SUSPECT = re.compile(r"[^\n\x20-\x7e\u00a1-\u00ac\u00ae-\u02ff\u3000-\u303f\u4e00-\u9fff\uff01-\uff5e]")
 """What may be of such a category: the rest needs no look-up."""
 
@@ -86,6 +89,7 @@ def environment() -> Environment:
         "n": lambda number: f"{number:,}",
         "percent": percent,
         "size": size,
+        "plural": lambda n, what: f"{n:,} {what}{'' if n == 1 else 's'}",
         "named": named,
         "short": lambda text, most=120: abridged(" ".join(str(text).split()), most),
     }
@@ -127,7 +131,8 @@ def seen(text: str, *, changed: bool = False) -> Markup:
 
 def _name(char: str) -> str:
     """`U+200B` for what has no shape; empty for the rest."""
-    return f"U+{ord(char):04X}" if unicodedata.category(char) in _HIDDEN and char not in "\u3000\n" else ""
+    hidden = unicodedata.category(char) in _HIDDEN or _IGNORED.match(char)
+    return f"U+{ord(char):04X}" if hidden and char not in "\u3000\n" else ""
 
 
 def percent(share: float) -> str:
