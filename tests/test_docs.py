@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel
 
 from flows.cli import EXIT_CODES
-from schemas.config import CleanConfig, ReadConfig, RunConfig
+from schemas.config import CleanConfig, ReadConfig, RunConfig, settings_page
 from schemas.document import Context, Edit
 from tasks.steps import STEPS
 from tasks.steps.edits import apply
@@ -238,14 +237,6 @@ class TestSteps:
         done = [(text, run(STEPS[step], text)) for text in texts if before in text]
         assert any(before not in result and after in result for _, result in done)
 
-    def test_the_new_step_keeps_its_cases(self) -> None:
-        module = types.ModuleType("credits")
-        exec(blocks("python", "def find")[0].code, module.__dict__)
-        cases = tomllib.loads(blocks("toml", "[[case]]")[0].code)["case"]
-        assert {case["stance"] for case in cases} == {"made", "negative"}
-        for case in cases:
-            assert run(module.find, case["before"]) == case.get("after", case["before"])
-
 
 def run(step: Any, text: str) -> str:
     return apply(text, (f for f in step(text, Context(CleanConfig())) if isinstance(f, Edit)))
@@ -263,6 +254,74 @@ def examples(name: str) -> Iterator[tuple[str, str, str, str]]:
             yield from ((name, section.partition("\n")[0], code, block) for code in codes)
             codes = []
         yield from ((name, section.partition("\n")[0], code, "") for code in codes)
+
+
+ADDING = (ROOT / "docs/adding-a-step.md").read_text(encoding="utf-8")
+ADDED = {
+    language: re.findall(rf"^```{language}\n(.*?)^```$", ADDING, re.MULTILINE | re.DOTALL)
+    for language in ("python", "toml", "sh", "console")
+}
+
+
+class TestAddingAStep:
+    def test_the_new_step_passes_its_cases_and_runs(self, tmp_path: Path) -> None:
+        """In a copy of the project, as the document says."""
+        for name in ("flows", "schemas", "tasks", "tests/cases", "tests/test_cases.py", "pyproject.toml"):
+            (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, _made(tmp_path / name))
+        module, line, _ = ADDED["python"]
+        (tmp_path / "tasks/steps/credits.py").write_text(module, encoding="utf-8")
+        (tmp_path / "tests/cases/credits.toml").write_text(ADDED["toml"][0], encoding="utf-8")
+        steps = tmp_path / "tasks/steps/__init__.py"
+        text = steps.read_text(encoding="utf-8").replace("    boilerplate,\n", "    boilerplate,\n    credits,\n")
+        steps.write_text(text.replace('    "repeats"', f'{line}    "repeats"'), encoding="utf-8")
+
+        def python(*arguments: str) -> str:
+            command = [sys.executable, "-m", *arguments]
+            environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+            return subprocess.run(
+                command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True, timeout=300
+            ).stdout
+
+        assert "pytest tests/test_cases.py -k credits" in ADDED["sh"][0]
+        assert "3 passed" in python("pytest", "tests/test_cases.py", "-k", "credits", "-p", "no:cacheprovider")
+        printing, explaining = re.findall(r"^\$ (.*)$", ADDED["console"][0], re.MULTILINE)
+        subprocess.run(["bash", "-c", printing], cwd=tmp_path, check=True)
+        shown = ADDED["console"][0].partition(f"$ {explaining}\n")[2].split("…\n")
+        told = python("flows", *explaining.split()[1:])
+        assert [piece for piece in shown if re.sub(r" +", " ", piece) not in re.sub(r" +", " ", told)] == []
+
+    def test_it_is_linear_as_the_document_tries_it(self) -> None:
+        names: dict[str, Any] = {"Context": Context, "CleanConfig": CleanConfig}
+        module, _, hostile = ADDED["python"]
+        exec(compile(module, "credits.py", "exec"), names)
+        exec(compile(hostile, "adding-a-step.md", "exec"), names)
+
+
+def _made(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+START = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+
+
+def test_the_five_minutes_run(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    for language, code in re.findall(r"^```(\w+)\n(.*?)^```$", START, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            monkeypatch.chdir(clone.folder)
+            exec(compile(code, "index.md", "exec"), {"__name__": "index"})
+        elif not any(line in code for line in NOT_RUN):
+            done = clone.shell(code.replace("head -n 30", "cat").replace("head -c 300", "cat"))  # or its pipe breaks
+            assert done.returncode == 0, done.stderr
+            assert "all well" in done.stdout or "1 clean, 0 rejected" in done.stdout
+
+
+def test_the_settings_are_those_of_the_code() -> None:
+    told = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    assert told == settings_page(), "run: python -m schemas.config"
+    for model, prefix in ((RunConfig, ""), (CleanConfig, "clean."), (ReadConfig, "clean.read.")):
+        named = re.findall(rf"^\| `{re.escape(prefix)}(\w+)` \|", told, re.MULTILINE)
+        assert set(model.model_fields) - {"clean", "read"} <= set(named)
 
 
 EXAMPLES = [*examples("recipes"), *examples("library")]
@@ -373,7 +432,7 @@ def worked_out() -> Iterator[Any]:
             yield pytest.param(section, id=section.partition("\n")[0])
 
 
-@pytest.mark.parametrize("section", worked_out())
+@pytest.mark.parametrize("section", list(worked_out()))
 def test_damage_is_worked_out_to_the_last_byte(section: str, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {}
     for language, block in re.findall(r"^```(python|text)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL):
