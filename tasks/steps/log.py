@@ -15,7 +15,7 @@ them, a row whose `before` equals its `after` says that nothing was changed at i
 were replaced by the same rule were one edit. docs/adr/0002-edit-log.md.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -216,7 +216,7 @@ def _pack_stage(text_before: str, text_after: str, stage: Stage) -> list[_Row]:
     if len(plain) >= _WORTHWHILE:
         columns = _Columns(text_before, stage.edits)
         if np.count_nonzero(columns.is_substitution) >= _WORTHWHILE:
-            operation = _best_operation(_observed(columns))
+            operation = _best_operation(_observed(columns), list(columns.kinds))
             packed = [*_operation_rows(operation), *_exceptions(columns, plain, operation)]
             if len(packed) < len(plain) and tuple(_unpack_stage(stage.step, text_after, packed)) == stage.edits:
                 return packed
@@ -224,67 +224,73 @@ def _pack_stage(text_before: str, text_after: str, stage: Stage) -> list[_Row]:
 
 
 class _Observed(NamedTuple):
-    """What became of the characters that an operation would reach."""
+    """What became of the characters that an operation would reach: of each there is now, where it came from."""
 
-    sources: Mapping[str, Mapping[_Source, int]]
-    """How often each one came from which other."""
-    kept: Mapping[str, int]
+    chars: NDArray[np.uint32]
+    """Code points, in order."""
+    n_kept: NDArray[np.int64]
     """How often each one was there before."""
+    n_all: NDArray[np.int64]
+    """How often each one is there."""
+    changes: NDArray[np.int64]
+    """Number of the rule, character before and character after, as one number; in order."""
+    n_changes: NDArray[np.int64]
+    """How often each of these was made."""
+    top: NDArray[np.int64]
+    """For each character the most frequent change to it; where two are as frequent the one that came first counts."""
+    n_top: NDArray[np.int64]
+    """How often that was made; 0 where there is none."""
+
+
+_CODE_BITS = 21
+"""They hold a code point."""
+_CODE = (1 << _CODE_BITS) - 1
 
 
 def _observed(columns: _Columns) -> _Observed:
     chosen = columns.of_char(columns.is_substitution)
-    kind = columns.of_char(columns.kind)[chosen]
-    # 21 bits hold a code point.
-    changes = (kind << 42) | (columns.before[chosen].astype(np.int64) << 21) | columns.after[chosen]
-    found, first, n = np.unique(changes, return_index=True, return_counts=True)
-    kinds = list(columns.kinds)
-    sources: dict[str, dict[_Source, int]] = defaultdict(dict)
-    for i in np.argsort(first).tolist():  # where two are as frequent the one that came first counts
-        change = int(found[i])
-        source = _Source(chr(change >> 21 & 0x1FFFFF), *kinds[change >> 42])
-        sources[chr(change & 0x1FFFFF)][source] = int(n[i])
-    counts = np.bincount(columns.chars[columns.is_kept()])
-    chars = np.flatnonzero(counts)
-    return _Observed(sources, dict(zip(map(chr, chars.tolist()), counts[chars].tolist(), strict=True)))
+    made = columns.of_char(columns.kind)[chosen] << 2 * _CODE_BITS
+    made |= (columns.before[chosen].astype(np.int64) << _CODE_BITS) | columns.after[chosen]
+    changes, first, n_changes = np.unique(made, return_index=True, return_counts=True)
+    kept = np.bincount(columns.chars[columns.is_kept()])
+    after = (changes & _CODE).astype(np.uint32)
+    chars = np.union1d(after, np.flatnonzero(kept).astype(np.uint32))
+    n_kept = np.zeros(len(chars), np.int64)
+    is_short = chars < len(kept)
+    n_kept[is_short] = kept[chars[is_short]]
+    place = np.searchsorted(chars, after)
+    n_all = n_kept + np.bincount(place, n_changes, len(chars)).astype(np.int64)
+    order = np.lexsort((first, -n_changes, after))
+    best = order[np.flatnonzero(np.diff(after[order], prepend=after[order[:1]] + 1))]
+    top, n_top = np.zeros(len(chars), np.int64), np.zeros(len(chars), np.int64)
+    top[place[best]], n_top[place[best]] = changes[best], n_changes[best]
+    return _Observed(chars, n_kept, n_all, changes, n_changes, top, n_top)
 
 
-def _best_operation(observed: _Observed) -> _Operation:
-    rules: Counter[tuple[str, float]] = Counter()
-    for sources in observed.sources.values():
-        for source, n in sources.items():
-            rules[source.rule, source.confidence] += n
-    main = rules.most_common(1)[0][0]
-    candidates = [_operation(observed, form, main) for form in _FORMS]
-    return min(candidates, key=lambda candidate: candidate[0])[1]
-
-
-def _operation(observed: _Observed, form: int, main: tuple[str, float]) -> tuple[int, _Operation]:
-    """The cheapest pairs for one form, and what they and the exceptions cost."""
-    cost = 0
+def _best_operation(observed: _Observed, kinds: Sequence[tuple[str, float]]) -> _Operation:
+    """The cheapest operation: a form, the rule that most changes were made by, and pairs where these are cheaper."""
+    main = int(np.argmax(np.bincount(observed.changes >> 2 * _CODE_BITS, observed.n_changes)))
+    _, form, is_pair = min((_cost(observed, form, main) for form in _FORMS), key=itemgetter(0))
     pairs: dict[str, _Source] = {}
-    for char, by_form in _concerned(observed, form):
-        sources: Mapping[_Source, int] = observed.sources.get(char, {})
-        n_kept = observed.kept.get(char, 0)
-        best, n_best = _Source(char, *_KEPT), n_kept
-        for source, n in sources.items():
-            if n > n_best:
-                best, n_best = source, n
-        n_all = sum(sources.values()) + n_kept
-        n_fitting = n_kept if char == by_form else sources.get(_Source(by_form, *main), 0)
-        if _ROW_COST * (n_best - n_fitting) > _PAIR_COST:
-            pairs[char] = best
-            cost += _PAIR_COST + _ROW_COST * (n_all - n_best)
-        else:
-            cost += _ROW_COST * (n_all - n_fitting)
-    return cost, _Operation(form, main, pairs)
+    for i in np.flatnonzero(is_pair).tolist():
+        char, change = chr(observed.chars[i]), int(observed.top[i])
+        source = _Source(chr(change >> _CODE_BITS & _CODE), *kinds[change >> 2 * _CODE_BITS])
+        pairs[char] = source if observed.n_top[i] > observed.n_kept[i] else _Source(char, *_KEPT)
+    return _Operation(form, kinds[main], pairs)
 
 
-def _concerned(observed: _Observed, form: int) -> list[tuple[str, str]]:
-    """The characters that were changed, or that the form says were changed, with their forms; sorted."""
-    chars = "".join(observed.sources.keys() | observed.kept.keys())
-    forms = zip(chars, _FORMS[form](chars), strict=True)
-    return sorted((char, by_form) for char, by_form in forms if char != by_form or char in observed.sources)
+def _cost(observed: _Observed, form: int, main: int) -> tuple[int, int, NDArray[np.bool_]]:
+    """What a form costs with its exceptions, the form, and which characters are better off with a pair."""
+    chars = observed.chars.astype(np.int64)
+    formed = codes(_FORMS[form](_text(observed.chars))).astype(np.int64)
+    wanted = (main << 2 * _CODE_BITS) | (formed << _CODE_BITS) | chars
+    at = np.minimum(np.searchsorted(observed.changes, wanted), len(observed.changes) - 1)
+    n_made = np.where(observed.changes[at] == wanted, observed.n_changes[at], 0)
+    n_fitting = np.where(formed == chars, observed.n_kept, n_made)
+    n_best = np.maximum(observed.n_top, observed.n_kept)
+    is_pair = _ROW_COST * (n_best - n_fitting) > _PAIR_COST
+    rest = observed.n_all - np.where(is_pair, n_best, n_fitting)
+    return int(_ROW_COST * rest.sum() + _PAIR_COST * is_pair.sum()), form, is_pair
 
 
 def _operation_rows(operation: _Operation) -> Iterator[_Row]:
