@@ -24,6 +24,7 @@ from schemas.document import BadByte, Decoded, RawDocument, Segment, Verbatim
 from tasks.decode.marks import (
     CHINESE,
     MARK,
+    POOR,
     big5_codec,
     n_beyond,
     n_lost,
@@ -449,13 +450,21 @@ def _judge(lines: list[bytes], declared: tuple[str, ...]) -> Verdict:
     if clear := _clear(sample, declared):
         return clear
     verdict = _weigh(sample, declared, read)
-    if verdict.codec not in CHINESE:  # a stray byte in a short text or a long line may be the only reason
+    if verdict.codec not in CHINESE and not _reads_well(sample, verdict.codec):
+        # A stray byte in a short text or a long line may be the only reason.
         in_step = _weigh(sample, declared, _read_in_step)
         verdict = in_step if in_step.codec in CHINESE else verdict
     rival = _ask(lines, declared) if not verdict.codec or verdict.method == "doubtful" else NO_TEXT
     if rival.codec or not verdict.codec:
         return rival
     return verdict
+
+
+def _reads_well(sample: list[bytes], codec: str) -> bool:
+    """Whether a reading is ordinary Japanese or Korean: no stray bytes make that of Chinese."""
+    texts = [read(line, codec) for line in sample] if codec in CJK else []
+    n_chars = sum(map(n_beyond, texts))
+    return n_chars >= CLEAR_CHARS and sum(plausibilities(texts)) > POOR * n_chars
 
 
 def _clear(sample: list[bytes], declared: tuple[str, ...]) -> Verdict | None:
