@@ -249,9 +249,11 @@ def _cut_line(line: bytes, codec: str) -> str:
     pieces: list[str] = []
     end = 0
     for match in _ISLAND.finditer(line):
-        pieces += read(line[end : match.start()], codec), _cut_island(match[0], codec)
+        island = match[0]
+        inside = island.decode("ascii") if island.isascii() else _cut_island(island, codec)
+        pieces += line[end : match.start()].decode("ascii"), inside
         end = match.end()
-    return "".join([*pieces, read(line[end:], codec)])
+    return "".join([*pieces, line[end:].decode("ascii")])
 
 
 def _cut_island(island: bytes, codec: str) -> str:
@@ -276,7 +278,7 @@ def _nonsense(plain: str) -> tuple[int, int]:
     """Where a reading without bad bytes may be out of step: from the first stretch of nonsense to the last."""
     chars = codes(plain)
     folded = folded_codes(chars)
-    before = np.concatenate([[np.uint32(ord("\n"))], folded[:-1]])
+    before = np.concatenate([[np.uint16(ord("\n"))], folded[:-1]])
     scores = pair_scores(before, folded)
     scores[((folded >= 0x3400) & (folded <= 0x9FFF) & (scores <= language.UNSEEN)) | (folded > 0xFFFE)] = NOT_TEXT
     breaks = np.flatnonzero((chars[:-1] == ord("\\")) & (chars[1:] == ord("n")))  # of JSON: in every other reading, too
