@@ -24,6 +24,7 @@ from schemas.document import BadByte, Decoded, RawDocument, Segment, Verbatim
 from tasks.decode.marks import (
     CHINESE,
     MARK,
+    POOR,
     big5_codec,
     n_beyond,
     n_lost,
@@ -95,6 +96,9 @@ MAX_BAD_BYTES = 200_000
 MIX_MARGIN = 8.0
 """A line must read a hundred million times better in another Chinese encoding before the document counts as mixed;
 further lines then need a thousand only."""
+
+GAINS_AT_ONCE = 64
+"""Lines that are scored together: some 10 MB of memory."""
 
 _LABELS = (
     re.compile(rb"<meta[^>]{0,300}?charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([\w.:-]{2,40})", re.IGNORECASE),
@@ -403,7 +407,10 @@ def _other_chinese(lines: list[bytes], names: list[str], base: str) -> list[str]
     if not any(_may_gain(lines[i], base) for i in suspects):
         return names
     other = big5_codec(b"".join(lines[i] for i in suspects)) if base == "gb18030" else "gb18030"
-    gains = {i: _gain(lines[i], base, other) for i in suspects}
+    gains: dict[int, float] = {}
+    for start in range(0, len(suspects), GAINS_AT_ONCE):
+        some = suspects[start : start + GAINS_AT_ONCE]
+        gains |= zip(some, _gains([lines[i][:2000] for i in some], base, other), strict=True)
     if max(gains.values(), default=0.0) < MIX_MARGIN:
         return names
     return [other if gains.get(i, 0.0) > 3.0 else name for i, name in enumerate(names)]
@@ -424,20 +431,20 @@ def _is_suspect(line: bytes, codec: str) -> bool:
 
 
 def _may_gain(line: bytes, base: str) -> bool:
-    """Whether a line could be in another encoding, with one bad byte at most (as for `_gain`)."""
+    """Whether a line could be in another encoding, with one bad byte at most (as for `_gains`)."""
     others = CHINESE[1:] if base == "gb18030" else CHINESE[:1]
     return any(n_marks(read(line[:2000], other)) <= 1 for other in others)
 
 
-def _gain(line: bytes, base: str, other: str) -> float:
-    """How much better a line reads in the other encoding; 0.0 where it does not read well."""
-    there = read(line[:2000], other)
-    if n_marks(there) > 1:
-        return 0.0
-    score = plausibility(there)
-    if score < NOISE * n_beyond(there):
-        return 0.0
-    return score - plausibility(read(line[:2000], base))
+def _gains(lines: list[bytes], base: str, other: str) -> list[float]:
+    """How much better lines read in the other encoding; 0.0 where one does not read well."""
+    texts = [read(line, other) for line in lines]
+    there = {i: text for i, text in enumerate(texts) if n_marks(text) <= 1}
+    scores = dict(zip(there, plausibilities([*there.values()]) if there else (), strict=True))
+    good = [i for i, score in scores.items() if score >= NOISE * n_beyond(there[i])]
+    own = plausibilities([read(lines[i], base) for i in good]) if good else ()
+    gains = {i: scores[i] - before for i, before in zip(good, own, strict=True)}
+    return [gains.get(i, 0.0) for i in range(len(lines))]
 
 
 # Which encoding
@@ -449,13 +456,21 @@ def _judge(lines: list[bytes], declared: tuple[str, ...]) -> Verdict:
     if clear := _clear(sample, declared):
         return clear
     verdict = _weigh(sample, declared, read)
-    if verdict.codec not in CHINESE:  # a stray byte in a short text or a long line may be the only reason
+    if verdict.codec not in CHINESE and not _reads_well(sample, verdict.codec):
+        # A stray byte in a short text or a long line may be the only reason.
         in_step = _weigh(sample, declared, _read_in_step)
         verdict = in_step if in_step.codec in CHINESE else verdict
     rival = _ask(lines, declared) if not verdict.codec or verdict.method == "doubtful" else NO_TEXT
     if rival.codec or not verdict.codec:
         return rival
     return verdict
+
+
+def _reads_well(sample: list[bytes], codec: str) -> bool:
+    """Whether a reading is ordinary Japanese or Korean: no stray bytes make that of Chinese."""
+    texts = [read(line, codec) for line in sample] if codec in CJK else []
+    n_chars = sum(map(n_beyond, texts))
+    return n_chars >= CLEAR_CHARS and sum(plausibilities(texts)) > POOR * n_chars
 
 
 def _clear(sample: list[bytes], declared: tuple[str, ...]) -> Verdict | None:
@@ -465,8 +480,8 @@ def _clear(sample: list[bytes], declared: tuple[str, ...]) -> Verdict | None:
         text = read(content, codec)
         if n_marks(text) > 2:  # ends of stretches that were cut
             continue
-        chars = codes(text)
-        chars = folded_codes(chars[chars > 0x7F])
+        beyond = codes(text)
+        chars = folded_codes(beyond[beyond > 0x7F])
         if len(chars) >= CLEAR_CHARS and single_scores(chars).mean() > CLEAR_SCORE:
             chosen = codec if family == "gb18030" else big5_codec(b"".join(sample))
             return Verdict(chosen, 1.0, "declared" if family in declared else "plausible")

@@ -62,6 +62,9 @@ SPURIOUS = 8.0
 Of lines of news with a rare character 10 % are, at 9 at most; of 37 lines that were right to be cut anew, all: by 12
 and more, since two bad bytes and the margin must be made up for."""
 
+AROUND = 20
+"""Characters on either side of nonsense that are cut anew with it."""
+
 POOR = -3.2
 """Mean score of a character where a text is not quite ordinary."""
 
@@ -70,6 +73,8 @@ _FLAT = re.compile("|".join(f"({pattern})" for pattern, _ in FLAT))
 _ISLAND = re.compile(rb"[^\x00-\x2f\x3a-\x3f\x7f]++")
 """Bytes between two that are no part of a longer character in GB18030, Big5, Shift_JIS or EUC: below 0x30, from `:` to
 `?`, and DEL. A reading that lost its step is in step again after one of these."""
+
+_PRIVATE = re.compile("[\ue000-\uf8ff]")
 
 _GLOSSED = re.compile("[\udc80-\udcff] ?\\([a-zɡāáǎàōóǒòēéěèīíǐìūúǔùǖǘǚǜü]{1,7} ?\\)")
 """A bad byte before a reading in brackets: the mangler of DAMAGE.md split a character here, and the shift that follows
@@ -244,9 +249,11 @@ def _cut_line(line: bytes, codec: str) -> str:
     pieces: list[str] = []
     end = 0
     for match in _ISLAND.finditer(line):
-        pieces += read(line[end : match.start()], codec), _cut_island(match[0], codec)
+        island = match[0]
+        inside = island.decode("ascii") if island.isascii() else _cut_island(island, codec)
+        pieces += line[end : match.start()].decode("ascii"), inside
         end = match.end()
-    return "".join([*pieces, read(line[end:], codec)])
+    return "".join([*pieces, line[end:].decode("ascii")])
 
 
 def _cut_island(island: bytes, codec: str) -> str:
@@ -254,27 +261,35 @@ def _cut_island(island: bytes, codec: str) -> str:
     if not suspect().search(plain):
         return plain
     margin = 14.0  # a reading without bad bytes has a strong prior, one with private use less of it
-    if any("\ue000" <= char < "\uf900" for char in plain):
+    if _PRIVATE.search(plain):
         margin = 4.0
     if n_marks(plain) or _swallows(plain, codec):
         margin = 0.0
-    if margin == 14.0 and _nonsense(plain) < SPURIOUS:
+    begin, end = _nonsense(plain) if margin == 14.0 else (0, len(plain))
+    if begin == end:
         return plain
-    score, best = _search(island, codec)
-    return best if score > _path_score(plain) + margin else plain
+    before, middle = fold_text(plain[begin - 1 : begin]) if begin else "\n", plain[begin:end]
+    at = len(write(plain[:begin], codec))
+    score, best = _search(island[at : at + len(write(middle, codec))], codec, before)
+    return f"{plain[:begin]}{best}{plain[end:]}" if score > _path_score(middle, before) + margin else plain
 
 
-def _nonsense(plain: str) -> float:
-    """How much worse than ordinary text the worst stretch of a reading is (the maximal sum, Kadane)."""
+def _nonsense(plain: str) -> tuple[int, int]:
+    """Where a reading without bad bytes may be out of step: from the first stretch of nonsense to the last."""
     chars = codes(plain)
     folded = folded_codes(chars)
-    before = np.concatenate([[np.uint32(ord("\n"))], folded[:-1]])
+    before = np.concatenate([[np.uint16(ord("\n"))], folded[:-1]])
     scores = pair_scores(before, folded)
     scores[((folded >= 0x3400) & (folded <= 0x9FFF) & (scores <= language.UNSEEN)) | (folded > 0xFFFE)] = NOT_TEXT
-    scores = np.where(_flat_kinds()[chars] > 0, POOR, scores)
+    breaks = np.flatnonzero((chars[:-1] == ord("\\")) & (chars[1:] == ord("n")))  # of JSON: in every other reading, too
+    scores[np.concatenate([breaks, breaks + 1, np.flatnonzero(_flat_kinds()[chars])])] = POOR
     scores[chars == before] = REPEATED
     sums = np.concatenate([[0.0], np.cumsum(POOR - scores)])
-    return float((sums - np.minimum.accumulate(sums)).max())
+    stretches = (sums - np.minimum.accumulate(sums))[1:]  # the worst that ends here (Kadane)
+    if stretches.max() < SPURIOUS:
+        return 0, 0
+    found = np.flatnonzero(stretches > SPURIOUS / 2)
+    return max(0, int(found[0]) - AROUND), int(found[-1]) + AROUND
 
 
 def _swallows(plain: str, codec: str) -> bool:
@@ -287,8 +302,8 @@ def _is_letter(char: str | bytes) -> bool:
     return char.isascii() and char.isalpha()
 
 
-def _path_score(marked: str) -> float:
-    total, before = 0.0, "\n"
+def _path_score(marked: str, before: str) -> float:
+    total = 0.0
     for char in marked:
         folded = fold_text(char)
         total += _step_score(before, char, folded)
@@ -315,10 +330,10 @@ _Node = tuple[float, str, "_Node | None", str]
 """Score so far, last character (folded), node before, characters of this step."""
 
 
-def _search(island: bytes, codec: str) -> tuple[float, str]:
-    """The most plausible way to cut an island, and its score."""
+def _search(island: bytes, codec: str, before: str) -> tuple[float, str]:
+    """The most plausible way to cut an island, and its score after a character."""
     table: list[list[_Node]] = [[] for _ in range(len(island) + 4)]
-    table[0].append((0.0, "\n", None, ""))
+    table[0].append((0.0, before, None, ""))
     for i in range(len(island)):
         nodes = table[i]
         for width, char, folded in _choices(island, i, codec):

@@ -14,6 +14,7 @@ from tasks.identify import codes
 from tasks.language import MODEL_PATH, UNSEEN, fold_text
 
 Codes = NDArray[np.uint32]
+Folded = NDArray[np.uint16]
 Scores = NDArray[np.float64]
 
 
@@ -34,27 +35,30 @@ def _tables() -> _Tables:
         return _Tables(unigram, backoff, _key(file["first"], file["second"]), file["bigram"])
 
 
-def _key(first: NDArray[np.uint16] | Codes, second: NDArray[np.uint16] | Codes) -> Codes:
+def _key(first: Folded, second: Folded) -> Codes:
     return np.left_shift(first, 16, dtype=np.uint32) | second
 
 
 @cache
-def _folding() -> Codes:
+def _folding() -> NDArray[np.uint16]:
     """What each code point is folded to for the model; what is beyond U+FFFF then is U+FFFF, which it doesn't know."""
-    plain = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x40000))))
-    folded = np.arange(0x110000, dtype=np.uint32)
+    plain = "".join(map(chr, (*range(0xD800), *range(0xE000, _LAST))))
+    folded = np.arange(_LAST + 1)
     folded[codes(plain)] = codes(fold_text(plain))
-    folded[folded > 0xFFFF] = 0xFFFF
-    return folded
+    return np.minimum(folded, 0xFFFF).astype(np.uint16)
 
 
-def folded_codes(chars: Codes) -> Codes:
+_LAST = 0x3FFFF
+"""Of planes 2 and 3: no ideographs are beyond."""
+
+
+def folded_codes(chars: Codes) -> Folded:
     """Code points as `tasks.language.fold_text` folds them."""
-    folded: Codes = _folding()[chars]
+    folded: Folded = _folding()[np.minimum(chars, _LAST)]
     return folded
 
 
-def pair_scores(before: Codes, chars: Codes) -> Scores:
+def pair_scores(before: Folded, chars: Folded) -> Scores:
     """Score of each character, folded, after the one before it."""
     unigram, backoff, pairs, bigram = _tables()
     wanted = _key(before, chars)
@@ -63,7 +67,7 @@ def pair_scores(before: Codes, chars: Codes) -> Scores:
     return scores
 
 
-def single_scores(chars: Codes) -> Scores:
+def single_scores(chars: Folded) -> Scores:
     """Score of each character, folded, by itself."""
     scores: Scores = _tables().unigram[chars]
     return scores

@@ -388,3 +388,19 @@ def test_what_is_clear_is_what_all_readings_weighed_say(text: str, codec: str, d
         and not text.encode(codec, "ignore").isascii()
     ):
         assert clear is not None or codec == "big5"
+
+
+def test_a_rare_character_is_no_reason_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "_search", lambda *_: pytest.fail("searched"))
+    line = f"记者从滇池与乐山·峨眉了解到，{NEWS}".encode("gb18030")
+    assert marks.suspect().search(line.decode("gb18030"))
+    assert marks.resynchronise([(line, "gb18030")]) == [line.decode("gb18030")]
+
+
+def test_only_what_is_out_of_step_is_cut_anew() -> None:
+    line = NEWS.encode("gb18030")
+    shifted = line * 3 + b"\xb5" + line[:20] + b"\xc4" + line[20:] + line * 3
+    [text] = marks.resynchronise([(shifted, "gb18030")])
+    assert text.encode("gb18030", "surrogateescape") == shifted
+    assert text.startswith(NEWS * 3)
+    assert text.endswith(NEWS * 3)
