@@ -748,6 +748,13 @@ def _gate(misreading: Misreading) -> re.Pattern[str]:
     return re.compile(f"[{rare}].?[{rare}]")
 
 
+def prepare() -> None:
+    """Compile all gates: processes that are forked afterwards have them."""
+    _table()
+    for misreading in READINGS:
+        _gate(misreading)
+
+
 @cache
 def _sets(misreading: Misreading) -> tuple[str, ...]:
     """The characters of a gate, by what they are in it."""
@@ -775,11 +782,9 @@ def _table() -> Kinds:
     """Kinds of characters in the gates, for a look at a text as a whole that costs hardly anything."""
     single_byte = (_sets(misreading)[i] for misreading in (UTF8_AS_1251, UTF8_AS_874) for i in (0, 1))
     between = ("".join(_sets(GBK_AS_BIG5)), "".join(_sets(BIG5_AS_GBK)))
-    chars = list(map(chr, range(0x10000)))
-    latin, others = (
-        [char for char in chars if any(mark.match(char) for mark in marks)]
-        for marks in ((_LATIN,), (_LOST_GATE, _PRIVATE, ANY_FOR_FTFY))
-    )
+    chars = "".join(map(chr, range(0x10000)))
+    latin = _LATIN.findall(chars)
+    others = [char for mark in (_LOST_GATE, _PRIVATE, ANY_FOR_FTFY) for char in mark.findall(chars)]
     return table_of_kinds(*_sets(UTF8_AS_GBK), *single_byte, *between, FIRST_LETTERS, FIRST_SIGNS, latin, others)
 
 
