@@ -92,9 +92,14 @@ class Codes(NamedTuple):
         return "".join(c for piece in self.pieces for c in piece.after if c > "\x7f")
 
 
+def may_be_escaped(text: str) -> bool:
+    """Whether there is anything that looks like an escape."""
+    return ("&" in text or "\\" in text or "%" in text) and _GATE.search(text) is not None
+
+
 def unescape(text: str) -> Iterator[Edit]:
     """Edits that resolve escapes, in order; nothing in lines about escapes, in URLs and in code."""
-    if _GATE.search(text) is None:
+    if not may_be_escaped(text):
         return
     found: list[Edit] = []
     codes: list[Codes] = []

@@ -62,8 +62,9 @@ _BIG5_QUOTE = re.compile("¡[¥¦§¨]")
 _GBK_QUOTE = re.compile("(?<=[A-Za-z])¡¯(?=[A-Za-z])|(?<=[A-Za-z.,!?])¡±")
 """Apostrophes and quotation marks that the other codec cannot mean: A1A6 is a háček there, A1AF an asterisk."""
 
+_SIGNS_AS_GBK = "鈥茅猫锚毛帽贸铆谩脿莽枚眉么卯茂没霉"
 _SIGN_AS_GBK = re.compile(
-    "[鈥茅猫锚毛帽贸铆谩脿莽枚眉么卯茂没霉](?:"
+    f"[{_SIGNS_AS_GBK}](?:"
     "(?<=鈥)(?<![\u3400-\u9fff]鈥)[\u4e00-\u9fff\ue000-\uf8ff€\x80]|(?<=[A-Za-zÀ-ÿ][^鈥])(?=[A-Za-z]))"
 )
 """UTF-8 in Latin text, read as GBK: E2 80 and what follows (`鈥檚` is `’s`), and Western Europe's accented letters."""
@@ -172,8 +173,13 @@ _QUOTE_WITHOUT_END = re.compile("“[^“”\n]{1,300}?(?P<lost>鈥[?\ufffd])(?!
 
 
 _PINYIN_AS_GBK = {ord(c.encode().decode("gbk")): c for c in "āáǎàēéěèīíǐìōóǒòūúǔùǖǘǚǜüńňɡ"}
-_GLOSS_AS_GBK = re.compile(rf"\( ?([a-zɡ{''.join(map(chr, _PINYIN_AS_GBK))}]{{2,6}}+) ?\)")
+_TONED = tuple(map(chr, _PINYIN_AS_GBK))
+_GLOSS_AS_GBK = re.compile(rf"\( ?([a-zɡ{''.join(_TONED)}]{{2,6}}+) ?\)")
 """Pinyin in brackets whose toned vowel (and script g) was read as GBK: `(xi脿n)`, `(伞猫)`; not `(猫)`."""
+
+FIRST_LETTERS = (*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZɡ( ", *map(chr, range(0xC0, 0x100)), *_TONED)
+FIRST_SIGNS = (*_SIGNS_AS_GBK, *_TONED)
+"""Signs of UTF-8 read as GBK in Latin text, and what each of them stands behind: a letter, a bracket, another one."""
 
 LEAST_GLOSSES = 3
 """So many of them in a text are no accident."""
@@ -206,7 +212,7 @@ def _closing_quotes(text: str) -> Iterator[Edit]:
 _OTHER = "√‚≈ƒÿ◊Ÿ╨╤├┼┬─ß"
 """First letters of UTF-8 read as MacRoman or as code page 437, whose sequences ftfy knows by their look only."""
 
-_ANY = re.compile(f"[\x80-\x9f\xc2-\u052f{_OTHER}]")
+ANY_FOR_FTFY = re.compile(f"[\x80-\x9f\xc2-\u052f{_OTHER}]")
 """Without one of these there is nothing for ftfy to do, and it isn't even imported."""
 
 
@@ -226,7 +232,7 @@ def _gate() -> re.Pattern[str]:
 def fix_latin(text: str) -> Iterator[Edit]:
     """What ftfy repairs, line by line, in lines that hold a sign of it; as small edits."""
     end = 0
-    for match in _gate().finditer(text) if _ANY.search(text) else ():
+    for match in _gate().finditer(text) if ANY_FOR_FTFY.search(text) else ():
         if match.start() < end:
             continue
         start = max(text.rfind("\n", 0, match.start()) + 1, end)

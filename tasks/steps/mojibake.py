@@ -6,20 +6,33 @@ load-bearing: ftfy takes pairs of `ÖÐ¹ú` for UTF-8 and makes it unrecoverabl
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+
 from schemas.document import Context, Damage, Edit, Finding
 from tasks.damage.misreadings import GARBLED, Misreading, has_utf8_structure, read
-from tasks.language import mean_score, pair_score
+from tasks.language import Kinds, kinds_in, mean_score, pair_score, table_of_kinds
 from tasks.scripts import simplify
 from tasks.steps.choosing import OPEN, SURE, Choice, choose
 from tasks.steps.edits import apply
-from tasks.steps.escapes import unescape
-from tasks.steps.latin import fix_latin, fix_signs
-from tasks.steps.unreading import LOST_MARKS, UTF8_AS_GB18030, UTF8_AS_GBK, Repair, fold, is_proved, unread
+from tasks.steps.escapes import may_be_escaped, unescape
+from tasks.steps.latin import ANY_FOR_FTFY, FIRST_LETTERS, FIRST_SIGNS, fix_latin, fix_signs
+from tasks.steps.unreading import (
+    LOST_MARKS,
+    UTF8_AS_GB18030,
+    UTF8_AS_GBK,
+    Repair,
+    Stretch,
+    fold,
+    is_proved,
+    stretch_at,
+    unread,
+)
 
 STEP = "mojibake"
 
@@ -98,6 +111,8 @@ def find(text: str, context: Context) -> Iterable[Finding]:  # noqa: ARG001  (th
     Edits have a confidence of 1.0 where all bytes were there and reading the repair wrongly again gives what was
     observed, and less where lost bytes were chosen by the language model. At most `BUDGET` characters are searched.
     """
+    if not (may_be_escaped(text) or _may_be_misread(text)):
+        return
     edits: list[Edit] = []
     repaired, budget = text, _Budget(BUDGET)
     for _ in range(MAX_ROUNDS):
@@ -235,9 +250,9 @@ def _agree(before: str, repair: Repair, chosen: Sequence[Choice], rule: str) -> 
 
 def _found(text: str, budget: _Budget, depth: int) -> list[Found]:
     """Repairs of Chinese that was read wrongly, in order, each by the reading under which it gains most."""
-    has_latin = _LATIN.search(text) is not None
-    readings = [m for m in READINGS if has_latin or m.read != "windows-1252"]
-    candidates = [r for m in readings for r in _accepted(text, m, budget, depth)]
+    readings = [m for m in _suspected(_Seen.of(text)) if _gate(m).search(text)]
+    beyond_doubt = _beyond_doubt(text, readings) if len(readings) > 1 else []
+    candidates = [r for m in readings for r in _accepted(text, m, budget, depth, beyond_doubt)]
     candidates.sort(key=lambda f: -f[1].gain)
     covered = bytearray(len(text) if candidates else 0)
     found = []
@@ -248,11 +263,92 @@ def _found(text: str, budget: _Budget, depth: int) -> list[Found]:
     return sorted(found, key=lambda f: f[1].start)
 
 
-def _accepted(text: str, misreading: Misreading, budget: _Budget, depth: int) -> list[Found]:
+class _Explained(NamedTuple):
+    """What nobody need look at again under another reading."""
+
+    start: int
+    end: int
+    misreading: Misreading
+
+
+def _beyond_doubt(text: str, readings: Sequence[Misreading]) -> list[_Explained]:
+    """Stretches that are whole and read like prose under one reading, in order: not one in a text that is sound.
+
+    Each of the others would search them in vain, and at length: bytes of a codec make no sense in another one.
+    """
+    found: list[_Explained] = []
+    for misreading in readings:
+        found += _explained(text, misreading) if misreading in _TELLING else ()
+    found.sort()
+    return [
+        f for i, f in enumerate(found) if not any(_overlap(f, g) for g in found[max(i - 1, 0) : i + 2] if g is not f)
+    ]
+
+
+_TELLING = (UTF8_AS_GBK, UTF8_AS_1252, GBK_AS_1252, BIG5_AS_1252)
+"""Readings that leave no doubt where they explain a stretch. Between GBK and Big5 nearly any text is valid in both."""
+
+LEAST_EXPLAINED, LEAST_GAIN_OF_EXPLAINED, PROSE = 8, 2.0, -3.3
+"""Characters of what is beyond doubt, by how much each has to be likelier than what was observed, their mean score."""
+
+MOST_TRIED = 50
+"""Places in a row that are tried in vain, after which a reading explains nothing more."""
+
+
+def _explained(text: str, misreading: Misreading) -> Iterator[_Explained]:
+    end = tried = 0
+    for match in _gate(misreading).finditer(text):
+        if match.start() < end or tried == MOST_TRIED:
+            continue
+        for start in {_start_of_run(text, match.start(), end), match.start()}:
+            stretch = stretch_at(text, start, misreading)
+            if stretch is not None and _is_prose(stretch):
+                yield _Explained(start, stretch.end, misreading)
+                end, tried = stretch.end, 0
+                break
+        else:
+            end, tried = match.end(), tried + 1
+
+
+def _start_of_run(text: str, place: int, least: int) -> int:
+    """Where the run beyond ASCII begins that something stands in: there a character begins for sure."""
+    for start in range(place, max(least, place - REACH), -1):
+        if text[start - 1] < "\x80":
+            return start
+    return max(least, place - REACH)
+
+
+def _is_prose(stretch: Stretch) -> bool:
+    n = len(stretch.out)
+    enough = n >= LEAST_EXPLAINED and stretch.gain >= LEAST_GAIN_OF_EXPLAINED * n and stretch.score >= PROSE * n
+    return enough and _chinese(stretch.out) * 2 >= n
+
+
+def _overlap(a: _Explained, b: _Explained) -> bool:
+    return a.start < b.end and b.start < a.end
+
+
+def _unexplained(start: int, end: int, others: Sequence[_Explained]) -> Iterator[tuple[int, int]]:
+    """What other readings leave of a piece."""
+    for other in others[bisect_left(others, start, key=lambda o: o.end) :]:
+        if other.start >= end:
+            break
+        if other.start > start:
+            yield start, other.start
+        start = max(start, other.end)
+    if start < end:
+        yield start, end
+
+
+def _accepted(
+    text: str, misreading: Misreading, budget: _Budget, depth: int, beyond_doubt: Sequence[_Explained]
+) -> list[Found]:
     """Repairs that stand, with the names of their rules; those that only another repair makes readable included."""
     repairs: list[Repair] = []
-    for start, end in _regions(text, misreading, budget):
-        for left, right in _pieces(text, start, end):
+    others = [explained for explained in beyond_doubt if explained.misreading != misreading]
+    for start, end in _regions(text, misreading, budget, others):
+        pieces = (piece for around in _unexplained(start, end, others) for piece in _pieces(text, *around))
+        for left, right in pieces:
             if budget.take(misreading, right - left):
                 found = unread(text[left:right], misreading)
                 budget.note(misreading, right - left, fruitful=any(_is_likely(r, misreading) for r in found))
@@ -572,11 +668,13 @@ def _remains(misreading: Misreading) -> re.Pattern[str]:
 _PRIVATE = re.compile("[\ue000-\ue864]")
 
 
-def _regions(text: str, misreading: Misreading, budget: _Budget) -> Iterator[tuple[int, int]]:
+def _regions(
+    text: str, misreading: Misreading, budget: _Budget, others: Sequence[_Explained]
+) -> Iterator[tuple[int, int]]:
     """Stretches of lines around suspicious places, in order, without overlap."""
     start = end = -1
     for match in _gate(misreading).finditer(text):
-        if match.end() <= end:
+        if match.end() <= end or not any(_unexplained(*match.span(), others)):
             continue
         if not budget.take(misreading, 1):
             break
@@ -634,38 +732,130 @@ _LATIN_GATES = {
 @cache
 def _gate(misreading: Misreading) -> re.Pattern[str]:
     """What the damage of this kind can't do without, as cheap to look for as a set of characters."""
+    sets = _sets(misreading)
+    if misreading == UTF8_AS_GBK:
+        a, b, letters = map(re.escape, sets)
+        # One set first, then what is behind it: alternatives would cost twice as much.
+        return re.compile(f"[{a}{letters}](?:(?<=[{a}])[{b}]|(?<=[{letters}])[{letters}]{{2}})")
+    if misreading in (UTF8_AS_1251, UTF8_AS_874):
+        leads, trails = map(re.escape, sets)
+        return re.compile(f"(?:[{leads}][{trails}]{{2}}){{2}}")  # two: a word has one of these by accident
+    if misreading in _LATIN_GATES:
+        return re.compile(_LATIN_GATES[misreading])
+    rare, signs = map(re.escape, sets)
+    if misreading == GBK_AS_BIG5:
+        return re.compile(f"[{rare}{signs}][^\n]{{0,4}}[{rare}]")
+    return re.compile(f"[{rare}].?[{rare}]")
+
+
+def prepare() -> None:
+    """Compile all gates: processes that are forked afterwards have them."""
+    _table()
+    for misreading in READINGS:
+        _gate(misreading)
+
+
+@cache
+def _sets(misreading: Misreading) -> tuple[str, ...]:
+    """The characters of a gate, by what they are in it."""
     if misreading == UTF8_AS_GBK:
         a = _row(range(0xE2, 0xF0), range(0x80, 0xC0), "gb18030")
         b = _row(range(0x81, 0xA1), range(0x80, 0xFF), "gb18030") + _row(
             range(0xA4, 0xC0), range(0x80, 0xF0), "gb18030"
         )
-        letters = _row((0xC2, 0xC3, 0xCE, 0xCF, 0xD0, 0xD1), range(0x80, 0xC0), "gb18030")
-        # One set first, then what is behind it: alternatives would cost twice as much.
-        return re.compile(f"[{a}{letters}](?:(?<=[{a}])[{b}€\x80]|(?<=[{letters}])[{letters}]{{2}})")
+        return a, b + "€\x80", _row((0xC2, 0xC3, 0xCE, 0xCF, 0xD0, 0xD1), range(0x80, 0xC0), "gb18030")
     if misreading in (UTF8_AS_1251, UTF8_AS_874):
-        leads, trails = (_bytes_as(range(*r), misreading.read) for r in ((0xE2, 0xF0), (0x80, 0xC0)))
-        return re.compile(f"(?:[{leads}][{trails}]{{2}}){{2}}")  # two: a word has one of these by accident
-    if misreading in _LATIN_GATES:
-        return re.compile(_LATIN_GATES[misreading])
+        return _bytes_as(range(0xE2, 0xF0), misreading.read), _bytes_as(range(0x80, 0xC0), misreading.read)
     if misreading == GBK_AS_BIG5:
-        rare = _rare(_row(range(0xC9, 0xFA), range(0x40, 0xFF), "big5"))
         signs = "ㄛㄩㄐㄗㄘㄞ﹝﹜﹞﹛"  # what `，：！（）？。、》《` become, beside ideographs
-        return re.compile(f"[{rare}{signs}][^\n]{{0,4}}[{rare}]")
-    kana = _row(range(0xA4, 0xA9), range(0xA1, 0xFF), "gb18030") + _row(range(0xAA, 0xB0), range(0xA1, 0xFF), "gb18030")
-    rare = _rare(_row(range(0xA8, 0xF8), range(0x40, 0x7F), "gb18030")) + kana
-    rare += _row(range(0xA1, 0xA8), range(0x40, 0x7F), "gb18030")
-    return re.compile(f"[{rare}].?[{rare}]")
+        return _rare(_row(range(0xC9, 0xFA), range(0x40, 0xFF), "big5")), signs
+    if misreading == BIG5_AS_GBK:
+        kana = _row(range(0xA4, 0xA9), range(0xA1, 0xFF), "gb18030")
+        kana += _row(range(0xAA, 0xB0), range(0xA1, 0xFF), "gb18030")
+        rare = _rare(_row(range(0xA8, 0xF8), range(0x40, 0x7F), "gb18030")) + kana
+        return rare + _row(range(0xA1, 0xA8), range(0x40, 0x7F), "gb18030"), ""
+    return ()
+
+
+@cache
+def _table() -> Kinds:
+    """Kinds of characters in the gates, for a look at a text as a whole that costs hardly anything."""
+    single_byte = (_sets(misreading)[i] for misreading in (UTF8_AS_1251, UTF8_AS_874) for i in (0, 1))
+    between = ("".join(_sets(GBK_AS_BIG5)), "".join(_sets(BIG5_AS_GBK)))
+    chars = "".join(map(chr, range(0x10000)))
+    latin = _LATIN.findall(chars)
+    others = [char for mark in (_LOST_GATE, _PRIVATE, ANY_FOR_FTFY) for char in mark.findall(chars)]
+    return table_of_kinds(*_sets(UTF8_AS_GBK), *single_byte, *between, FIRST_LETTERS, FIRST_SIGNS, latin, others)
+
+
+(_A, _B, _LETTER, _LEAD_1251, _TRAIL_1251, _LEAD_874, _TRAIL_874), (_RARE_BIG5, _RARE_GBK) = range(7), (7, 8)
+_BEFORE_SIGN, _SIGN, _IS_LATIN, _OTHERS = range(9, 13)
+"""Bits of the table."""
+
+
+def _may_be_misread(text: str) -> bool:
+    """Whether any gate can find anything: in most texts no two characters stand so that one could.
+
+    It may say yes where none does, but never no where one does.
+    """
+    found = _Seen.of(text)
+    return found.has(_OTHERS) or found.has(_BEFORE_SIGN, _SIGN) or any(_suspected(found))
+
+
+def _suspected(seen: "_Seen") -> Iterator[Misreading]:
+    """Readings whose gates can find anything."""
+    if seen.has(_A, _B) or seen.has(_LETTER, _LETTER, _LETTER):
+        yield UTF8_AS_GBK
+    if seen.has(_IS_LATIN):
+        yield from (UTF8_AS_1252, GBK_AS_1252, BIG5_AS_1252)
+    if seen.has_two(_RARE_BIG5, 5):
+        yield GBK_AS_BIG5
+    if seen.has_two(_RARE_GBK, 2):
+        yield BIG5_AS_GBK
+    if seen.has(_LEAD_1251, _TRAIL_1251):
+        yield UTF8_AS_1251
+    if seen.has(_LEAD_874, _TRAIL_874):
+        yield UTF8_AS_874
+
+
+class _Seen(NamedTuple):
+    """The kinds of the characters of a text, and all of them together: most texts have none of most."""
+
+    kinds: Kinds
+    all: int
+
+    @classmethod
+    def of(cls, text: str) -> "_Seen":
+        kinds = kinds_in(text, _table())
+        return cls(kinds, int(np.bitwise_or.reduce(kinds)) if text else 0)
+
+    def has(self, *bits: int) -> bool:
+        """Whether characters of these kinds stand side by side in this order."""
+        if not all(self.all >> bit & 1 for bit in bits):
+            return False
+        n = len(self.kinds) - len(bits) + 1
+        found = self.kinds[:n] >> bits[0]
+        for i, bit in enumerate(bits[1:], 1):
+            found &= self.kinds[i : i + n] >> bit
+        return bool((found & 1).any())
+
+    def has_two(self, bit: int, distance: int) -> bool:
+        """Whether two of a kind stand so near each other."""
+        if not self.all >> bit & 1:
+            return False
+        places = np.flatnonzero(self.kinds & (1 << bit))
+        return len(places) > 1 and bool((places[1:] - places[:-1]).min() <= distance)
 
 
 def _bytes_as(data: Iterable[int], codec: str) -> str:
-    """Bytes as a single-byte codec shows them, in a set of a pattern."""
-    return re.escape("".join(read(bytes((byte,)), codec) for byte in data))
+    """Bytes as a single-byte codec shows them."""
+    return "".join(read(bytes((byte,)), codec) for byte in data)
 
 
 def _row(leads: Iterable[int], trails: Iterable[int], codec: str) -> str:
     trails = list(trails)
     chars = (bytes((a, b)).decode(codec, "ignore") for a in leads for b in trails)
-    return re.escape("".join(c for c in chars if len(c) == 1))
+    return "".join(c for c in chars if len(c) == 1)
 
 
 def _rare(chars: str) -> str:

@@ -1,12 +1,15 @@
 """Readings of characters, and the glosses (readings in brackets) that name them.
 
-The readings are those of pypinyin (MIT), which carries the Unihan and kMandarin readings of 41,000 characters. It is
-imported only when a text has something that looks like a gloss.
+The readings are those of pypinyin (MIT), which carries the Unihan and kMandarin readings of 41,000 characters. They are
+loaded only when a text has something that looks like a gloss.
 """
 
+import importlib.util
+import json
 import re
 import unicodedata
 from functools import cache
+from pathlib import Path
 
 from tasks.scripts import simplify, traditionalize
 
@@ -33,19 +36,29 @@ def toneless(reading: str) -> str:
 
 
 @cache
+def _dictionary() -> dict[str, str]:
+    """Code points in decimal → readings, separated by commas.
+
+    The file alone: with the package come phrases and a segmenter, half a second that nothing here needs.
+    """
+    spec = importlib.util.find_spec("pypinyin")
+    if spec is None or spec.origin is None:
+        message = "pypinyin is not installed, or not as files: its dictionary of readings can't be found"
+        raise ModuleNotFoundError(message)
+    found: dict[str, str] = json.loads(Path(spec.origin).with_name("pinyin_dict.json").read_text(encoding="utf-8"))
+    return found
+
+
+@cache
 def readings(char: str) -> frozenset[str]:
     """All readings of a character or of its form in the other script, with tone marks; empty if it has none."""
-    from pypinyin.pinyin_dict import pinyin_dict  # noqa: PLC0415 (0.2 s that clean text need not pay)
-
     forms = {char, simplify(char), traditionalize(char)}
-    return frozenset(r for form in forms for r in pinyin_dict.get(ord(form), "").split(",") if r)
+    return frozenset(r for form in forms for r in _dictionary().get(str(ord(form)), "").split(",") if r)
 
 
 @cache
 def _syllables() -> frozenset[str]:
-    from pypinyin.pinyin_dict import pinyin_dict  # noqa: PLC0415
-
-    toned = {reading for value in pinyin_dict.values() for reading in value.split(",")}
+    toned = {reading for value in _dictionary().values() for reading in value.split(",")}
     return frozenset(toned | {toneless(reading) for reading in toned} | {"lv", "nv", "lve", "nve"})
 
 

@@ -5,12 +5,11 @@ anywhere in the run (`tasks.damage.mangler` is the model). Each hypothesis is a 
 bytes so far, scored by the language model; the run ends where an ASCII byte puts the decoder back in step.
 """
 
-import heapq
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -207,11 +206,11 @@ def _row(context: str) -> Scores:
 def _descending(scores: _Floats) -> Iterator[int]:
     """Places of the scores, best first, equal ones in order."""
     if len(scores) <= FEW:
-        yield from np.argsort(-scores, kind="stable").tolist()
+        yield from _order(scores).tolist()
         return
     least = np.partition(scores, -FEW)[-FEW]
     for part in (np.flatnonzero(scores >= least), np.flatnonzero(scores < least)):
-        yield from part[np.argsort(-scores[part], kind="stable")].tolist()
+        yield from part[_order(scores[part])].tolist()
 
 
 def _grown(state: State, fan: _Fan | None, i: int, score: float, table: Table) -> State | None:
@@ -441,10 +440,27 @@ _WIDE = frozenset(map(chr, (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *ran
 @cache
 def _completions(leads: frozenset[int], trails: frozenset[int], reading: str = "") -> tuple[_Choice, ...]:
     """The characters of these leads and trails (with this reading), the commonest `CHOICES` of them."""
-    chars = [char for lead in leads for trail in trails if (char := decode_pair(bytes((lead, trail))))]
-    choices = (
-        _choice(char)
-        for char in chars
-        if (len(chars) == 1 or char not in _WIDE) and (not reading or reads(char, reading))
-    )
-    return tuple(heapq.nlargest(CHOICES, choices, key=lambda c: next_score("\n\n", c.folded) + c.penalty))
+    firsts, seconds = list(leads), list(trails)
+    scores = _commonness()[np.ix_(firsts, seconds)].ravel()
+    places = np.flatnonzero(scores > -np.inf)
+    pairs = (bytes((firsts[i // len(seconds)], seconds[i % len(seconds)])) for i in places[_order(scores[places])])
+    chars = (char for pair in pairs if (char := decode_pair(pair)))
+    fitting = (c for c in chars if (len(places) == 1 or c not in _WIDE) and (not reading or reads(c, reading)))
+    return tuple(_choice(char) for char in islice(fitting, CHOICES))
+
+
+@cache
+def _commonness() -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+    """How common the character of each lead and trail is, for a Traditional text; minus infinity for none."""
+    table, scores = np.full((256, 256), -np.inf), next_scores("\n\n")
+    for lead in LEADS:
+        for trail in TRAILS:
+            if char := decode_pair(bytes((lead, trail))):
+                choice = _choice(char)
+                table[lead, trail] = scores[column(choice.folded)] / STEPS + choice.penalty
+    return table
+
+
+def _order(scores: _Floats) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+    """Places of the scores, best first, equal ones in order."""
+    return np.argsort(-scores, kind="stable")

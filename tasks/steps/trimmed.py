@@ -12,8 +12,10 @@ from heapq import nlargest
 from itertools import accumulate, chain, islice, pairwise
 from typing import NamedTuple
 
+import numpy as np
+
 from tasks.damage.mangler import decode_pair, encode
-from tasks.language import fold_text, fold_width, pair_score
+from tasks.language import Kinds, fold_text, fold_width, kinds_in, pair_score, table_of_kinds
 from tasks.scripts import simplify
 
 LEAST_GAIN = 8.0
@@ -84,7 +86,7 @@ def suspects(text: str, ends: Collection[int], *, mangled: bool) -> Iterator[Pie
         ends: positions before which something is out of step, as a gloss shows.
         mangled: whether glosses show that the page was mangled: then weaker runs are suspect as well.
     """
-    if mangled or (not _is_foreign(text) and _has_clear_case(text)):
+    if mangled or (_has_clear_case(text) and not _is_foreign(text)):
         wide = (match for match in _WIDE.finditer(text) if not _FOREIGN.search(match[0]))
         for run in chain.from_iterable(map(_runs, wide)):
             yield from _pieces(run, LEAST_GAIN_MARKED if run.end in ends else LEAST_GAIN_MANGLED)
@@ -97,7 +99,8 @@ def _is_foreign(text: str) -> bool:
 
 def _has_clear_case(text: str) -> bool:
     """Whether a run with rare characters close together, other than foreign words, gains much."""
-    if _rare().search(text) is None:
+    places = np.flatnonzero(kinds_in(text, _table_of_rare()))
+    if len(places) < 2 or (places[1:] - places[:-1]).min() > 2 or _rare().search(text) is None:
         return False
     wide = (match for match in _WIDE.finditer(text) if _rare().search(text, *match.span()))
     likely = (match for match in wide if not _FOREIGN.search(match[0]))
@@ -107,9 +110,18 @@ def _has_clear_case(text: str) -> bool:
 @cache
 def _rare() -> re.Pattern[str]:
     """Two rare characters of GBK close together: the cheap test for a shift that no gloss marks."""
+    return re.compile(f"[{_rare_chars()}](?=[^\n]?[{_rare_chars()}])")
+
+
+@cache
+def _table_of_rare() -> Kinds:
+    return table_of_kinds(_rare_chars())
+
+
+@cache
+def _rare_chars() -> str:
     codes = (bytes((a, b)) for a in range(0x81, 0xFF) for b in range(0x40, 0xFF) if b != 0x7F)
-    rare = "".join(sorted(char for char in map(decode_pair, codes) if char and _is_rare(char)))
-    return re.compile(f"[{rare}](?=[^\n]?[{rare}])")
+    return "".join(sorted(char for char in map(decode_pair, codes) if char and _is_rare(char)))
 
 
 def _is_rare(char: str) -> bool:

@@ -1,6 +1,7 @@
 """Wrong readings made by the forward models and taken back, what must stay, and hostile input."""
 
 import itertools
+import random
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from schemas.document import Context, Damage, Edit
 from tasks.damage.mangler import Broken, Decoder, Undefined
 from tasks.damage.misreadings import Misreading, has_utf8_structure, misread, misread_again, read
 from tasks.scripts import traditionalize
-from tasks.steps import mojibake
+from tasks.steps import latin, mojibake, unreading
 from tasks.steps.edits import apply, revert
 from tasks.steps.latin import differences
 
@@ -187,3 +188,42 @@ def test_what_lies_behind_the_budget_is_left_alone(monkeypatch: pytest.MonkeyPat
     after = repaired(damaged).split("\n")
     assert after[0] == PROSE[0]
     assert after[-1] == damaged.split("\n")[-1]
+
+
+def test_the_look_at_a_whole_text_misses_nothing_that_a_gate_finds() -> None:
+    chance = random.Random(0)
+    sets = ["".join(sets) for sets in map(mojibake._sets, mojibake.READINGS) if sets]
+    sets += [mojibake.HIGH, "\\uabcé¡£鈥茅(á膩)烫\ufffd\ue000ï¿½?", "".join(map(chr, range(0x20, 0x3100)))]
+    opened = dict.fromkeys(mojibake.READINGS, 0)
+    for i in range(4_000):
+        chars = chance.choice(sets)
+        text = "".join(
+            chance.choice((chance.choice(chars), chance.choice("的a 。🙂"))) for _ in range(chance.randrange(9))
+        )
+        if i % 2:
+            written = chance.choices("今年文字分子我有中的，。", k=chance.randrange(1, 5))
+            text += misread("".join(written), chance.choice(mojibake.READINGS))[chance.randrange(2) :]
+        suspected = set(mojibake._suspected(mojibake._Seen.of(text)))
+        for misreading in mojibake.READINGS:
+            is_latin = misreading.read != "windows-1252" or mojibake._LATIN.search(text)
+            if is_latin and mojibake._gate(misreading).search(text):
+                opened[misreading] += 1
+                assert misreading in suspected
+        if not mojibake._may_be_misread(text):
+            marks = (mojibake._LOST_GATE, mojibake._PRIVATE, latin._SIGN_AS_GBK, latin.ANY_FOR_FTFY)
+            assert not any(mark.search(text) for mark in marks)
+            assert not list(latin.fix_signs(text))
+    assert min(opened.values()) > 20
+
+
+def test_what_one_reading_explains_is_not_searched_under_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[tuple[Misreading, str]] = []
+
+    def noted(text: str, misreading: Misreading) -> list[unreading.Repair]:
+        searched.append((misreading, text))
+        return unreading.unread(text, misreading)
+
+    monkeypatch.setattr(mojibake, "unread", noted)
+    text = "".join(PROSE[1:]) * 9
+    assert repaired(misread(text, Misreading("utf-8", "windows-1252"))) == text
+    assert all(len(text) < 40 for misreading, text in searched if misreading != mojibake.UTF8_AS_1252)
