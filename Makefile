@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT := data/clean-seeds
 REQUIREMENTS := constraints.txt pyproject.toml
 
-.PHONY: run test lint constraints
+.PHONY: run test lint docs constraints
 
 run: $(VENV)/.installed
 	$(BIN)/qingyuan clean 'seeds/*.txt' --out $(OUT)
@@ -21,6 +21,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# The site of docs/, which opens from disk: build/site/index.html.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 $(VENV)/.installed: $(REQUIREMENTS)
 	$(call make_venv)
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable .
@@ -28,7 +32,7 @@ $(VENV)/.installed: $(REQUIREMENTS)
 
 # Not compiled: of the thousands of files of moto, botocore and mypy few are ever imported.
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --group dev
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --group dev --group docs
 	touch $@
 
 # pip first: `--group` needs one that is younger than Python 3.11. setuptools since it builds this project.
@@ -43,7 +47,7 @@ endef
 constraints:
 	$(PYTHON) -m venv --clear build/constraints
 	build/constraints/bin/python -m pip install --quiet --upgrade pip setuptools
-	build/constraints/bin/python -m pip install --quiet --editable '.[dask,ray]' --group dev
+	build/constraints/bin/python -m pip install --quiet --editable '.[dask,ray]' --group dev --group docs
 	sed -n '/^#/p' constraints.txt > build/constraints.txt
 	build/constraints/bin/python -m pip freeze --all --exclude-editable >> build/constraints.txt
 	mv build/constraints.txt constraints.txt

@@ -479,7 +479,6 @@ def run_nothing(n: int, folder: Path) -> dict[str, Any]:
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
     from prefect import flow, task  # noqa: PLC0415  it reads the environment, and takes a second
     from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
-    from prefect.server.api.server import SubprocessASGIServer  # noqa: PLC0415
 
     from flows import local  # noqa: PLC0415
     from tasks.shards.runners import Runner  # noqa: PLC0415
@@ -496,8 +495,7 @@ def run_nothing(n: int, folder: Path) -> dict[str, Any]:
 
     local._set_defaults()  # noqa: SLF001  as a run from the command line does
     local._start_server()  # noqa: SLF001
-    server = SubprocessASGIServer().server_process
-    assert server
+    server = local._servers[0].process  # noqa: SLF001
     all_of_it(2)  # the first flow brings tables and connections with it
     _settled(folder)
     meter, before = Meter("task"), _of_process(server.pid)

@@ -5,19 +5,23 @@ Of Prefect's two user interfaces one takes the cells of a table for markdown and
 would do for both, so signs that mean something there are shown full-width.
 """
 
-import heapq
 import re
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from prefect import get_run_logger
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import deployment, flow_run
@@ -26,14 +30,14 @@ from prefect.types.names import MAX_ASSET_KEY_LENGTH, RESTRICTED_ASSET_CHARACTER
 from flows.terminal import visible
 from schemas.config import DatasetConfig, ReplayConfig, RunConfig
 from schemas.document import Run
-from tasks.publish.snapshots import Snapshot, StoredPart
+from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store, open_store
 from tasks.publish.summary import Summary, as_markdown
 from tasks.read.addresses import MARK, shown
 from tasks.read.lists import parts_of
 
-CHANGES = 20
-"""Documents in the table of the largest changes."""
+if TYPE_CHECKING:
+    from tasks.report import Made
 
 LONGEST, SHORT = 80, 32
 """Characters shown of a text, and of one in a table that people look through: a page has room for some 100 beside."""
@@ -65,30 +69,64 @@ def run_name() -> str:
     return f"{' '.join(filter(None, names))} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M}Z"
 
 
-def report(summary: Summary, run: Run, config: RunConfig | ReplayConfig) -> None:
-    """Leave what a run did in its page at the server.
+def report(summary: Summary, run: Run, config: RunConfig | ReplayConfig) -> Summary:
+    """Write the report of a run, and leave what it did in its page at the server; the summary with the report's path.
 
-    It is done when this is called: so nothing that goes wrong here makes the run fail.
+    The run is done when this is called: so nothing that goes wrong here makes it fail.
     """
     try:
         store = open_store(summary.out)
         snapshot = store.snapshot(summary.snapshot)
-        _leave_artifacts(summary, run, store, snapshot)
+    except DatasetError as error:
+        _warn(error)
+        return summary
+    made = _write_report(store, snapshot, run, summary)
+    summary = replace(summary, report=made.address if made else "")
+    try:
+        _leave_artifacts(summary, snapshot, made)
         _materialize(summary, config, snapshot)
-    except Exception as error:  # noqa: BLE001  the server, or the dataset's disk: the dataset is published
-        get_run_logger().warning("The snapshot is published, but not all about it can be shown here: %r", error)
+    except Exception as error:  # noqa: BLE001  the server: the dataset is published
+        _warn(error)
+    return summary
 
 
-def _leave_artifacts(summary: Summary, run: Run, store: Store, snapshot: Snapshot) -> None:
+def _warn(error: Exception) -> None:
+    get_run_logger().warning("The snapshot is published, but not all about it can be shown here: %r", error)
+
+
+def _write_report(store: Store, snapshot: Snapshot, run: Run, summary: Summary) -> "Made | None":
+    from tasks.report import write_report  # noqa: PLC0415  it brings three libraries that a run does without
+
+    try:
+        made = write_report(store, snapshot, run, summary)
+    except Exception as error:  # noqa: BLE001  the disk, or a bug of ours: the dataset is published
+        get_run_logger().warning("The snapshot is published, but no report of the run could be made: %r", error)
+        return None
+    get_run_logger().info("report in %.1f s: %s", made.seconds, made.address)
+    return made
+
+
+def _leave_artifacts(summary: Summary, snapshot: Snapshot, made: "Made | None") -> None:
     out = Path(summary.out)
     about = f"{visible(summary.out)}, snapshot {snapshot.number}"
     create_markdown_artifact(as_markdown(summary), artifact_key(out, "summary"), f"What the run did: {about}")
-    if rejects := rejects_by_reason(store, snapshot, run.run_id):
-        create_table_artifact(rejects, artifact_key(out, "rejects"), f"Rejected documents by reason: {about}")
-    if changes := largest_changes(store, snapshot, run.run_id):
-        create_table_artifact(changes, artifact_key(out, "changes"), f"The largest changes of the run: {about}")
+    if made:
+        _leave_report(out, about, snapshot, made)
     uri = uri_of(summary.out)
     create_link_artifact(uri, shown_uri(uri), artifact_key(out, "dataset"), f"The dataset: {about}")
+
+
+def _leave_report(out: Path, about: str, snapshot: Snapshot, made: "Made") -> None:
+    """The report, and those of its figures that a server can show."""
+    if rejects := rejects_by_reason(snapshot.counts.rejected, made.reasons):
+        create_table_artifact(rejects, artifact_key(out, "rejects"), f"Rejected documents by reason: {about}")
+    if changes := largest_changes(made.largest):
+        create_table_artifact(changes, artifact_key(out, "changes"), f"The largest changes of the run: {about}")
+    if made.picture:
+        picture = f"data:image/png;base64,{b64encode(made.picture).decode()}"
+        create_image_artifact(picture, artifact_key(out, "flow"), f"Where documents came from and went: {about}")
+    uri = uri_of(made.address)
+    create_link_artifact(uri, made.headline, artifact_key(out, "report"), f"The report of the run: {about}")
 
 
 def uri_of(out: str) -> str:
@@ -101,34 +139,21 @@ def artifact_key(out: Path, what: str) -> str:
     return "-".join([*re.findall("[a-z0-9]+", out.name.lower()), what])
 
 
-def rejects_by_reason(store: Store, snapshot: Snapshot, run_id: str) -> list[Row]:
-    """Rows of the table: how many documents are rejected, how many of them by this run, and one of each kind."""
-    total, new = Counter[str](), Counter[str]()
-    examples: dict[str, Row] = {}
-    for part in snapshot.tables["rejected"]:
-        columns = ["reason", "detail", "source_uri", "record", "run_id"]
-        for row in pq.read_table(store.path(part), columns=columns).to_pylist():
-            reason = row["reason"]
-            total[reason] += 1
-            new[reason] += row["run_id"] == run_id
-            if row["run_id"] == run_id or reason not in examples:
-                examples[reason] = row
-    return [
-        {
-            "reason": reason,
-            "documents": n,
-            "by this run": new[reason],
-            "why one of them": escaped(examples[reason]["detail"].strip().rpartition("\n")[2]),
-            "address of that one": _shown_address(examples[reason]),
-        }
-        for reason, n in total.most_common()
-    ]
+def rejects_by_reason(rejected: Counter[str], reasons: Sequence[Row]) -> list[Row]:
+    """Rows of the table: how many documents of the dataset are rejected, how many by this run, and one of these."""
+    of_run = {row["reason"]: row for row in reasons}
+    return [_reject(reason, n, of_run.get(reason)) for reason, n in rejected.most_common()]
 
 
-def largest_changes(store: Store, snapshot: Snapshot, run_id: str) -> list[Row]:
+def _reject(reason: str, n: int, of_run: Row | None) -> Row:
+    row: Row = {"reason": reason, "documents": n, "by this run": of_run["documents"] if of_run else 0}
+    sample = of_run["samples"][0] if of_run else None
+    why = escaped(sample["detail"].strip().rpartition("\n")[2]) if sample else ""
+    return {**row, "why one of them": why, "address of that one": _shown_address(sample) if sample else ""}
+
+
+def largest_changes(largest: Sequence[Row]) -> list[Row]:
     """Rows of the table: the documents that this run cleaned of which it edited the largest share."""
-    rows = (row for part in _new_parts(store, snapshot, "clean") for row in _largest(store, part, run_id))
-    largest = heapq.nlargest(CHANGES, rows, key=itemgetter("edited_share", "chars_removed"))
     return [
         {
             "edited": f"{row['edited_share']:.0%}",
@@ -143,16 +168,6 @@ def largest_changes(store: Store, snapshot: Snapshot, run_id: str) -> list[Row]:
     ]
 
 
-def _largest(store: Store, part: StoredPart, run_id: str) -> list[Row]:
-    """The same of one part."""
-    of_run = (pc.field("run_id") == run_id) & (pc.field("edited_share") > 0)
-    figures = ["edited_share", "removed_share", "chars_removed", "n_chars", "edits_by_step"]
-    columns = ["source_uri", "record", "title", *figures]
-    table = pq.read_table(store.path(part), columns=columns, filters=of_run)
-    largest = pc.select_k_unstable(table, CHANGES, [("edited_share", "descending"), ("chars_removed", "descending")])
-    return list(table.take(largest).to_pylist())
-
-
 def _shown_steps(steps: list[Row]) -> str:
     """`glosses 54 (−340), punctuation 3`: edits, and the characters by which they made the text shorter."""
     largest = sorted(steps, key=itemgetter("chars_removed", "edits"), reverse=True)[:STEPS]
@@ -162,14 +177,6 @@ def _shown_steps(steps: list[Row]) -> str:
 def _shown_step(step: Row) -> str:
     shorter = f" (−{step['chars_removed']:,})" if step["chars_removed"] else ""
     return f"{step['step']} {step['edits']:,}{shorter}"
-
-
-def _new_parts(store: Store, snapshot: Snapshot, table: str) -> Iterator[StoredPart]:
-    """Parts that the snapshot before hadn't."""
-    number = snapshot.number - 1
-    last = store.snapshot(number).tables[table] if number in store.numbers() else ()
-    known = {part.sha256 for part in last}
-    return (part for part in snapshot.tables[table] if part.sha256 not in known)
 
 
 def _name(row: Row) -> str:

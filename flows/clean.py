@@ -151,7 +151,7 @@ def _tell_who(holder: str) -> None:
 def _conclude(summary: Summary, run: Run, config: RunConfig | ReplayConfig, started: float) -> State[Summary]:
     summary = replace(summary, seconds=time.monotonic() - started)
     get_run_logger().info("%s, in %s", summary.sentence, summary.out)
-    report(summary, run, config)
+    summary = report(summary, run, config)
     if summary.n_failures:
         return Completed(name="CompletedWithRejects", message=summary.sentence, data=summary)
     return Completed(message=summary.sentence, data=summary)

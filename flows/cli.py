@@ -331,6 +331,63 @@ def verify(folder: Path, snapshot: int | None) -> None:
     sys.exit(0 if report.ok else 1)
 
 
+@main.command()
+@_DATASET
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen.  [default: any that is free]")
+@click.option("--no-browser", is_flag=True, help="Print the address, and open nothing.")
+def view(folder: Path, port: int, no_browser: bool) -> None:
+    """Look through the dataset in DIR in a browser, and mark edits as wrong or right.
+
+    Only this machine can see the pages, and only who has the token in the address that is printed. Ctrl-C ends it.
+    Marks go into DIR/reviews.jsonl; `cases` makes tests of them.
+    """
+    with _explained():
+        from flows.view import serve_view
+
+        serve_view(folder, port, opens_browser=not no_browser)
+
+
+@main.command()
+@_DATASET
+@click.option(
+    "--out",
+    "cases_folder",
+    type=click.Path(path_type=Path),
+    default=Path("tests/cases"),
+    show_default=True,
+    help="Folder of the cases of steps.",
+)
+@click.option(
+    "--rules",
+    "rules_folder",
+    type=click.Path(path_type=Path),
+    default=Path("tasks/rules"),
+    show_default=True,
+    help="Folder of the rule tables: some have lists of exceptions.",
+)
+def cases(folder: Path, cases_folder: Path, rules_folder: Path) -> None:
+    """Turn the marks on edits of the dataset in DIR into cases for the tests of qingyuan.
+
+    A case of an edit that is wrong fails until its rule is repaired. What is there already is not written again.
+    """
+    from flows import terminal
+    from tasks.cases import CasesError, write_cases
+
+    with _explained(writing=True):
+        try:
+            report = write_cases(folder, cases_folder, rules_folder)
+        except CasesError as error:
+            raise InputError(str(error)) from error
+    for path, label in report.written:
+        click.echo(f"{path}: {terminal.visible(label)}")
+    for mark, why in report.left:
+        click.echo(f"left out, {mark.step}/{mark.rule} in {mark.doc_id[:8]}: {terminal.visible(why)}")
+    if report.n_unreadable:
+        click.echo(f"{terminal.count(report.n_unreadable, 'line')} of the file of marks can't be read")
+    known = f", {report.n_known} known already" if report.n_known else ""
+    click.echo(f"{terminal.count(len(report.written), 'case')} written{known}")
+
+
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, with all there is to tell.")
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 _WAIT = click.option(

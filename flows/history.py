@@ -32,7 +32,7 @@ from tasks.publish.history import (
     settings_changed,
 )
 from tasks.publish.snapshots import DamagedError, DatasetError, Snapshot
-from tasks.publish.store import at, current, open_store
+from tasks.publish.store import Store, at, current, open_store
 
 PIPE_WIDTH = 500
 """Columns where there is no terminal: no line is folded, or cut."""
@@ -341,16 +341,29 @@ def vacuum(  # noqa: PLR0913 (one for each option)
         n_bytes = freed(store, going) if dry_run else store.forget(going)
         in_use = [] if dry_run else sorted({*going} & {*store.numbers()})
         going = [number for number in going if number not in in_use]
+        reports = _lone_reports(store, going)
+        if reports and not dry_run:
+            store.drop_reports(reports)
         if work and not dry_run:
             for path in (store.local / "work").iterdir():
                 shutil.rmtree(path)
     done = "would remove" if dry_run else "removed"
     which = f"snapshot{'s'[len(going) == 1 :]} {', '.join(map(str, going))}" if going else "no snapshot"
-    rest = count(n - len(going), "snapshot")
-    shown.print(f"{done} {which}: {decimal(n_bytes + left)} freed, {rest} left", soft_wrap=True)
+    which += f", {count(len(reports), 'report')}" if reports else ""
+    freed_bytes, rest = n_bytes + left + sum(reports.values()), count(n - len(going), "snapshot")
+    shown.print(f"{done} {which}: {decimal(freed_bytes)} freed, {rest} left", soft_wrap=True)
     if in_use:
         shown.print(f"somebody has opened {', '.join(map(str, in_use))}: what is being read stays", soft_wrap=True)
     _tell_journals(shown, journals, done if work else "")
+
+
+def _lone_reports(store: Store, going: Iterable[int]) -> dict[str, int]:
+    """Bytes of reports, by run, of which the snapshot is gone or goes: they quote texts that somebody may want gone."""
+    try:
+        kept = {store.snapshot(number).run_id for number in set(store.numbers()) - set(going)}
+    except DatasetError:  # whose run it was can't be told
+        return {}
+    return {run_id: n for run_id, n in store.reports().items() if run_id not in kept}
 
 
 def _tell_journals(shown: Console, n_bytes: int, done: str) -> None:

@@ -5,18 +5,17 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import Future
 from typing import Any
 
 import httpx
+import prefect
 from prefect import State, tags
 from prefect.context import refresh_global_settings_context
 from prefect.logging.handlers import PrefectConsoleHandler
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 from rich.console import Console
 
@@ -73,17 +72,91 @@ def run_locally(config: DatasetConfig, console: Console, level: int) -> State[An
         raise ServerError(f"Prefect's server can't be worked with: {error}. {advice}") from error
 
 
+class TemporaryServer:
+    """Prefect's server in a process of its own, which ends with this one.
+
+    What `prefect.server.api.server.SubprocessASGIServer` does, which takes 1.7 s of processor time to import: all of
+    the server, once more. That it is a temporary one is told by the same variables.
+    """
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._start()
+        atexit.register(self.stop)
+
+    def _start(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/api"
+        app = ["--app-dir", str(prefect.__module_path__.parent), "--factory", "prefect.server.api.server:create_app"]
+        where = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
+        told = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        settings = get_current_settings().to_environment_variables(exclude_unset=True)
+        # Ctrl-C reaches all processes of a terminal: a server that it ended could not be told that the run was
+        # interrupted. Signals that are blocked here are blocked in what is started.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process = subprocess.Popen(  # noqa: S603  ours
+                [sys.executable, "-m", "uvicorn", *app, *where], env={**os.environ, **told, **settings}
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        with contextlib.suppress(OSError):  # no pidfd before Linux 5.3, or it has ended
+            end_with_us(self.process.pid)
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            RuntimeError: if it ends, or takes too long.
+        """
+        most = get_current_settings().server.ephemeral.startup_timeout_seconds
+        with httpx.Client(trust_env=False) as client:
+            while not self._answers(client):
+                if (code := self.process.poll()) == _PORT_TAKEN:
+                    self._start()
+                elif code is not None:
+                    raise RuntimeError(f"the temporary server ended with code {code}")
+                elif time.monotonic() - self._started > most:
+                    raise RuntimeError(f"the temporary server doesn't answer after {most} s")
+                time.sleep(0.05)
+
+    def _answers(self, client: httpx.Client) -> bool:
+        try:
+            return client.get(f"{self.url}/health").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has ended, or does so now."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(SECONDS_TO_END)
+        return self.process.poll() is not None
+
+
+_PORT_TAKEN = 3
+"""Exit code of uvicorn if it can't start: another process has taken the port meanwhile."""
+
+_servers: list[TemporaryServer] = []
+"""The one that this process has started, if any."""
+
+
 def is_server_gone() -> bool:
-    """Whether the temporary server was started and has ended, or does so now.
+    """Whether a temporary server was started and has ended, or does so now.
 
     A signal to a whole group of processes (`timeout`, systemd) reaches it as well.
     """
-    process = SubprocessASGIServer().server_process
-    if process is None:
-        return False
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(SECONDS_TO_END)
-    return process.poll() is not None
+    return any(server.is_gone for server in _servers)
 
 
 def _set_defaults() -> None:
@@ -112,44 +185,32 @@ def _is_news(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     message = record.getMessage()
     stopped = isinstance(error, StoppedError) or StoppedError.__name__ in message
-    return not stopped and not message.startswith(("Crash detected!", "Still processing items:"))
+    is_dead_link = bool(_servers) and message.startswith("View at ")  # a temporary server has no pages
+    return not (stopped or is_dead_link or message.startswith(("Crash detected!", "Still processing items:")))
 
 
 def _start_server() -> None:
-    """Start Prefect's temporary server, if no other is configured, where Ctrl-C does not reach it.
-
-    Else it would end before the run could report to it that it was interrupted. Signals that a thread blocks
-    are blocked in what it starts.
-    """
+    """Start a temporary server if no other is configured, and have Prefect work with it."""
+    for server in [server for server in _servers if server.process.poll() is not None]:
+        _servers.remove(server)
+        if os.environ.get("PREFECT_API_URL") == server.url:
+            _set_url(None)
     settings = get_current_settings()
     if settings.api.url is None and settings.server.ephemeral.enabled:
-        started: Future[None] = Future()
-        threading.Thread(target=_start_without_interrupts, args=(started,), daemon=True).start()
+        server = TemporaryServer()
+        _servers.append(server)
         warm_up()
-        started.result()
+        server.wait()
+        _set_url(server.url)
 
 
-def _start_without_interrupts(started: Future[None]) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    threading.Thread(target=_tie_server, args=(started,), daemon=True).start()
-    try:
-        SubprocessASGIServer().start()
-    except Exception as error:  # noqa: BLE001  whatever it is belongs to the one who waits
-        started.set_exception(error)
+def _set_url(url: str | None) -> None:
+    """Everywhere in this process: Prefect has threads, which would start a server of their own otherwise."""
+    if url is None:
+        del os.environ["PREFECT_API_URL"]
     else:
-        started.set_result(None)
-
-
-def _tie_server(started: "Future[None]") -> None:
-    """Tie the temporary server to this process as soon as there is one; it is another one if its port was taken."""
-    server, tied, last = SubprocessASGIServer(), None, False
-    while not last:
-        last = started.done()
-        if (process := server.server_process) is not tied and process:
-            tied = process
-            with contextlib.suppress(OSError):  # no pidfd before Linux 5.3, or it has ended
-                end_with_us(process.pid)
-        time.sleep(0.05)
+        os.environ["PREFECT_API_URL"] = url
+    refresh_global_settings_context()
 
 
 def end_with_us(child: int) -> None:

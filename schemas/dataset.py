@@ -25,6 +25,7 @@ SCHEMA_VERSION = "3"
 """Goes up when a column changes its name, type or meaning. Columns may be added without."""
 
 LIBRARIES = (
+    "ahocorasick-rs",
     "chardet",
     "ftfy",
     "lxml",
@@ -828,11 +829,12 @@ where len(flags) > 0 or min_confidence < 0.9
 
 def data_dictionary() -> str:
     """The tables and their columns, in Markdown."""
-    tables = [_table_section(name, schema) for name, schema in TABLES.items()]
+    tables = [table_section(name, schema) for name, schema in TABLES.items()]
     return "\n".join([_INTRODUCTION.format(version=SCHEMA_VERSION), *tables, _LOG])
 
 
-def _table_section(name: str, schema: pa.Schema) -> str:
+def table_section(name: str, schema: pa.Schema) -> str:
+    """One table and its columns, in Markdown."""
     description = schema.metadata[b"description"].decode()
     rows = [line for field in schema for line in _field_rows(field, "")]
     return "\n".join([f"## {name}", "", description, "", "| column | type | |", "|---|---|---|", *rows, ""])

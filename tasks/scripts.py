@@ -22,6 +22,11 @@ def _table(name: str) -> dict[int, str]:
     return table
 
 
+def simplified() -> dict[int, str]:
+    """Code points that `simplify` replaces, and what by."""
+    return _table("TSCharacters")
+
+
 def simplify(text: str) -> str:
     """Fold to Simplified, character by character, keeping the length."""
     return text.translate(_table("TSCharacters"))

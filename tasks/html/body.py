@@ -57,21 +57,24 @@ PARAGRAPHS = frozenset({"p", "span", "li", "tr", "font", "blockquote", "ul", "ol
 
 _SENTENCE = re.compile(r"[。！？；…]|[.!?;](?=[\s\"”’)]|$)")
 _CLAUSE = re.compile(r"[，,]")
+_NARROW = re.compile(r"[\0-\u2e80]+")
 _END = "。！？…”.!?"
 
 _ABOUT_SITE = re.compile(
+    r"(?=[版c©ap许公i备举技建未])(?:"  # first characters, at a fifth of the cost
     r"版权所有(?![者人])|copyright\s?(?:©|\(c\)|(?:19|20)\d\d|[:：])|©\s?(?:19|20)\d\d|all rights reserved|powered by"
-    r"|[\u4e00-\u9fff]icp[备证]|公网安备|许可证(?:编?号)?\s?[:：]?\s?[\dA-Z]|(?:备案号|举报(?:电话|邮箱)|技术支持)\s?[:：]"
-    r"|建议使用.{0,20}浏览|未经.{0,12}(?:授权|许可|允许).{0,8}(?:不得|禁止|请勿|严禁|擅自).{0,6}转载",
+    r"|(?<=[\u4e00-\u9fff])icp[备证]|公网安备|许可证(?:编?号)?\s?[:：]?\s?[\dA-Z]|(?:备案号|举报(?:电话|邮箱)|技术支持)\s?[:：]"
+    r"|建议使用.{0,20}浏览|未经.{0,12}(?:授权|许可|允许).{0,8}(?:不得|禁止|请勿|严禁|擅自).{0,6}转载)",
     re.IGNORECASE,
 )
 """Sentences about the site. The line engine knows more; these must not look like a body."""
 
 _DATA = re.compile(
+    r"(?=[\d来來作记编編时日字稿责責浏瀏点點阅评打列关发發分收人次vatdsp])(?:"
     r"(?:19|20)\d\d\s?[-/.年]\s?\d{1,2}\s?[-/.月]\s?\d{1,2}|\d{1,2}:\d{2}|(?:来源|來源|作者|记者|编辑|字体|时间|日期)\s?[:：]"
     r"|稿源|編輯|责编|责任编辑|責任編輯|浏览|瀏覽|点击|點擊|阅读\s?[:：(（\d]|评论\s?[(（\d]|字号|字體|打印|列印|关闭窗口"
     r"|发布时间|发表于|發表於|分享到|收藏|人气|次数"
-    r"|(?:views?|author|time|date|source)\s?[:：]|posted (?:on|by)|published",
+    r"|(?:views?|author|time|date|source)\s?[:：]|posted (?:on|by)|published)",
     re.IGNORECASE,
 )
 """What lines of data and buttons at the edges of an article hold."""
@@ -139,7 +142,7 @@ def prose_of(line: Line) -> float:
         return 0.0
     if n < LONGEST_DATA and _DATA.search(text) and text[-1] not in _END:
         return 0.0
-    wide = sum(char > "\u2e80" for char in text[:1000]) * max(1.0, n / 1000)
+    wide = len(_NARROW.sub("", text[:1000])) * max(1.0, n / 1000)
     cost = 2.5 if n < LONGEST_DATA else 1.0  # a title in a list of links has its date and its author beside it
     return max(0.0, wide + (n - wide) / 4 - cost * line.linked)
 
@@ -293,17 +296,25 @@ _DATE_OF_DOCUMENT = re.compile(r"[(（]?\s?(?:19|20)\d\d\s?年\s?\d{1,2}\s?月\s
 """The date under a speech's title, or below a letter or a notice: it is part of the text."""
 
 
+_MAY_BE_DATED = re.compile(r"[\d年]")
+"""In all that `tasks.steps.dates.DATETIME` matches."""
+
+
+def _dates_something_else(text: str) -> bool:
+    return _MAY_BE_DATED.search(text) is not None and dates_something_else(text)
+
+
 def _is_above(page: Lines, line: Line) -> bool:
     if line.text[0] in "(（" and _DATE_OF_DOCUMENT.fullmatch(line.text):
         return False
-    is_data = bool(_DATA.search(line.text[:LONGEST_DATA])) and not dates_something_else(line.text)
+    is_data = bool(_DATA.search(line.text[:LONGEST_DATA])) and not _dates_something_else(line.text)
     return _is_heading(page, line) or line.linked > 0 or is_data
 
 
 def _is_below(line: Line) -> bool:
     if line.linked > LINKED * len(line.text) or _ABOUT_SITE.search(line.text[:SAID_FIRST]):
         return True
-    if _DATE_OF_DOCUMENT.fullmatch(line.text) or dates_something_else(line.text):
+    if _DATE_OF_DOCUMENT.fullmatch(line.text) or _dates_something_else(line.text):
         return False
     if prose_of(line) and line.text[-1] in _END and _CLAUSE.search(line.text):
         return bool(_BELOW.match(line.text) and _BELOW_LABEL.match(line.text))

@@ -5,6 +5,7 @@ There spam is put so that only search engines read it. Style sheets in other fil
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 FAR = 500
@@ -63,15 +64,20 @@ def read_sheets(styles: Iterable[str], scripts: Iterable[str]) -> Sheet:
 
 def _hiding_rules(sheet: str) -> Iterator[tuple[str, str]]:
     for match in _SHEET_RULE.finditer(sheet.lower()):
-        how = hidden_by_style(match[2], {})
+        how = hidden_by_style(match[2])
         if how:
             selectors = (selector.strip() for selector in match[1].split(","))
             yield from ((selector, how) for selector in selectors if _SIMPLE_SELECTOR.fullmatch(selector))
 
 
-def hidden_by_style(style: str, attributes: Mapping[str, str]) -> str:
-    """How an inline style hides its element; empty if it does not."""
-    said = dict(_DECLARATION.findall(style[:LONGEST_STYLE].lower()))
+def hidden_by_style(style: str, bgcolor: str = "") -> str:
+    """How an inline style hides its element, beside that attribute; empty if it does not."""
+    return _hidden_by_style(style[:LONGEST_STYLE], bgcolor[:LONGEST_STYLE])
+
+
+@lru_cache(512)  # at most 2 MB: pages have a few styles, over and over
+def _hidden_by_style(style: str, bgcolor: str) -> str:
+    said = dict(_DECLARATION.findall(style.lower()))
     if not said:
         return ""
     if said.get("display", "").startswith("none"):
@@ -82,7 +88,7 @@ def hidden_by_style(style: str, attributes: Mapping[str, str]) -> str:
         return "opacity"
     if _is_zero(said, "font-size") or _is_zero(said, "font"):
         return "font-size"
-    return _boxed(said) or _placed(said) or _colored(said, attributes)
+    return _boxed(said) or _placed(said) or _colored(said, bgcolor)
 
 
 def _is_zero(said: Mapping[str, str], name: str) -> bool:
@@ -116,10 +122,10 @@ def _is_far(value: str) -> bool:
     return pixels <= -FAR
 
 
-def _colored(said: Mapping[str, str], attributes: Mapping[str, str]) -> str:
+def _colored(said: Mapping[str, str], bgcolor: str) -> str:
     """Text in the colour of what is behind it, where one element says both."""
     front = _color(said.get("color", ""))
-    behind = _color(said.get("background-color", said.get("background", ""))) or _color(attributes.get("bgcolor", ""))
+    behind = _color(said.get("background-color", said.get("background", ""))) or _color(bgcolor)
     if front and front in {behind, "transparent"}:
         return "color"
     return ""
@@ -152,13 +158,13 @@ def hidden_by_attributes(tag: str, attributes: Mapping[str, str], sheet: Sheet) 
         return "dialog"
     if tag == "marquee" and any(_TINY.fullmatch(attributes.get(name, "x")) for name in ("width", "height")):
         return "zero-size"
-    if (identity := attributes.get("id", "").lower()) in sheet.ids:
+    if sheet.ids and (identity := attributes.get("id", "").lower()) in sheet.ids:
         return sheet.ids[identity]
     if sheet.classes and "class" in attributes:
         for name in attributes["class"].lower().split():
             if name in sheet.classes:
                 return sheet.classes[name]
-    return hidden_by_style(attributes["style"], attributes) if "style" in attributes else ""
+    return hidden_by_style(attributes["style"], attributes.get("bgcolor", "")) if "style" in attributes else ""
 
 
 def written_by_script(script: str) -> bool | None:
@@ -171,5 +177,5 @@ def written_by_script(script: str) -> bool | None:
     opened = _WRITTEN_OPEN.search(script.lower())
     if opened and "</" not in script[opened.end() :]:
         styles = re.search(r"style\s*=\s*\\?[\"']?([^\"'>\\]{3,300})", opened[2])
-        return True if styles and hidden_by_style(styles[1], {}) else None
+        return True if styles and hidden_by_style(styles[1]) else None
     return False if _WRITTEN_CLOSE.search(script.lower()) else None

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lxml import etree, html
+from lxml import etree
 
 from tasks.html.hidden import Sheet, hidden_by_attributes, read_sheets, written_by_script
 
@@ -53,6 +53,8 @@ unless there are blocks in them."""
 CELLS = frozenset({"td", "th"})
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 PREFORMATTED = frozenset({"pre", "listing", "xmp", "plaintext"})
+TOLD_APART = BLOCKS | CELLS | PREFORMATTED | {"a", "br", "ruby"}
+"""Elements whose tag says something. All others are as good as the text in them, but for their attributes."""
 
 LONGEST_CELL = 60
 """Characters of a cell that stays on a line with its neighbours."""
@@ -108,9 +110,10 @@ def parse(text: str) -> Any:
     text = _LONG_TAG.sub(_without_attributes, text.replace("\0", ""))  # which no browser shows
     if text.lstrip("\ufeff \t\r\n").startswith("<?xml"):
         text = _VOID_IN_XML.sub(r"<\1\2></\1>", text)
-    parser = html.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
+    # Not lxml.html's, whose elements have a class of their own, at twice the cost.
+    parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
     try:
-        return html.document_fromstring(text.encode("utf-8", "surrogatepass"), parser=parser)
+        return etree.fromstring(text.encode("utf-8", "surrogatepass"), parser)
     except (etree.ParserError, etree.XMLSyntaxError, ValueError):
         return None
 
@@ -132,22 +135,16 @@ class _Reader:
         self.depth = self.links = self.rubies = self.preformatted = self.n_hiders = 0
         self.open_elements: list[tuple[int, int]] = []
         """Depth and place of the elements around."""
+        self.place = -1
+        """The innermost element around."""
         self.hiders: list[tuple[int, str, int]] = []
         """Depth of the hidden elements around, how they are hidden, and the number of the outermost."""
         self.written = False
         """Whether a script wrote the start of a hidden element."""
+        self.how = ""
+        """How what stands here is hidden."""
         self.cells: list[int] = []
         """For each cell around, how many pieces the line had when it began; -1 once a line ended in it."""
-
-    @property
-    def place(self) -> int:
-        """The innermost element around."""
-        return self.open_elements[-1][1] if self.open_elements else -1
-
-    @property
-    def how(self) -> str:
-        """How what stands here is hidden."""
-        return self.hiders[-1][1] if self.hiders else "script" if self.written else ""
 
     def flush(self) -> None:
         """End the line, or the hidden one."""
@@ -159,6 +156,8 @@ class _Reader:
             linked, self.linked, hider = self.linked, 0, -1
             self.cells = [-1] * len(self.cells)
         text = "".join(pieces)
+        if not text or text.isspace():
+            return
         for part in text.split("\n") if self.preformatted else (_joined(text),):
             if part.strip():
                 self.page.lines.append(Line(part.strip(" \t\n\r\f"), linked, self.place, self.how, hider))
@@ -177,19 +176,20 @@ class _Reader:
     def open(self, element: Any, tag: str) -> None:
         """Start of an element."""
         self.depth += 1
-        self.page.complete &= self.depth <= MAX_DEPTH
-        attributes = element.attrib
-        named = len(attributes) > 0 and ("class" in attributes or "id" in attributes)
-        if len(attributes) and (how := hidden_by_attributes(tag, attributes, self.sheet)):
-            self.n_hiders += not self.hiders
-            self.hiders.append((self.depth, how, self.n_hiders))
-        elif self.how == "font-size" and (named or "style" in attributes):
-            self.hiders.append((self.depth, "", self.n_hiders))  # has a size of its own
+        if self.depth > MAX_DEPTH:
+            self.page.complete = False
+        attributes = dict(element.items())
+        named = "class" in attributes or "id" in attributes
+        if attributes:
+            self.hide(tag, attributes)
         if tag in BLOCKS or tag == "br":
             self.flush()
-        if tag in BLOCKS or tag in CELLS or named:
-            self.page.elements.append(Element(self.place, tag, _name(attributes)))
-            self.open_elements.append((self.depth, len(self.page.elements) - 1))
+        if named or tag in BLOCKS or tag in CELLS:
+            self.page.elements.append(Element(self.place, tag, _name(attributes) if attributes else ""))
+            self.place = len(self.page.elements) - 1
+            self.open_elements.append((self.depth, self.place))
+        if tag not in TOLD_APART:
+            return
         if tag in CELLS:
             self.shown.append(" " if self.shown else "")
             self.cells.append(len(self.shown))
@@ -197,20 +197,39 @@ class _Reader:
         self.rubies += tag == "ruby"
         self.preformatted += tag in PREFORMATTED
 
+    def hide(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """Note how an element is hidden, if it is."""
+        if how := hidden_by_attributes(tag, attributes, self.sheet):
+            self.n_hiders += not self.hiders
+            self.hiders.append((self.depth, how, self.n_hiders))
+        elif self.how == "font-size" and not attributes.keys().isdisjoint(("class", "id", "style")):
+            self.hiders.append((self.depth, "", self.n_hiders))  # has a size of its own
+        else:
+            return
+        self.how = self.hiders[-1][1]
+
     def close(self, tag: str) -> None:
         """End of an element."""
+        ends_hider = self.hiders and self.hiders[-1][0] == self.depth
         if tag in CELLS:
             self.end_cell()
-        if tag in BLOCKS or (self.hiders and self.hiders[-1][0] == self.depth):
+        if ends_hider or tag in BLOCKS:
             self.flush()
-        if self.hiders and self.hiders[-1][0] == self.depth:
+        if ends_hider:
             self.hiders.pop()
+            self.find_how()
         if self.open_elements and self.open_elements[-1][0] == self.depth:
             self.open_elements.pop()
-        self.links -= tag == "a"
-        self.rubies -= tag == "ruby"
-        self.preformatted -= tag in PREFORMATTED
+            self.place = self.open_elements[-1][1] if self.open_elements else -1
         self.depth -= 1
+        if tag in TOLD_APART:
+            self.links -= tag == "a"
+            self.rubies -= tag == "ruby"
+            self.preformatted -= tag in PREFORMATTED
+
+    def find_how(self) -> None:
+        """How what stands here is hidden, after something has changed."""
+        self.how = self.hiders[-1][1] if self.hiders else "script" if self.written else ""
 
     def end_cell(self) -> None:
         """A cell of a few words stays on the line of its row; one that is more is no part of a row."""
@@ -241,6 +260,7 @@ def read_lines(tree: Any, silent: frozenset[str] = SILENT) -> Lines:
             if tag == "script" and (written := written_by_script(element.text or "")) is not None:
                 reader.flush()
                 reader.written = written
+                reader.find_how()
             walk.skip_subtree()
         else:
             reader.open(element, tag)
@@ -250,7 +270,7 @@ def read_lines(tree: Any, silent: frozenset[str] = SILENT) -> Lines:
 
 
 def _name(attributes: Mapping[str, str]) -> str:
-    said = (attributes.get(name, "") for name in ("class", "id", "role", "itemprop"))
+    said = [attributes[name] for name in ("class", "id", "role", "itemprop") if name in attributes]
     return " ".join(filter(None, said))[:LONGEST_NAME].lower()
 
 

@@ -6,14 +6,14 @@ character, characters drawn at random from GB2312 at about -5. `tasks/language/b
 """
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from tasks.scripts import simplify
+from tasks.scripts import simplified
 
 MODEL_PATH = Path(__file__).parent / "ngrams.npz"
 
@@ -38,77 +38,182 @@ def fold_width(text: str) -> str:
     return text.translate(_WIDTH)
 
 
+def fold_text(text: str) -> str:
+    """A text as the model knows it, Simplified and with the width of `fold_width`, keeping the length."""
+    return text.translate(_folding())
+
+
+@cache
+def _folding() -> dict[int, str]:
+    """One table for script and width: passing over a text twice costs twice as much."""
+    return {**simplified(), **{code: chr(other) for code, other in _WIDTH.items()}}
+
+
+Scores = np.ndarray[tuple[int], np.dtype[np.int16]]
+"""Scores in steps of 1/32, each in its column: all sums of them are exact, so their order does not matter."""
+
+STEPS = 32
+_VALUES = [step / -STEPS for step in range(256)]
+
+
 class _Model(NamedTuple):
-    """Tables of scores, and of what a context adds when it has not seen the character that follows."""
+    """Scores, sorted by what they are of, and what a context adds when it has not seen the character that follows.
 
-    unigram: dict[str, float]
-    backoff: dict[str, float]
-    bigram: dict[str, float]
+    Flat arrays of 15 MB: as dicts of strings they take 200 MB and a second, in every process anew. What is looked up
+    one by one is made a dict of when it is asked for (`_Seen`, `_after`).
+    """
 
-
-class _Triples(NamedTuple):
-    backoff: dict[str, float]
-    trigram: dict[str, float]
-
-
-def _scores(quantized: "np.ndarray[tuple[int], np.dtype[np.uint8]]") -> list[float]:
-    values: list[float] = (quantized / -32.0).tolist()
-    return values
+    chars: str
+    """All characters that the model knows. Their places are columns; a last column is of all that it does not know."""
+    unigram: Scores
+    backoff: Scores
+    pairs: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    """Where in the following two the pairs of each first character begin; one more for the end."""
+    second: "np.ndarray[tuple[int], np.dtype[np.uint16]]"
+    bigram: bytes
+    pair_backoff: bytes
+    triples: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    """The same for the triples of each pair."""
+    third: "np.ndarray[tuple[int], np.dtype[np.uint16]]"
+    trigram: bytes
 
 
 @cache
 def _model() -> _Model:
     with np.load(MODEL_PATH) as file:
-        chars = _strings(file["chars"])
-        return _Model(
-            dict(zip(chars, _scores(file["unigram"]), strict=True)),
-            dict(zip(chars, _scores(file["backoff"]), strict=True)),
-            dict(zip(_strings(file["first"], file["second"]), _scores(file["bigram"]), strict=True)),
-        )
-
-
-@cache
-def _triples() -> _Triples:
-    with np.load(MODEL_PATH) as file:
-        first, second = file["first"], file["second"]
+        chars = file["chars"]
+        n, n_pairs = len(chars), len(file["first"])
+        columns = np.zeros(0x10000, np.uint16)
+        columns[chars] = np.arange(n)
         heads = np.cumsum(file["triple_pair"], dtype=np.int64)
-        return _Triples(
-            dict(zip(_strings(first, second), _scores(file["pair_backoff"]), strict=True)),
-            dict(zip(_strings(first[heads], second[heads], file["third"]), _scores(file["trigram"]), strict=True)),
+        return _Model(
+            chars.tobytes().decode("utf-16-le"),
+            np.append(-file["unigram"].astype(np.int16), np.int16(UNSEEN * STEPS)),
+            np.append(-file["backoff"].astype(np.int16), np.int16(0)),
+            np.searchsorted(columns[file["first"]], np.arange(n + 1)),
+            columns[file["second"]],
+            file["bigram"].tobytes(),
+            file["pair_backoff"].tobytes(),
+            np.searchsorted(heads, np.arange(n_pairs + 1)),
+            columns[file["third"]],
+            file["trigram"].tobytes(),
         )
 
 
-def fold_text(text: str) -> str:
-    """A text as the model knows it, Simplified and with the width of `fold_width`, keeping the length."""
-    return fold_width(simplify(text))
+@cache
+def _columns() -> dict[str, int]:
+    return {char: i for i, char in enumerate(_model().chars)}
+
+
+def column(char: str) -> int:
+    """The place of a folded character in the rows of `next_scores`."""
+    return _columns().get(char, len(_model().chars))
 
 
 @cache
-def _words() -> dict[str, float]:
+def _unigram() -> dict[str, float]:
+    return dict(zip(_model().chars, (_model().unigram / STEPS).tolist(), strict=False))
+
+
+class _Seen(dict[str, tuple[float, dict[str, float]]]):
+    """What a character adds for others, and the scores of those seen after it; made when it is first asked for."""
+
+    def __missing__(self, char: str) -> tuple[float, dict[str, float]]:
+        model, i = _model(), column(char)
+        if i == len(model.chars):
+            if char < "\U00010000":  # beyond there are a million of them
+                self[char] = _UNKNOWN
+            return _UNKNOWN
+        start, end = model.pairs[i : i + 2].tolist()
+        following = map(model.chars.__getitem__, model.second[start:end].tolist())
+        scores = map(_VALUES.__getitem__, model.bigram[start:end])
+        self[char] = found = (int(model.backoff[i]) / STEPS, dict(zip(following, scores, strict=True)))
+        return found
+
+
+_UNKNOWN: tuple[float, dict[str, float]] = (0.0, {})
+_SEEN = _Seen()
+
+
+def _triples_of(context: str) -> tuple[int, int, int]:
+    """What a pair adds for a character not seen after it, in steps, and where the triples begin and end that it has."""
+    model, i, j = _model(), column(context[0]), column(context[-1])
+    if i < len(model.chars):
+        start, end = model.pairs[i : i + 2].tolist()
+        pair = start + int(model.second[start:end].searchsorted(j))
+        if pair < end and model.second[pair] == j:
+            return (-model.pair_backoff[pair], *model.triples[pair : pair + 2].tolist())
+    return 0, 0, 0
+
+
+@lru_cache(maxsize=1 << 15)
+def _after(context: str) -> tuple[float, dict[str, float]]:
+    """The same as `_SEEN` after two characters."""
+    model, (backoff, start, end) = _model(), _triples_of(context)
+    following = map(model.chars.__getitem__, model.third[start:end].tolist())
+    return backoff / STEPS, dict(zip(following, map(_VALUES.__getitem__, model.trigram[start:end]), strict=True))
+
+
+@lru_cache(maxsize=256)
+def _pair_row(previous: str) -> Scores:
+    model, i = _model(), column(previous)
+    row: Scores = model.unigram + model.backoff[i]
+    if i < len(model.chars):
+        start, end = model.pairs[i : i + 2].tolist()
+        row[model.second[start:end]] = -np.frombuffer(model.bigram, np.uint8)[start:end].astype(np.int16)
+    return row
+
+
+def next_scores(context: str) -> Scores:
+    """`next_score` of all characters at once, each in its `column`, in steps of 1/32."""
+    model, (backoff, start, end) = _model(), _triples_of(context)
+    row: Scores = _pair_row(context[-1]) + np.int16(backoff)
+    row[model.third[start:end]] = -np.frombuffer(model.trigram, np.uint8)[start:end].astype(np.int16)
+    return row
+
+
+class _Words(dict[str, dict[str, float]]):
+    """Words that begin with a character, with their scores; made when they are first asked for."""
+
+    def __missing__(self, first: str) -> dict[str, float]:
+        words, firsts, starts, scores = _lexicon()
+        i, j = np.searchsorted(firsts, [ord(first), ord(first) + 1]).tolist()
+        if i == j:
+            return {}
+        found = words[starts[i] : starts[j]].split("\n")[: j - i]
+        self[first] = made = dict(zip(found, map(_VALUES.__getitem__, scores[i:j]), strict=True))
+        return made
+
+
+_WORDS = _Words()
+
+
+@cache
+def _lexicon() -> tuple[str, "np.ndarray[tuple[int], np.dtype[np.uint16]]", list[int], bytes]:
+    """All words in one string, the first character of each, where each begins (and the last ends), and their scores."""
     with np.load(MODEL_PATH) as file:
-        words = file["words"].tobytes().decode("utf-16-le").split("\n")
-        return dict(zip(words, _scores(file["word"]), strict=True))
-
-
-def _strings(*columns: "np.ndarray[tuple[int], np.dtype[np.uint16]]") -> list[str]:
-    """Rows of UTF-16 code units as strings (ten times as fast as `chr` on each)."""
-    width = len(columns)
-    text = np.stack(columns, axis=1).tobytes().decode("utf-16-le")
-    return [text[i : i + width] for i in range(0, len(text), width)]
+        codes = file["words"]
+        starts = np.concatenate(([0], np.flatnonzero(codes == ord("\n")) + 1))
+        return (
+            codes.tobytes().decode("utf-16-le"),
+            codes[starts],
+            [*starts.tolist(), len(codes)],
+            file["word"].tobytes(),
+        )
 
 
 def pair_score(previous: str, char: str) -> float:
     r"""Score of one folded character after another (`\n` for the start or the end of a line)."""
-    unigram, backoff, bigram = _model()
-    seen = bigram.get(previous + char)
-    return seen if seen is not None else backoff.get(previous, 0.0) + unigram.get(char, UNSEEN)
+    backoff, seen = _SEEN[previous]
+    score = seen.get(char)
+    return score if score is not None else backoff + _unigram().get(char, UNSEEN)
 
 
 def next_score(context: str, char: str) -> float:
-    """Score of one folded character after two others: sharper than `pair_score`, and slower to load (1 s)."""
-    backoff, trigram = _triples()
-    seen = trigram.get(context + char)
-    return seen if seen is not None else backoff.get(context, 0.0) + pair_score(context[-1], char)
+    """Score of one folded character after two others: sharper than `pair_score`."""
+    backoff, seen = _after(context)
+    score = seen.get(char)
+    return score if score is not None else backoff + pair_score(context[-1], char)
 
 
 def word_score(text: str) -> float:
@@ -117,25 +222,27 @@ def word_score(text: str) -> float:
     It knows longer units than `next_score` does, and nothing of what goes between words: the two are good together.
     """
     folded = fold_text(text)
-    words = _words()
-    best = [0.0]
-    for end in range(1, len(folded) + 1):
-        char = folded[end - 1]
+    n = len(folded)
+    best = [-math.inf] * (n + 1)
+    best[0] = 0.0
+    for start, char in enumerate(folded):
+        words, so_far = _WORDS[char], best[start]
         alone = words.get(char, UNKNOWN_WORD if "\u3400" <= char <= "\u9fff" else NO_WORD)
-        start = max(0, end - LONGEST_WORD)
-        ends = (best[i] + s for i in range(start, end - 1) if (s := words.get(folded[i:end])) is not None)
-        best.append(max(best[end - 1] + alone, *ends, -math.inf))
-    return best[-1]
+        best[start + 1] = max(best[start + 1], so_far + alone)
+        for end in range(start + 2, min(start + LONGEST_WORD, n) + 1):
+            found = words.get(folded[start:end])
+            if found is not None and so_far + found > best[end]:
+                best[end] = so_far + found
+    return best[n]
 
 
 def score(text: str, before: str = "\n") -> float:
     """Sum of the scores of all characters, each after the one before it, of a text that follows `before`."""
-    folded = fold_text(before + text)
-    unigram, backoff, bigram = _model()
-    total = 0.0
-    for a, b in pairwise(folded):
-        seen = bigram.get(a + b)
-        total += seen if seen is not None else backoff.get(a, 0.0) + unigram.get(b, UNSEEN)
+    unigram, total = _unigram(), 0.0
+    for a, b in pairwise(fold_text(before + text)):
+        backoff, seen = _SEEN[a]
+        found = seen.get(b)
+        total += found if found is not None else backoff + unigram.get(b, UNSEEN)
     return total
 
 

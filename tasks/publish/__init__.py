@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from schemas.config import CleanConfig
 from schemas.dataset import RUNS, SCHEMA_VERSION, TABLES
 from schemas.document import Run
+from tasks.publish.card import write_card
 from tasks.publish.counts import Counts
 from tasks.publish.opened import OpenedDataset as OpenedDataset
 from tasks.publish.opened import open_dataset as open_dataset
@@ -220,6 +221,7 @@ def _finish(store: Store, snapshot: Snapshot, keep: int | None = None) -> Snapsh
     except (OSError, DatasetError) as error:
         error.add_note(f"Snapshot {snapshot.number} is published; {store.name} will show it after the next run.")
         raise
+    write_card(store, snapshot)
     return snapshot
 
 

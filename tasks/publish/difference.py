@@ -111,16 +111,27 @@ class Difference:
     """By kind, where a document that moved into `clean` or out of it counts as moved and nothing else."""
     rules: dict[tuple[str, str], RuleChange] = field(default_factory=dict)
     """By step and rule."""
+    compared: int = 0
+    """Documents whose texts and edits were compared; all but `chars` of whole documents and `ids` is of these."""
+    comparable: int = 0
+    """Those that could have been."""
     redecoded: int = 0
     """Documents with the same raw bytes that were decoded, or taken out of their page, in another way."""
 
 
-def compare(
-    store: Store, first: Snapshot, second: Snapshot, progress: Progress | None = None, *, texts: bool = True
+def compare(  # noqa: PLR0913 (one for each way to bound it)
+    store: Store,
+    first: Snapshot,
+    second: Snapshot,
+    progress: Progress | None = None,
+    *,
+    texts: bool = True,
+    most: int | None = None,
 ) -> Difference:
     """What differs from one snapshot to another.
 
-    Without `texts`, only what ids and hashes tell: documents, and by whole texts that came or went the characters.
+    Without `texts`, only what ids and hashes tell: documents, and by whole texts that came or went the characters. With
+    `most`, texts and edits of at most so many documents are compared, spread evenly.
 
     How characters are counted: sentences (pieces that end with a line feed or one of `。！？`) that both texts have as
     often are left out, wherever they stand; of the rest, what a longest common subsequence leaves out is removed or
@@ -137,7 +148,7 @@ def compare(
                 "compared. The next run replaces it"
             )
     try:
-        return _compare(store, first, second, progress or _nobody if texts else None)
+        return _compare(store, first, second, progress or _nobody if texts else None, most)
     except (OSError, pa.ArrowException, EditError, KeyError) as error:
         raise DamagedError(
             f"snapshots {first.number} and {second.number} of {store.name} can't be compared: {error}. Look whether "
@@ -149,7 +160,9 @@ def _nobody(_done: int, _all: int) -> None:
     """Report to nobody."""
 
 
-def _compare(store: Store, first: Snapshot, second: Snapshot, progress: Progress | None) -> Difference:
+def _compare(
+    store: Store, first: Snapshot, second: Snapshot, progress: Progress | None, most: int | None
+) -> Difference:
     batches = _not_shared(first.batches, second.batches), _not_shared(second.batches, first.batches)
     a, b = (_documents(store, side) for side in batches)
     _, at_a, at_b = np.intersect1d(a["id"], b["id"], assume_unique=True, return_indices=True)
@@ -165,10 +178,14 @@ def _compare(store: Store, first: Snapshot, second: Snapshot, progress: Progress
     # What one run made of the same bytes is one row: carried over, it was at most marked, or dropped.
     cleaned_twice = (a["raw"] == b["raw"]) & (a["run"] != b["run"])
     is_read = kinds["moved"] | (a["text"] != b["text"]) | cleaned_twice
-    n_read = int(is_read.sum())
-    for done, pair in enumerate(_versions(store, batches, a[is_read], b[is_read]), 1):
+    read = np.flatnonzero(is_read)
+    found.comparable = len(read)
+    if most is not None and len(read) > most:
+        read = read[np.linspace(0, len(read) - 1, most).astype(int)]
+    for done, pair in enumerate(_versions(store, batches, a[read], b[read]), 1):
         _compare_versions(found, *pair)
-        progress(done, n_read)
+        found.compared = done
+        progress(done, len(read))
     return found
 
 

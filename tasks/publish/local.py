@@ -159,6 +159,16 @@ class LocalStore:
             time.sleep(GRACE)
             _clear(views)
 
+    def put_beside(self, name: str, content: bytes, mark: bytes) -> None:
+        """Put a file beside the tables."""
+        place = self.out / name
+        if place.exists() and mark not in place.read_bytes():
+            return
+        written = self.local / "tmp" / f"beside-{uuid4().hex}"
+        written.write_bytes(content)
+        sync(written)
+        written.replace(place)
+
     def problems(self, snapshot: Snapshot) -> Iterator[str]:
         """What the view shows that isn't the snapshot."""
         for table, parts in snapshot.tables.items():
@@ -183,6 +193,24 @@ class LocalStore:
             os.close(descriptor)
             raise SnapshotGoneError(f"{self.name} has no snapshot {number} any more")
         return partial(os.close, descriptor)
+
+    def keep_report(self, run_id: str, page: bytes) -> str:
+        """Keep the report of a run in `reports/`: all of it is there when it appears."""
+        written = self.local / "tmp" / f"report-{run_id}"
+        path = self.out.absolute() / "reports" / f"{run_id}.html"
+        path.parent.mkdir(exist_ok=True)
+        written.write_bytes(page)
+        written.replace(path)
+        return str(path)
+
+    def reports(self) -> dict[str, int]:
+        """Bytes of the reports there are, by run."""
+        return {path.stem: path.stat().st_size for path in (self.out / "reports").glob("*.html")}
+
+    def drop_reports(self, run_ids: Iterable[str]) -> None:
+        """Remove the reports of some runs."""
+        for run_id in run_ids:
+            (self.out / "reports" / f"{run_id}.html").unlink(missing_ok=True)
 
     def forget(self, numbers: Iterable[int]) -> int:
         """Remove snapshots that nobody has pinned, and objects that none of the others has."""

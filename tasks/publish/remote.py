@@ -3,6 +3,7 @@
     <address>/objects/<sha256>             as in a folder
     <address>/manifests/000001.json        created by a conditional put, which is the commit
     <address>/forgotten/000001.json        manifests of snapshots that were removed: their objects go a day later
+    <address>/reports/<run>.html           reports of runs
     <address>/conditional                  no content: tells whether the store knows conditional puts
 
 There is no view: who reads opens a snapshot (`tasks.publish.opened`). Nor is there a lock that several machines could
@@ -16,7 +17,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,6 +170,16 @@ class RemoteStore:
     def show(self, snapshot: Snapshot) -> None:
         """Nothing to do: readers go by the manifest."""
 
+    def put_beside(self, name: str, content: bytes, mark: bytes) -> None:
+        """Put an object beside the folders."""
+        import obstore  # noqa: PLC0415
+
+        with suppress(FileNotFoundError):
+            if mark not in self._get(name):
+                return
+        with self._explained():
+            obstore.put(self._bucket, name, content)
+
     def problems(self, snapshot: Snapshot) -> Iterator[str]:
         """Objects that are damaged in the bucket, though this machine has them whole."""
         for part in snapshot.objects():
@@ -179,6 +190,25 @@ class RemoteStore:
         """Nothing to do: objects stay for a day."""
         del number
         return _nothing
+
+    def keep_report(self, run_id: str, page: bytes) -> str:
+        """Put the report of a run into `reports/`."""
+        import obstore  # noqa: PLC0415
+
+        with self._explained():
+            obstore.put(self._bucket, _report(run_id), page, attributes={"Content-Type": "text/html; charset=utf-8"})
+        return f"{self.name}/{_report(run_id)}"
+
+    def reports(self) -> dict[str, int]:
+        """Bytes of the reports there are, by run."""
+        return {Path(entry["path"]).stem: entry["size"] for entry in self._list("reports")}
+
+    def drop_reports(self, run_ids: Iterable[str]) -> None:
+        """Remove the reports of some runs."""
+        import obstore  # noqa: PLC0415
+
+        with self._explained():
+            obstore.delete(self._bucket, [_report(run_id) for run_id in run_ids])
 
     def forget(self, numbers: Iterable[int]) -> int:
         """Remove snapshots now, and objects after a day, if no snapshot has them then."""
@@ -409,6 +439,10 @@ def _caches() -> Path:
 
 def _manifest(number: int) -> str:
     return f"manifests/{number:06}.json"
+
+
+def _report(run_id: str) -> str:
+    return f"reports/{run_id}.html"
 
 
 def _forgotten(number: int) -> str:

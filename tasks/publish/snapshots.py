@@ -1,6 +1,7 @@
 """What a snapshot consists of, and its manifest.
 
     <out>/clean/ edits/ rejected/ lines/ runs/   the view: Parquet files and nothing else, hard links to objects
+    <out>/README.md croissant.json        what the snapshot has, for people, hubs and loaders (tasks/publish/card.py)
     <out>/_store/objects/<sha256>         the parts of the last snapshots, those of the index and the file states too
     <out>/_store/manifests/000001.json    what a snapshot consists of; the highest number is the current one
     <out>/_store/work/<key>/              journals of runs that have not published: finished documents

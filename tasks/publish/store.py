@@ -47,11 +47,23 @@ class Store(Protocol):
     def show(self, snapshot: Snapshot) -> None:
         """Have readers see a snapshot."""
 
+    def put_beside(self, name: str, content: bytes, mark: bytes) -> None:
+        """Put a file beside the tables, at once or not at all; one of that name without the mark stays as it is."""
+
     def problems(self, snapshot: Snapshot) -> Iterable[str]:
         """What readers would see that isn't the snapshot."""
 
     def pin(self, number: int) -> Callable[[], None]:
         """Keep a snapshot whole for a reader until what this gives is called; SnapshotGoneError if it is gone."""
+
+    def keep_report(self, run_id: str, page: bytes) -> str:
+        """Keep the report of a run beside the tables; gives its path or address."""
+
+    def reports(self) -> dict[str, int]:
+        """Bytes of the reports there are, by run."""
+
+    def drop_reports(self, run_ids: Iterable[str]) -> None:
+        """Remove the reports of some runs."""
 
     def forget(self, numbers: Iterable[int]) -> int:
         """Remove snapshots that nobody has pinned, and objects that none of the others has.

@@ -25,6 +25,8 @@ class Summary:
     seconds: float
     skipped: Counter[str] = field(default_factory=Counter)
     """Records of containers that are no documents, by kind, as far as this run met them."""
+    report: str = ""
+    """Path or address of the page that tells what the run did; empty if it could not be made."""
 
     @property
     def n_failures(self) -> int:
@@ -71,6 +73,7 @@ def rows(summary: Summary) -> list[tuple[str, str]]:
         ("characters", f"{counts.chars_in:,} in, {counts.removed.total():,} removed, {counts.chars_out:,} out"),
         ("time", f"{summary.seconds:.1f} s"),
         ("dataset", f"{summary.out} (snapshot {summary.snapshot})"),
+        *([("report", summary.report)] if summary.report else []),
     ]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 
-_MOVERS = ("ingest", "library.py", "publish", "shards", "tables.py", "verify.py")
+_MOVERS = ("cases.py", "ingest", "library.py", "publish", "report", "shards", "tables.py", "verify.py", "view")
 """What in `tasks` has no say in what becomes of a text."""
 
 

@@ -6,15 +6,17 @@ bytes so far, scored by the language model; the run ends where an ASCII byte put
 """
 
 import heapq
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import cache
-from itertools import chain
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
+import numpy as np
+
 from tasks.damage.mangler import decode_pair, encode
-from tasks.language import fold_text, next_score
+from tasks.language import STEPS, Scores, column, fold_text, next_score, next_scores
 from tasks.scripts import simplified_only
 from tasks.steps.pinyin import reads
 
@@ -122,7 +124,7 @@ def search(tokens: Iterable[Token], begin: State, table: Table, *, lossy: bool) 
     while token is not None:
         upcoming, i = next(ahead, None), i + 1
         loses = lossy and (upcoming is None or token.reading or token.mark != TRACELESS)
-        states = _prune(_advance(states, token, table, lossy=bool(loses)))
+        states = _best(_advance(states, token, table, lossy=bool(loses)), table, BEAM)
         if not states or (i >= ENOUGH_TO_TELL and states[0].score < GARBAGE * len(states[0].text)):
             return
         in_step = [s for s in states if s.pending is None and not s.due]
@@ -142,32 +144,165 @@ def _may_end(token: Token, upcoming: Token | None) -> bool:
     return bool(token.reading or token.mark or token.data[1:] < b"\x80" or len(upcoming.data) == 1)
 
 
-def _prune(states: Iterable[State]) -> list[State]:
+class _Fan(NamedTuple):
+    """Characters that may come next, and what is pending behind each."""
+
+    choices: tuple["_Choice", ...]
+    pending: tuple[frozenset[int] | None, ...]
+    columns: "np.ndarray[tuple[int], np.dtype[np.intp]]"
+    penalties: "np.ndarray[tuple[int], np.dtype[np.float64]]"
+    may_be_due: bool
+    """Whether a gloss may come next: not where bytes of another character are pending."""
+
+
+_Growth = tuple[State, _Fan | None]
+"""A hypothesis and the characters one of which it goes on with; None if it stays as it is."""
+
+_Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+FEW = 256
+"""Of thousands of hypotheses so many are put in order first: a beam rarely looks at more."""
+
+
+def _best(growth: Sequence[_Growth], table: Table, limit: int) -> list[State]:
+    """The best hypotheses that come of these: all are scored, a few are made."""
+    scores, starts = _scored(growth)
     best: list[State] = []
     twins: Counter[tuple[str, frozenset[int] | None]] = Counter()
-    for state in sorted(states, key=attrgetter("score"), reverse=True):
-        if len(best) == BEAM or (best and state.score < best[0].score - HOPELESS):
+    for i in _descending(scores):
+        score = float(scores[i])
+        if len(best) == limit or (best and score < best[0].score - HOPELESS):
             break
-        twins[state.context, state.pending] += 1
-        if twins[state.context, state.pending] <= TWINS:
-            best.append(state)
+        at = bisect_right(starts, i) - 1
+        state = _grown(*growth[at], i - starts[at], score, table)
+        if state is not None:
+            twins[state.context, state.pending] += 1
+            if twins[state.context, state.pending] <= TWINS:
+                best.append(state)
     return best
 
 
-def _advance(states: list[State], token: Token, table: Table, *, lossy: bool) -> Iterable[State]:
+def _scored(growth: Sequence[_Growth]) -> tuple[_Floats, list[int]]:
+    """The score of each hypothesis that comes of these, in order, and where those of each begin."""
+    starts = list(accumulate((1 if fan is None else len(fan.choices) for _, fan in growth), initial=0))
+    scores = np.empty(starts[-1])
+    for (state, fan), start, end in zip(growth, starts, starts[1:], strict=False):
+        if fan is None:
+            scores[start] = state.score
+        elif end - start == 1:  # where all bytes are known; a whole row would cost ten times as much
+            _, folded, penalty = fan.choices[0]
+            scores[start] = state.score + next_score(state.context, folded) + penalty
+        elif end > start:
+            # In this order: with `LENGTH_BONUS` in it, a score is rounded, and ties would come out another way.
+            scores[start:end] = state.score + _row(state.context)[fan.columns] / STEPS + fan.penalties
+    return scores, starts
+
+
+@lru_cache(maxsize=256)
+def _row(context: str) -> Scores:
+    """What lost pairs lead to has the same contexts as what is known."""
+    return next_scores(context)
+
+
+def _descending(scores: _Floats) -> Iterator[int]:
+    """Places of the scores, best first, equal ones in order."""
+    if len(scores) <= FEW:
+        yield from np.argsort(-scores, kind="stable").tolist()
+        return
+    least = np.partition(scores, -FEW)[-FEW]
+    for part in (np.flatnonzero(scores >= least), np.flatnonzero(scores < least)):
+        yield from part[np.argsort(-scores[part], kind="stable")].tolist()
+
+
+def _grown(state: State, fan: _Fan | None, i: int, score: float, table: Table) -> State | None:
+    """The hypothesis with one more character; None if a gloss had to come after it and can't."""
+    if fan is None:
+        return state
+    char, folded, _ = fan.choices[i]
+    due = not state.split and char in table.certain
+    if due and not fan.may_be_due:
+        return None
+    return State(score, state.text + char, state.context[1] + folded, fan.pending[i], due)
+
+
+def _advance(states: list[State], token: Token, table: Table, *, lossy: bool) -> list[_Growth]:
     """All hypotheses after one more token."""
     reach = list(states)
     wave = states
     for _ in range(LOST_PAIRS if lossy else 0):
-        wave = _prune(lost for state in wave[:LOST_BEAM] if state.pending for lost in _lose_pair(state, table))
-        reach += wave[:LOST_BEAM]
+        wave = _best([grown for state in wave[:LOST_BEAM] for grown in _lose_pair(state)], table, LOST_BEAM)
+        reach += wave
     if token.mark:
-        reach = [s for state in reach for s in _read_mark(state, token, table)]
+        growth = [grown for state in reach for grown in _read_mark(state, token)]
+        if token.swallowed:
+            return [(state, None) for state in _continued(growth, _open, table)]
+        if not token.reading:
+            return growth
+        reach = _all(growth, table)
     if token.reading:
-        return chain.from_iterable(_read_gloss(state, token.reading, table) for state in reach)
-    if token.mark:
-        return reach
-    return chain.from_iterable(_read_bytes(state, token.data, table) for state in reach)
+        return [(read, None) for state in reach for read in _read_gloss(state, token.reading, table)]
+    growth = [grown for state in reach for grown in _read_bytes(state, token.data)]
+    if len(token.data) == 2 and token.data[1] < 0x80:
+        return [(state, None) for state in _continued(growth, _followed_by(chr(token.data[1]), table), table)]
+    return growth
+
+
+def _all(growth: Sequence[_Growth], table: Table) -> list[State]:
+    """All hypotheses that come of these, in order: a gloss may refute the best of them."""
+    scores, starts = _scored(growth)
+    made = (
+        _grown(state, fan, i, float(scores[start + i]), table)
+        for (state, fan), start, end in zip(growth, starts, starts[1:], strict=False)
+        for i in range(end - start)
+    )
+    return [state for state in made if state is not None]
+
+
+def _continued(growth: Sequence[_Growth], follow: Callable[[State], State | None], table: Table) -> list[State]:
+    """All hypotheses that come of these, in order, those with a byte completed followed by one thing more.
+
+    What follows never makes a score better, so that most need not be followed: they are hopeless as it is.
+    """
+    scores, starts = _scored(growth)
+    least = float("-inf")
+    found: dict[int, State] = {}
+    for i in _descending(scores):
+        score = float(scores[i])
+        if score < least:
+            break
+        at = bisect_right(starts, i) - 1
+        before, fan = growth[at]
+        state = _grown(before, fan, i - starts[at], score, table)
+        if state is not None and fan is not None and before.pending is not None:
+            state = follow(state)
+        if state is not None:
+            found[i] = state
+            least = max(least, state.score - HOPELESS)
+    return [found[i] for i in sorted(found)]
+
+
+def _followed_by(char: str, table: Table) -> Callable[[State], State | None]:
+    """For a pair whose second byte was read as an ASCII sign."""
+    choice = _choice(char)
+
+    def follow(state: State) -> State | None:
+        if state.due:
+            return None
+        score = state.score + next_score(state.context, choice.folded) + choice.penalty
+        due = not state.split and char in table.certain
+        return State(score, state.text + char, state.context[1] + choice.folded, None, due)
+
+    return follow
+
+
+def _open(state: State) -> State | None:
+    """An ASCII sign stood here, and nothing tells which; most are digits."""
+    if state.text[-1] in ENDS_PIECE:
+        return state
+    if state.due:
+        return None
+    score = state.score + next_score(state.context, "0")
+    return state._replace(score=score, text=state.text + OPEN, context=state.context[1] + "0")
 
 
 def _read_gloss(state: State, reading: str, table: Table) -> Iterator[State]:
@@ -176,59 +311,93 @@ def _read_gloss(state: State, reading: str, table: Table) -> Iterator[State]:
     if len(last) != 2:
         return
     if state.pending is None:
-        penalty = _match(state.text[-1], reading, table)
-        if penalty is not None:
-            yield state._replace(score=state.score + penalty, due=False)
+        if reads(state.text[-1], reading):
+            yield state._replace(score=state.score + _penalty(state.text[-1], table), due=False)
     elif not state.due:
-        for lead in state.pending:
-            char = decode_pair(bytes((last[1], lead)))
-            penalty = _match(char, reading, table) if char else None
-            if penalty is not None:
-                yield state._replace(score=state.score + penalty, pending=frozenset((lead,)), split=True)
+        for lead, char in _glossed(last[1], state.pending, reading):
+            score = state.score + _penalty(char, table)
+            yield state._replace(score=score, pending=frozenset((lead,)), split=True)
 
 
-def _match(char: str, reading: str, table: Table) -> float | None:
-    """Score of a gloss behind this character; None if the site would not have put it there."""
-    if not reads(char, reading):
-        return None
+def _penalty(char: str, table: Table) -> float:
+    """Score of a gloss behind this character."""
     return 0.0 if char in table.glosses else OUTSIDE_TABLE
 
 
-def _read_mark(state: State, token: Token, table: Table) -> Iterator[State]:
+@lru_cache(maxsize=4096)
+def _glossed(first: int, seconds: frozenset[int], reading: str) -> tuple[tuple[int, str], ...]:
+    """Second bytes of characters that begin with this byte and are read so, with the characters."""
+    pairs = ((second, decode_pair(bytes((first, second)))) for second in seconds)
+    return tuple((second, char) for second, char in pairs if char and reads(char, reading))
+
+
+def _read_mark(state: State, token: Token) -> Iterator[_Growth]:
     """A mark is one byte that found no partner, or (`?`) just what it looks like, or (traceless) nothing at all."""
     mark = token.mark
     if mark == TRACELESS and state.pending is None:
-        yield state
+        yield state, None
     if state.due:
         return
     if state.pending is None:
-        yield state._replace(pending=LEADS)
+        yield state._replace(pending=LEADS), None
         if mark == "?":
-            yield from _push(state, (_choice("?"),), table)
+            yield state, _fan_of("?")
     else:
-        for completed in _push(state, _completions(state.pending, TRAILS & LEADS, token.reading), table):
-            if not token.swallowed or completed.text[-1] in ENDS_PIECE:
-                yield completed
-            elif not completed.due:
-                yield _open(completed)
+        yield state, _marked_fan(state.pending, token.reading)
         if mark != TRACELESS and not (token.reading or token.swallowed):
             # Some decoders put one mark for a pair that is no character.
-            yield from _lose_pair(state, table)
+            yield from _lose_pair(state)
 
 
-def _open(state: State) -> State:
-    """An ASCII sign stood here, and nothing tells which; most are digits."""
-    score = state.score + next_score(state.context, "0")
-    return state._replace(score=score, text=state.text + OPEN, context=state.context[1] + "0")
-
-
-def _lose_pair(state: State, table: Table) -> Iterator[State]:
+def _lose_pair(state: State) -> Iterator[_Growth]:
     """A pair that is no character vanished here: its first byte is a trail of ours, its second a lead."""
-    bonus = state._replace(score=state.score + LENGTH_BONUS)
-    for firsts, seconds in _undefined_pairs().items():
-        for completed in _push(bonus, _completions(state.pending or frozenset(), firsts), table):
-            if not completed.due:
-                yield completed._replace(pending=seconds)
+    if state.pending and not state.due:
+        yield state._replace(score=state.score + LENGTH_BONUS), _lost_fan(state.pending)
+
+
+def _read_bytes(state: State, data: bytes) -> Iterator[_Growth]:
+    """Known bytes: one of an ASCII sign, two of another character."""
+    if state.due:
+        return
+    if state.pending is not None:
+        yield state, _known_fan(state.pending, data if data[1:] >= b"\x80" else data[:1])
+        return
+    char = decode_pair(data) if len(data) == 2 else data.decode("ascii", errors="replace")
+    if char:
+        yield state, _fan_of(char)
+
+
+@lru_cache(maxsize=4096)
+def _fan_of(char: str) -> _Fan:
+    return _fan([(_choice(char), None)], may_be_due=True)
+
+
+@lru_cache(maxsize=4096)
+def _known_fan(leads: frozenset[int], data: bytes) -> _Fan:
+    """One of these bytes and a known one; a second known one is pending behind it."""
+    pending = frozenset(data[1:]) or None
+    choices = _completions(leads, frozenset(data[:1]))
+    return _fan([(choice, pending) for choice in choices], may_be_due=pending is None)
+
+
+@lru_cache(maxsize=4096)
+def _marked_fan(leads: frozenset[int], reading: str) -> _Fan:
+    """One of these bytes and a lost one."""
+    return _fan([(choice, None) for choice in _completions(leads, TRAILS & LEADS, reading)], may_be_due=True)
+
+
+@cache
+def _lost_fan(leads: frozenset[int]) -> _Fan:
+    """One of these bytes and the first one of a pair that vanished; its second one is pending."""
+    pairs = _undefined_pairs().items()
+    return _fan([(c, seconds) for firsts, seconds in pairs for c in _completions(leads, firsts)], may_be_due=False)
+
+
+def _fan(items: Sequence[tuple["_Choice", frozenset[int] | None]], *, may_be_due: bool) -> _Fan:
+    choices = tuple(choice for choice, _ in items)
+    columns = np.array([column(choice.folded) for choice in choices], np.intp)
+    penalties = np.array([choice.penalty for choice in choices], np.float64)
+    return _Fan(choices, tuple(pending for _, pending in items), columns, penalties, may_be_due)
 
 
 @cache
@@ -240,22 +409,6 @@ def _undefined_pairs() -> dict[frozenset[int], frozenset[int]]:
         if seconds:
             table[seconds] = table.get(seconds, frozenset()) | {first}
     return {firsts: seconds for seconds, firsts in table.items()}
-
-
-def _read_bytes(state: State, data: bytes, table: Table) -> Iterator[State]:
-    """Known bytes: one of an ASCII sign, two of another character."""
-    if state.pending is None:
-        char = decode_pair(data) if len(data) == 2 else data.decode("ascii", errors="replace")
-        if char and not state.due:
-            yield from _push(state, (_choice(char),), table)
-        return
-    for completed in _push(state, _completions(state.pending, frozenset(data[:1])), table):
-        if len(data) == 1:
-            yield completed
-        elif data[1] < 0x80:
-            yield from _push(completed, (_choice(chr(data[1])),), table)
-        elif not completed.due:
-            yield completed._replace(pending=frozenset(data[1:]))
 
 
 class _Choice(NamedTuple):
@@ -295,13 +448,3 @@ def _completions(leads: frozenset[int], trails: frozenset[int], reading: str = "
         if (len(chars) == 1 or char not in _WIDE) and (not reading or reads(char, reading))
     )
     return tuple(heapq.nlargest(CHOICES, choices, key=lambda c: next_score("\n\n", c.folded) + c.penalty))
-
-
-def _push(state: State, choices: Iterable[_Choice], table: Table) -> Iterator[State]:
-    if state.due:
-        return
-    score, text, context, split = state.score, state.text, state.context, state.split
-    last = context[1]
-    for char, folded, penalty in choices:
-        due = not split and char in table.certain
-        yield State(score + next_score(context, folded) + penalty, text + char, last + folded, None, due)

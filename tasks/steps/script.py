@@ -14,12 +14,16 @@ import importlib.resources
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from itertools import groupby
+from functools import cache, lru_cache
 from typing import NamedTuple
+
+import numpy as np
+from ahocorasick_rs import AhoCorasick, MatchKind
+from numpy.typing import NDArray
 
 from schemas.config import Script
 from schemas.document import Context, Edit
+from tasks.identify import codes
 from tasks.language import pair_score
 from tasks.rules import load
 
@@ -70,9 +74,9 @@ class Stage:
     """One stage of a conversion."""
 
     chars: dict[int, str]
-    phrases: dict[str, str]
-    lengths: dict[str, tuple[int, ...]]
-    """First character of phrases to their lengths, longest first."""
+    phrases: AhoCorasick
+    values: tuple[str, ...]
+    """What each of the phrases becomes."""
 
 
 def read_dictionary(text: str) -> dict[str, str]:
@@ -101,25 +105,17 @@ def _stage(names: tuple[str, ...]) -> Stage:
     entries = {key: value for name in names for key, value in _dictionary(name).items()}
     chars = {ord(key): value for key, value in entries.items() if len(key) == 1 and key != value}
     phrases = {key: value for key, value in entries.items() if len(key) > 1}
-    lengths: dict[str, set[int]] = {}
-    for key in phrases:
-        lengths.setdefault(key[0], set()).add(len(key))
-    return Stage(chars, phrases, {char: tuple(sorted(found, reverse=True)) for char, found in lengths.items()})
+    automaton = AhoCorasick(phrases, matchkind=MatchKind.LeftmostLongest)
+    return Stage(chars, automaton, tuple(phrases.values()))
 
 
 def _segments(text: str, stage: Stage) -> Iterator[tuple[int, int, str]]:
     """Phrases of a text as (start, end, value): the longest at each position from the left."""
-    phrases, lengths = stage.phrases, stage.lengths
-    at = 0
-    while at < len(text):
-        for length in lengths.get(text[at], ()):
-            value = phrases.get(text[at : at + length])
-            if value is not None:
-                yield at, at + length, value
-                at += length
-                break
-        else:
-            at += 1
+    try:
+        found = stage.phrases.find_matches_as_indexes(text)
+    except UnicodeEncodeError:  # a lone surrogate: it is in no phrase
+        found = stage.phrases.find_matches_as_indexes(text.encode("utf-8", "replace").decode())
+    return ((start, end, stage.values[number]) for number, start, end in found)
 
 
 def _convert_stage(text: str, stage: Stage, wanted: Script) -> str:
@@ -230,7 +226,15 @@ def _foreign_letters(wanted: Script) -> frozenset[str]:
 
 
 def _count(text: str, wanted: Script) -> int:
-    return sum(map(_foreign_letters(wanted).__contains__, text))
+    return int(np.count_nonzero(_is_foreign(wanted)[codes(text)]))
+
+
+@cache
+def _is_foreign(wanted: Script) -> NDArray[np.bool_]:
+    """The same by code point."""
+    table = np.zeros(0x110000, bool)
+    table[[ord(char) for char in _foreign_letters(wanted)]] = True
+    return table
 
 
 def _is_japanese_or_korean(text: str) -> bool:
@@ -261,13 +265,17 @@ def _to_variants(line: str, wanted: Script) -> str:
 
 
 def _edits(line: Line, converted: str, wanted: Script) -> Iterator[Edit]:
-    differing = (i for i, (a, b) in enumerate(zip(line.text, converted, strict=True)) if a != b)
-    named = ((i, _rule(line.text[i], converted[i], wanted)) for i in differing)
-    for (rule, _), group in groupby(enumerate(named), key=lambda item: (item[1][1], item[1][0] - item[0])):
-        places = [i for _, (i, _) in group]
-        start, end = places[0], places[-1] + 1
+    """Runs of neighbouring characters that changed by the same rule."""
+    places = np.flatnonzero(codes(line.text) != codes(converted)).tolist()
+    rules = [_rule(line.text[i], converted[i], wanted) for i in places]
+    first = 0
+    for i in range(1, len(places) + 1):
+        if i < len(places) and places[i] == places[i - 1] + 1 and rules[i] == rules[first]:
+            continue
+        start, end, rule = places[first], places[i - 1] + 1, rules[first]
         confidence = 0.95 if rule.endswith("choice") else 1.0
         yield Edit("script", rule, line.start + start, line.text[start:end], converted[start:end], confidence)
+        first = i
 
 
 def _convert_words(line: str, wanted: Script) -> str:
@@ -281,6 +289,7 @@ def _convert_words(line: str, wanted: Script) -> str:
     return converted
 
 
+@lru_cache(maxsize=20_000)
 def _rule(before: str, after: str, wanted: Script) -> str:
     name = _RULES[wanted]
     if _plain(before, wanted) == after:

@@ -9,6 +9,7 @@ Work is linear in the text: at most `BEAM` states a character, and a bounded num
 """
 
 import heapq
+import math
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
@@ -42,6 +43,21 @@ looks like that was read wrongly twice."""
 
 SWITCH = -1.0
 """Cost of going from text that is as it should be to damaged text: damage comes in runs."""
+
+SETTLED = 8.0
+"""By so much the best state has to be ahead of the next before a stretch is passed over, and a stretch has to gain."""
+
+LEAST_STRETCH = 4
+"""Characters that a stretch has at least that is passed over without a search."""
+
+LONGEST_STRETCH = 1_000
+"""Observed characters of a stretch at most: another one may follow."""
+
+UNSURE_END = 2
+"""Characters before the end of a stretch that are searched where more damage follows: bytes may be lost there."""
+
+LEAST_LIKELY = -5.5
+"""Score of a character that ends a stretch: what is read out of step is valid in GBK and Big5, but unlikely."""
 
 WELL_WRITTEN = -4.0
 """Mean score of what needs no search for something better."""
@@ -105,18 +121,19 @@ class _Event(NamedTuple):
 
     before: "_Event | None"
     token: int
-    """Offset of the observed character."""
+    """Offset of the observed character, or of the first of several."""
+    end: int
+    """Offset behind it."""
     out: str
     options: tuple[tuple[str, ...], ...]
     """For each character of `out`, the characters that the bytes leave."""
     kept: bool
     """The token stands as observed."""
-    whole: bool
-    """No byte of the token belongs to the next character."""
 
 
 class _State(NamedTuple):
     score: float
+    """All scores and costs are multiples of 1/32: sums are exact in any order."""
     pending: Bytes
     last: str
     event: _Event | None
@@ -171,14 +188,87 @@ def _searched(text: str, start: int, end: int, misreading: Misreading) -> list[R
 
 def _search(text: str, misreading: Misreading) -> _Event | None:
     states = [_State(0.0, (), "\n", None, inside=False)]
-    for index, char in enumerate(text):
+    index = tried = 0
+    while index < len(text):
+        if index >= tried and text[index] > "\x7f" and _is_settled(states):
+            stretch = stretch_at(text, index, misreading, states[0].last)
+            if stretch is not None:
+                states, index = [_passed(states[0], index, stretch)], stretch.end
+                continue
+            tried = index + LEAST_STRETCH
+        char = text[index]
         following = _first_byte(text[index + 1 : index + 2], misreading.read)
         longer = [s for state in states for s in _steps(state, index, char, following, misreading)]
         if not longer:  # a path always remains: the text as it stands
             longer = [_keep(state, index, char) for state in states]
         states = _best(longer)
+        index += 1
     finished = [s for state in states for s in _finish(state, len(text) - 1, misreading)]
     return max(finished, key=lambda s: s.score).event if finished else None
+
+
+def _is_settled(states: Sequence[_State]) -> bool:
+    """Whether there is no doubt about what was written so far."""
+    return not states[0].pending and (len(states) == 1 or states[0].score - states[1].score >= SETTLED)
+
+
+class Stretch(NamedTuple):
+    """Observed characters whose bytes are all there."""
+
+    end: int
+    out: str
+    """What was written."""
+    score: float
+    gain: float
+    """By how much that is likelier than what was observed."""
+
+
+def stretch_at(text: str, start: int, misreading: Misreading, last: str = "\n") -> Stretch | None:
+    """What begins here and reads so well that it needs no search, nearly up to where it no longer does."""
+    longest = _parse(text, start, misreading, last)
+    ends = [stretch for stretch in longest if len(stretch.out) >= LEAST_STRETCH]
+    if not ends:
+        return None
+    if longest[-1].end < len(text) and text[longest[-1].end] > "\x7f":  # something is wrong near its end
+        ends = [stretch for stretch in ends if len(stretch.out) <= len(longest[-1].out) - UNSURE_END]
+    found = ends[-1] if ends else None
+    return found if found and found.gain >= SETTLED and found.score > WELL_WRITTEN * len(found.out) else None
+
+
+def _parse(text: str, start: int, misreading: Misreading, last: str) -> list[Stretch]:
+    """All that can be taken for a stretch from here on: one for each place where a character ends with a token."""
+    pending: Bytes = ()
+    out, score, gain, seen = "", 0.0, 0.0, last
+    found = [Stretch(start, "", 0.0, 0.0)]
+    for index in range(start, min(len(text), start + LONGEST_STRETCH)):
+        char = text[index]
+        shown = _all_bytes_read(char, misreading.read)
+        if len(shown) != 1 or char in LOST_MARKS or (char < "\x80" and not pending):
+            break
+        folded = fold(char)
+        gain, seen = gain - _score(seen, folded), folded
+        for byte in shown[0]:
+            pending = (*pending, byte)
+            length = _length(pending, misreading.written)
+            if not length or not _can_follow(pending, misreading.written):
+                return found
+            if len(pending) == length:
+                options = _options(pending, misreading.written)
+                step = _likely(last, options[0]) if options else -math.inf
+                if step < (LEAST_LIKELY if misreading.written != "utf-8" else UNSEEN - 1):
+                    return found
+                score, gain, last, out, pending = score + step, gain + step, fold(options[0]), out + options[0], ()
+        if not pending:
+            found.append(Stretch(index + 1, out, score, gain))
+    return found
+
+
+def _passed(state: _State, index: int, stretch: Stretch) -> _State:
+    """The state behind a stretch."""
+    options = tuple((char,) for char in stretch.out)
+    event = _Event(state.event, index, stretch.end, stretch.out, options, kept=False)
+    score = state.score + stretch.score + (0.0 if state.inside else SWITCH)
+    return _State(score, (), fold(stretch.out[-1]), event, inside=True)
 
 
 def _first_byte(char: str, codec: str) -> int | None:
@@ -268,7 +358,7 @@ def _keep(state: _State, index: int, char: str) -> _State:
     cost = -3.0 if char == "\ufffd" else _score(state.last, folded)
     if char == "?" and state.inside:
         cost += MARK_MEANT
-    event = _Event(state.event, index, char, (), kept=True, whole=True)
+    event = _Event(state.event, index, index + 1, char, (), kept=True)
     return _State(state.score + cost, (), folded, event, inside=char < "\x80" and state.inside)
 
 
@@ -302,7 +392,7 @@ def _choose(
         longer = [(score + _likely(last, c), fold(c), out + c) for score, last, out in paths for c in tried]
         paths = heapq.nlargest(CHOICES, longer)
     for score, last, out in paths:
-        event = _Event(state.event, index, out, completed, kept=False, whole=not pending)
+        event = _Event(state.event, index, index + 1, out, completed, kept=False)
         yield _State(score, pending, last, event, inside=True)
 
 
@@ -412,7 +502,7 @@ def _runs(event: _Event | None) -> Iterator[list[_Event]]:
 
 def _repair(text: str, offset: int, run: list[_Event], misreading: Misreading) -> Repair | None:
     """What a run of a path (in the text from `offset` on) amounts to, if it can be proved."""
-    start, end = offset + run[0].token, offset + run[-1].token + 1
+    start, end = offset + run[0].token, offset + run[-1].end
     guess = "".join(event.out for event in run)
     options = tuple(o for event in run for o in event.options)
     if not guess or not is_proved(text[start:end], options, misreading):

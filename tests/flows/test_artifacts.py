@@ -4,7 +4,10 @@ from typing import Any
 import pytest
 
 from schemas.config import RunConfig
+from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import current, open_store
+from tasks.publish.summary import rows
+from tasks.report import figures
 
 NEWS = "本报讯 昨日，市政府召开新闻发布会，通报今年前三季度经济运行情况。会上，发言人回答了记者的提问。"
 TITLE = "<script>alert(1)</script> ![图](http://evil.example/p.png) | **粗** \x1b[31m"
@@ -69,9 +72,19 @@ def test_lineage_has_folders_in_place_of_many_files() -> None:
     assert len(_lineage([f"{n}/page.txt" for n in range(999)])) == UPSTREAM
 
 
+def tables(out: Path) -> tuple[Snapshot, list[dict[str, Any]], list[dict[str, Any]]]:
+    """The newest snapshot, and the two tables of the run that made it."""
+    from flows.artifacts import largest_changes, rejects_by_reason
+
+    store = open_store(out)
+    snapshot = current(store)
+    with figures.opened(store, snapshot, snapshot.run_id) as db:
+        rejects = rejects_by_reason(snapshot.counts.rejected, figures.reasons(db))
+        return snapshot, rejects, largest_changes(figures.largest_changes(db))
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_tables_of_a_run(pages: Path, tmp_path: Path) -> None:
-    from flows.artifacts import largest_changes, rejects_by_reason
     from flows.clean import clean_corpus
 
     spam = "您的位置:首页 > 国内 >\n" + TITLE + f"\n2023-06-24 19:04:19 来源:某网\n{NEWS * 3}\n责任编辑:张三\n"
@@ -79,9 +92,7 @@ def test_tables_of_a_run(pages: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     config = RunConfig(sources=(str(pages),), out=out)
     assert clean_corpus(config, return_state=True).is_completed()
-    store = open_store(out)
-    snapshot = current(store)
-    (reject,) = rejects_by_reason(store, snapshot, snapshot.run_id)
+    snapshot, (reject,), (change,) = tables(out)
     assert reject == {
         "reason": "empty",
         "documents": 1,
@@ -89,29 +100,26 @@ def test_tables_of_a_run(pages: Path, tmp_path: Path) -> None:
         "why one of them": "The document has no characters.",
         "address of that one": (pages / "empty.txt").as_uri(),
     }
-    (change,) = largest_changes(store, snapshot, snapshot.run_id)
     assert change["document"] == "＜b＞｜［中文］.txt"
     assert change["address"] == f"{pages.as_uri()}/%3Cb%3E%7C%5B中文%5D.txt"
     assert change["what was done"].startswith("boilerplate ")
     assert 0.05 < int(change["edited"].rstrip("%")) / 100 < 0.5
     assert not set("<>|*`[]\x1b") & set(change["title"])
-    assert largest_changes(store, snapshot, "another run") == []
-    assert rejects_by_reason(store, snapshot, "another run")[0]["by this run"] == 0
+    assert clean_corpus(config, return_state=True).is_completed()
+    again, (reject,), changes = tables(out)
+    assert again.number == snapshot.number + 1
+    assert (reject["documents"], reject["by this run"], changes) == (1, 0, [])
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_tables_tell_which_document_of_a_container(tmp_path: Path) -> None:
-    from flows.artifacts import largest_changes, rejects_by_reason
     from flows.clean import clean_corpus
 
     (tmp_path / "a.jsonl").write_text(f'{{"text": "您的位置:首页 > 国内 >\\n{NEWS}"}}\nnone\n')
     config = RunConfig(sources=(str(tmp_path / "a.jsonl"),), out=tmp_path / "out")
     assert clean_corpus(config, return_state=True).is_completed()
-    store = open_store(config.out)
-    snapshot = current(store)
-    (reject,) = rejects_by_reason(store, snapshot, snapshot.run_id)
+    _, (reject,), (change,) = tables(config.out)
     assert reject["address of that one"] == f"{(tmp_path / 'a.jsonl').as_uri()} line=2"
-    (change,) = largest_changes(store, snapshot, snapshot.run_id)
     assert (change["document"], change["address"].rpartition(" ")[2]) == ("a.jsonl line=1", "line=1")
 
 
@@ -128,3 +136,37 @@ def test_what_cannot_be_shown_fails_no_run(
     state = clean_corpus(RunConfig(sources=(str(pages),), out=tmp_path / "out"), return_state=True)
     assert state.is_completed()
     assert "no server" in caplog.text
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_leaves_its_report_and_links_to_it(pages: Path, tmp_path: Path) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.clean import clean_corpus
+
+    state = clean_corpus(RunConfig(sources=(str(pages),), out=tmp_path / "reported"), return_state=True)
+    summary = state.result()
+    report = Path(summary.report)
+    assert report.parent == tmp_path / "reported" / "reports"
+    assert ("report", str(report)) in rows(summary)
+    with get_client(sync_client=True) as client:
+        found = {artifact.key: artifact for artifact in client.read_artifacts(limit=200)}
+    assert f"({report.as_uri()})" in str(found["reported-report"].data)
+    assert str(found["reported-flow"].data).startswith("data:image/png;base64,")
+    assert str(report) in str(found["reported-summary"].data)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_report_that_cannot_be_made_fails_no_run(
+    pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from flows.clean import clean_corpus
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no disk")
+
+    monkeypatch.setattr("tasks.report.write_report", fail)
+    state = clean_corpus(RunConfig(sources=(str(pages),), out=tmp_path / "out"), return_state=True)
+    assert state.is_completed()
+    assert "no disk" in caplog.text
+    assert state.result().report == ""

@@ -1,6 +1,8 @@
 """Decoding: what comes out, what is recorded, and that nothing is lost on the way."""
 
 import codecs
+import itertools
+import re
 import time
 import zlib
 
@@ -9,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.document import Decoded, RawDocument
-from tasks.decode import decode, encode
+from tasks import language
+from tasks.decode import CJK, _clear, _weigh, decode, encode, marks
+from tasks.decode.scores import folded_codes, pair_scores
+from tasks.identify import codes
 
 NEWS = "今天下午，国务院总理在北京会见了来访的客人，双方就经济合作交换了意见。"
 TRADITIONAL = "今天下午，行政院長在臺北會見了來訪的客人，雙方就經濟合作交換了意見。"
@@ -328,3 +333,58 @@ def test_time_is_linear_in_hostile_bytes(unit: bytes) -> None:
     started = time.process_time()
     decoded(unit * (300_000 // len(unit)))
     assert time.process_time() - started < 60  # under a second alone; quadratic would be minutes
+
+
+# The fast ways, beside the plain ones
+
+
+def plain_plausibility(marked: str) -> float:
+    """By the language model's own dictionaries, character by character."""
+    total = marks.BAD * marks.n_marks(marked)
+    for run in re.findall("[^\x00-\x7f\udc00-\udcff]+", marked):
+        flat = list(marks._FLAT.finditer(run))
+        total += sum(marks.FLAT[match.lastindex - 1][1] for match in flat if match.lastindex)
+        total += language.score(marks._FLAT.sub("", run))
+    return total
+
+
+@given(
+    st.lists(
+        st.text("的是中文新聞國囙ぁアｱ々한국갂가漢\udc81\udcff，。·é　ａab\n 𠀀\ue000\uffff", max_size=40),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_plausibility_of_several_texts_is_that_of_each(texts: list[str]) -> None:
+    assert marks.plausibilities(texts) == pytest.approx([plain_plausibility(text) for text in texts])
+
+
+@given(st.text("的是中文新聞國囙ぁ，。·éａ１,b\n𠀀\ue000\uffff\ud800", min_size=2))
+def test_pairs_score_as_in_the_language_model(text: str) -> None:
+    folded = language.fold_text(text)
+    found = pair_scores(folded_codes(codes(text))[:-1], folded_codes(codes(text))[1:])
+    assert found.tolist() == [language.pair_score(a, b) for a, b in itertools.pairwise(folded)]
+
+
+@pytest.mark.parametrize("codec", ["gb18030", "cp950", "euc_jp", "cp932", "cp949", "utf-8", "big5hkscs", "latin-1"])
+@given(content=st.binary(max_size=200))
+def test_bytes_are_marked_as_the_plain_handler_marks_them(codec: str, content: bytes) -> None:
+    text = content.decode(codec, "qingyuan-mark")
+    assert marks.read(content, codec) == (text.translate(marks._WEB_BIG5) if codec == "big5hkscs" else text)
+
+
+@pytest.mark.parametrize(
+    "text", [NEWS * 3, TRADITIONAL * 3, JAPANESE * 3, KOREAN * 3, RUSSIAN * 3, NEWS + JAPANESE * 2]
+)
+@pytest.mark.parametrize("codec", [*CJK, "cp1251"])
+@pytest.mark.parametrize("declared", [(), ("big5",), ("gb18030",), ("cp949",)])
+def test_what_is_clear_is_what_all_readings_weighed_say(text: str, codec: str, declared: tuple[str, ...]) -> None:
+    sample = [text.encode(codec, "ignore")]
+    clear = _clear(sample, declared)
+    assert clear in {None, _weigh(sample, declared, marks.read)}
+    if (
+        codec in {"gb18030", "big5"}
+        and text in {NEWS * 3, TRADITIONAL * 3}
+        and not text.encode(codec, "ignore").isascii()
+    ):
+        assert clear is not None or codec == "big5"

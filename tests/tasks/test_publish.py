@@ -127,7 +127,7 @@ def test_empty_tables_can_be_read(tmp_path: Path, run: Run, publish_outcomes: Pu
 
 
 def test_the_view_holds_parts_and_nothing_else(out: Path) -> None:
-    assert {path.name for path in out.iterdir()} == {*TABLES, "_store"}
+    assert {path.name for path in out.iterdir()} == {*TABLES, "_store", "README.md", "croissant.json"}
     for table in TABLES:
         names = sorted(path.name for path in (out / table).iterdir())
         assert all(name.startswith(f"part-{i:05}-") and name.endswith(".parquet") for i, name in enumerate(names))

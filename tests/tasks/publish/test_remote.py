@@ -1,6 +1,7 @@
 """Datasets in an object store: a server that speaks S3, on loopback."""
 
 import hashlib
+import json
 import multiprocessing
 import os
 import sys
@@ -215,6 +216,16 @@ class TestPublishing:
         assert current(out).restores == 1
         assert len(open_dataset(out).to_pandas("edits")) == 30
         assert verify(out).problems == []
+
+    def test_the_card_names_the_objects(self, data: Dataset, out: str) -> None:
+        data.publish(5)
+        metadata = json.loads(bytes(obstore.get(bucket(out), "croissant.json").bytes()))
+        files = {d["contentUrl"] for d in metadata["distribution"] if "contentUrl" in d}
+        assert files == {f"objects/{p.sha256}" for parts in current(out).tables.values() for p in parts}
+        assert "configs:" not in bytes(obstore.get(bucket(out), "README.md").bytes()).decode()
+        obstore.put(bucket(out), "README.md", b"mine")
+        data.roll_back(1)
+        assert bytes(obstore.get(bucket(out), "README.md").bytes()) == b"mine"
 
     def test_a_large_part_goes_up_in_pieces(self, address: str, tmp_path: Path) -> None:
         content = os.urandom(12_000_000)

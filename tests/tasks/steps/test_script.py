@@ -49,6 +49,23 @@ def test_ordinary_text_comes_out_as_the_library_has_it(wanted: Script, configura
     assert script.convert(text, wanted) == OpenCC(configuration).convert(text)
 
 
+PHRASES = sorted(key for key in script._dictionary("TSPhrases") if len(key) > 1)
+
+
+@given(st.lists(st.sampled_from(PHRASES) | st.sampled_from("乾著後中a，\n😀\ud800"), max_size=12))
+@settings(deadline=None)
+def test_phrases_are_the_longest_from_the_left(pieces: list[str]) -> None:
+    """Against the plain way to look for them, also beside lone surrogates and beyond the BMP."""
+    text, phrases = "".join(pieces), set(PHRASES)
+    expected, at = [], 0
+    while at < len(text):
+        length = next((n for n in range(len(text) - at, 1, -1) if text[at : at + n] in phrases), 0)
+        expected += [(at, at + length)] if length else []
+        at += length or 1
+    stage = script._stage(("TSPhrases",))
+    assert [(start, end) for start, end, _ in script._segments(text, stage)] == expected
+
+
 @pytest.mark.parametrize("wanted", ["hans", "tw"])
 def test_time_is_linear_without_punctuation(wanted: Script) -> None:
     text = "國著后" * 33_000 + "发" * 50_000
