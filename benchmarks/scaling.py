@@ -38,7 +38,7 @@ from benchmarks.fidelity import TEXTS
 from benchmarks.speed import CONTENDERS, OURS, OURS_2, ROOT, SIZES, measure
 from schemas.config import CleanConfig
 from schemas.dataset import clean_row, edits_row
-from schemas.document import Context, Edit, Origin, Outcome, RawDocument, Run, Stage
+from schemas.document import Cleaned, Context, Decoded, Edit, Origin, Outcome, RawDocument, Run, Stage
 from tasks.clean import clean
 from tasks.corpus import lines
 from tasks.corpus.duplicates import signatures
@@ -47,7 +47,7 @@ from tasks.html import is_html, read_page
 from tasks.judge import judge_output
 from tasks.steps import STEPS
 from tasks.steps.edits import apply, revert
-from tasks.steps.log import pack, unpack
+from tasks.steps.log import unpack
 
 DOCUMENTS_PER_MEGABYTE = 360
 """Of the mixed corpus."""
@@ -69,6 +69,9 @@ BOUND = 2.6
 """Of t(2n) / t(n): 2 is linear; sorting, larger tables and a cold cache make it a little more."""
 
 BEGIN = 1_000
+
+_SURE = 0.2
+"""Seconds in which what disturbs a measurement for a moment doesn't count: it is not repeated."""
 
 CONFIG = CleanConfig()
 
@@ -378,6 +381,8 @@ PAGES: dict[str, Callable[[int], str]] = {
 
 Call = Callable[[], object]
 
+_ORIGIN = Origin("file:///a.txt", "", "0" * 64, 0)
+
 
 class Probe(NamedTuple):
     """Something whose time may grow."""
@@ -429,11 +434,13 @@ def _log(which: int) -> Callable[[int], Call]:
     def prepare(n: int) -> Call:
         text, *edits = _edits(n)
         stage = Stage("script", edits[which])
+        decoded = Decoded(text, "utf-8", 1.0, "strict")
 
         def do() -> object:
             after = apply(text, stage.edits)
             assert revert(after, stage.edits) == text
-            return unpack(after, pack(text, [stage])[0])
+            outcome = Outcome(_ORIGIN, decoded, Cleaned(after, (stage,)))
+            return unpack(after, edits_row(outcome)["edits"])
 
         return do
 
@@ -445,7 +452,7 @@ def _rows(text: Callable[[int], str]) -> Callable[[int], Call]:
         raw = RawDocument("file:///a.txt", text(n).encode())
         decoded = decode(raw)
         cleaned = clean(decoded.text, CONFIG)
-        outcome = Outcome(Origin("file:///a.txt", "", "0" * 64, len(raw.content)), decoded, cleaned)
+        outcome = Outcome(_ORIGIN, decoded, cleaned)
 
         def do() -> object:
             row = clean_row(outcome, RUN)
@@ -497,7 +504,6 @@ def seconds_of(prepare: Callable[[int], Call], n: int, times: int = 1) -> float:
     least = math.inf
     for _ in range(times):
         call = prepare(n)
-        gc.collect()
         before = time.thread_time()
         call()
         least = min(least, time.thread_time() - before)
@@ -505,25 +511,26 @@ def seconds_of(prepare: Callable[[int], Call], n: int, times: int = 1) -> float:
 
 
 def grow(
-    probe: Probe, *, factor: int = 2, least: float = LEAST, most: int = MOST, bound: float = BOUND
+    probe: Probe, factor: int = 2, *, sizes: tuple[int, int] = (BEGIN, MOST), least: float = LEAST, bound: float = BOUND
 ) -> Growth | None:
     """How its time grows where there is enough of it to tell; None if there never is.
 
     Args:
         probe: What is measured.
         factor: From the size at which it takes `least` seconds to the one it is compared with.
+        sizes: The smallest and the largest at which these are looked for.
         least: Seconds.
-        most: Largest size at which they are looked for.
         bound: A ratio beyond it is measured twice more.
     """
     prepare = probe.make
-    seconds_of(prepare, BEGIN // 2)  # tables and models are loaded
-    n = BEGIN
+    n, most = sizes
+    seconds_of(prepare, n // 4)  # tables and models are loaded
     while (seconds := seconds_of(prepare, n)) < least:
         n *= 2
         if n > most:
             return None
-    seconds = min(seconds, seconds_of(prepare, n))
+    if seconds < _SURE:
+        seconds = min(seconds, seconds_of(prepare, n))
     ratio = seconds_of(prepare, factor * n) / seconds
     for _ in range(2):
         if ratio <= bound:
@@ -638,7 +645,7 @@ def summary(told: Mapping[str, Any]) -> Iterator[str]:
     for part, unit in (("corpus", "megabytes"), ("files", "documents")):
         points = told.get(part, [])
         # What a run takes whatever its size bends the line at its beginning: it is fitted on the larger half.
-        late = points[len(points) // 2 - (len(points) > 1) :]
+        late = points[-max(2, (len(points) + 1) // 2) :]
         slope = exponent([(point[unit], point["seconds"]) for point in late])
         if not math.isnan(slope):
             yield f"{part}: time grows as n^{slope:.2f} ({late[0][unit]:,.0f} to {late[-1][unit]:,.0f} {unit})"
