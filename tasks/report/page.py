@@ -64,6 +64,8 @@ class Told(NamedTuple):
     """What to know of the change: step, rule, confidence, bytes."""
     low: bool
     """Whether it is a guess."""
+    gone: bool
+    """Whether nothing but white space is left of it."""
     damage: str
 
 
@@ -111,14 +113,16 @@ def policy(*scripts: str) -> str:
     )
 
 
-def seen(text: str, *, changed: bool = False) -> Markup:
+def seen(text: str, *, changed: bool = False, alone: bool = False) -> Markup:
     """Text that is safe in a page, with a name in place of each character that shows nothing.
 
-    Where it is what was `changed`, line ends are shown, too, and spaces if there is nothing else.
+    Where it is what was `changed`, line ends are shown, too, and spaces if there is nothing else; where it stands
+    `alone`, no line begins after it.
     """
     if changed:
         text = text.translate(_SPACES) if not text.strip(" \t\n\u3000") else text
-        text = text.replace("\n", "⏎\n") if text != "\n" else "⏎"
+        text = text.replace("\n", "⏎\n")
+        text = text.removesuffix("\n") if alone or text == "⏎\n" else text
     pieces: list[str] = []
     end = 0
     for match in _SUSPECT.finditer(text):
@@ -167,13 +171,13 @@ def _told(piece: Piece, numbers: Iterator[int]) -> Told:
     main = piece.main
     if main is None:
         shown = seen(piece.clean.removesuffix("\n"))
-        return Told(
-            shown, shown, "", 0, f"damage left: {piece.damage}" if piece.damage else "", low=False, damage=piece.damage
-        )
+        about = f"damage left: {piece.damage}" if piece.damage else ""
+        return Told(shown, shown, "", 0, about, low=False, gone=False, damage=piece.damage)
     observed, clean = seen(piece.observed, changed=True), seen(piece.clean, changed=True)
     low = piece.confidence < LOW
     about = "\n".join(dict.fromkeys(about_edit(made.edit) for made in _most(piece)))
-    return Told(observed, clean, main.edit.step, next(numbers), about, low=low, damage=piece.damage)
+    gone = not piece.clean.strip()
+    return Told(observed, clean, main.edit.step, next(numbers), about, low=low, gone=gone, damage=piece.damage)
 
 
 MOST_TOLD = 4
