@@ -56,6 +56,9 @@ REPORT_POLICY = (
 
 _RUN_ID = re.compile(r"[\w.-]{1,100}", re.ASCII)
 
+_NAME = re.compile(r"[\w+. -]{0,100}", re.ASCII)
+"""Of steps, rules, reasons, flags and encodings."""
+
 _TYPES = {"style.css": "text/css", "view.css": "text/css", "view.js": "text/javascript"}
 
 WHERE = ("both", "clean", "observed")
@@ -90,10 +93,7 @@ class View:
         self._lists: OrderedDict[str, Listing] = OrderedDict()
         self._sheets: OrderedDict[str, Sheets] = OrderedDict()
         self._newer: tuple[float, Any] = (0.0, None)
-        self._fill()
-
-    def _fill(self) -> None:
-        threading.Thread(target=self.catalogue.fill, daemon=True, name="catalogue").start()
+        self.catalogue.fill()
 
     def show(self, number: int) -> None:
         """Turn to another snapshot; lists start anew. Raises DatasetError if it is gone."""
@@ -102,7 +102,7 @@ class View:
             old, self.catalogue = self.catalogue, opened
             self.forget()
             self._newer = (0.0, None)
-        self._fill()
+        opened.fill()
         old.close()
 
     def forget(self) -> None:
@@ -304,8 +304,9 @@ def _wanted(view: View, form: dict[str, str]) -> Filter:
     if "/" in given.get("rule", ""):  # as the form has it: step/rule
         given["step"], _, given["rule"] = given["rule"].partition("/")
     below, sort = form.get("below", "").strip() or "0", form.get("sort", "worth")
-    if sort not in SORTS or not re.fullmatch(r"[01](\.[0-9]{1,4})?", below):
-        raise HTTPException(400, "That can't be asked for: the confidence goes from 0 to 1.")
+    names = [value for name, value in given.items() if name != "place"]
+    if not all(map(_NAME.fullmatch, names)) or sort not in SORTS or not re.fullmatch(r"[01](\.[0-9]{1,4})?", below):
+        raise HTTPException(400, "That can't be asked for. The confidence goes from 0 to 1, as in 0.9.")
     marked = tuple({review.doc_id for review in view.marks().marks}) if form.get("marked") else None
     return Filter(**given, below=float(below), sort=sort, marked=marked)
 

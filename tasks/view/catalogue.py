@@ -5,8 +5,10 @@ by the last document of the one before (keyset), so that the thousandth comes as
 read from the Parquet files when they are looked at. The snapshot is pinned: no run changes or removes it meanwhile.
 """
 
+import contextlib
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,6 +29,9 @@ PAGE = 50
 
 MEMORY = "512MB"
 """For DuckDB; what is more goes to the temporary folder."""
+
+_PATIENCE = 10.0
+"""Seconds that closing waits for what is being read."""
 
 _GROUP = 64
 """Batches read at a time: opening files one by one is what costs."""
@@ -145,7 +150,10 @@ class Catalogue:
                 "autoload_known_extensions": "false",
             },
         )
+        self._cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
+        self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._filling = threading.Thread(target=self._fill, daemon=True, name="catalogue")
 
     @property
     def number(self) -> int:
@@ -161,20 +169,37 @@ class Catalogue:
             return None
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A connection for one thread."""
-        return self._database.cursor()
+        """A connection for one thread.
+
+        Raises:
+            duckdb.Error: if this was closed.
+        """
+        with self._lock:  # DuckDB refuses two at once
+            made = self._database.cursor()
+            self._cursors.add(made)
+            return made
 
     def close(self) -> None:
         """Let the snapshot go, and remove the table."""
-        if not self._closed.is_set():
-            self._closed.set()
-            self._database.interrupt()
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        with self._lock:
+            for cursor in list(self._cursors):
+                with contextlib.suppress(duckdb.Error):
+                    cursor.interrupt()
+        if self._filling.ident:
+            self._filling.join(_PATIENCE)
+        with self._lock:
             self._database.close()
-            self._folder.cleanup()
-            self._release()
+        self._folder.cleanup()
+        self._release()
 
     def fill(self) -> None:
-        """Make the table. Can be stopped by `close`; what goes wrong is in `problem`."""
+        """Begin to make the table; what goes wrong will be in `problem`."""
+        self._filling.start()
+
+    def _fill(self) -> None:
         try:
             with self.cursor() as cursor:
                 self._list(cursor)
@@ -198,8 +223,9 @@ class Catalogue:
             for start in range(0, len(self.snapshot.batches), _GROUP):
                 end = min(start + _GROUP, len(self.snapshot.batches))
                 self._list_group(cursor, name, columns, self.paths(name, range(start, end)))
-        self.facets = dict(_facets(cursor))
-        self.listed.set()
+        if not self._closed.is_set():
+            self.facets = dict(_facets(cursor))
+            self.listed.set()
 
     def _list_group(
         self, cursor: duckdb.DuckDBPyConnection, table: str, columns: str, files: Sequence[tuple[str, int]]
