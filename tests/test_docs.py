@@ -31,7 +31,7 @@ BIN = Path(sys.executable).parent
 CLEAN = "qingyuan clean 'seeds/*.txt' --out data/clean-seeds"
 """What `make run` does: the README of the seeds is none of them."""
 
-NOT_RUN = ("make run", ". .venv/bin/activate", "prefect ", "qingyuan serve")
+NOT_RUN = ("make run", ". .venv/bin/activate", "prefect ", "qingyuan serve", "qingyuan view")
 """Shell blocks with these lines are looked at, not run: they install, or need a server."""
 
 
@@ -489,6 +489,12 @@ class TestDocuments:
                 target = path.parent / name if name else path
                 assert target.exists(), link
                 assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+
+    def test_every_picture_is_shown(self) -> None:
+        """Those of docs/screenshots.py, which draws them anew."""
+        text = "\n".join(path.read_text(encoding="utf-8") for path in documents())
+        shown = {Path(name).name for name in re.findall(r"!\[[^\]]+\]\(([^()\s]+\.png)\)", text)}
+        assert shown == {path.name for path in (ROOT / "docs/images").glob("*.png")}
 
     def test_every_module_is_in_the_layout_and_the_other_way_round(self) -> None:
         named = {row[0].strip("`") for row in tables(DESIGN, "module")}
