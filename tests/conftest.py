@@ -2,10 +2,11 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -35,6 +36,9 @@ from tasks.publish.snapshots import Batch, Snapshot
 from tasks.publish.store import open_store
 from tasks.scripts import simplify
 from tasks.steps.edits import apply
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 os.environ["DO_NOT_TRACK"] = "1"
 
@@ -149,6 +153,33 @@ def _draft(outcomes: Iterable[Outcome], run: Run, folder: Path, marks: Mapping[s
     clean = write_part("clean", [{**row, **marks.get(row["doc_id"], {})} for row in rows], run, folder)
     rejected = pq.read_table(draft.parts["rejected"].path) if "rejected" in draft.parts else None
     return Draft({**draft.parts, "clean": clean}, count_rows(pq.read_table(clean.path), rejected))
+
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+BROWSER_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+"""Nothing of the browser's own asks the network; without a sandbox since CI is root in a container."""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """A headless Chromium of this machine; tests are skipped without one, unless QINGYUAN_BROWSER is `required`."""
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if path is None:
+        message = f"no browser: none of {', '.join(CHROMIUM)} is installed (apt-get install chromium)"
+        (pytest.fail if os.environ.get("QINGYUAN_BROWSER") == "required" else pytest.skip)(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

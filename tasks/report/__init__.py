@@ -18,7 +18,7 @@ from tasks.publish.store import Store
 from tasks.publish.summary import Summary
 from tasks.report import charts, figures
 from tasks.report.page import STEPS, about_edit, asset, environment, policy, rows_told
-from tasks.report.pairs import Excerpt, excerpt, pieces_of
+from tasks.report.pairs import Excerpt, bad_bytes_told, excerpt, pieces_of
 from tasks.report.verdict import SIGNS, WORDS, judge_run
 from tasks.steps.edits import EditError
 from tasks.steps.log import take_back
@@ -34,10 +34,14 @@ LARGEST = 5_000_000
 DOCUMENTS_SHARE = 3_600_000
 """Of them, those of documents side by side: they come last, so that whatever is left over is theirs."""
 
-PER_DOCUMENT = (6_000, 1_500)
-"""Characters shown of a document; fewer where that takes more than `DOCUMENT_BYTES`."""
+PER_DOCUMENT = (40_000, 6_000, 1_500)
+"""Characters shown of a document: the first number where there are `ROOMY` documents or fewer, the second where there
+are more, and the last one where that takes more than its bytes."""
+
+ROOMY = 12
 
 DOCUMENT_BYTES = 120_000
+"""Of one document among many; of fewer each may have an equal part of all."""
 
 LOOKS = 12
 """Documents for each reason to look at one."""
@@ -45,8 +49,17 @@ LOOKS = 12
 RULES = 60
 """Rules with examples. There are some 120, but a run meets half of them at most, the common ones first."""
 
+FEW = 24
+"""Rules that are all shown at once; of more, those of one step at a time."""
+
 EXAMPLES = 3
 """Examples of a rule."""
+
+LANGUAGES = {"zh", "en", "ja", "ko"}
+"""Those that `lang` may name."""
+
+BAD_BYTES = 6
+"""Bytes that no character could be made of which are told of a document."""
 
 COMPARED = 100
 """Documents of which the texts are compared with those of the run before: a second of work."""
@@ -67,7 +80,7 @@ class Shown(NamedTuple):
     row: Mapping[str, Any]
     whys: Sequence[str]
     pair: Markup
-    n_shown: int
+    bad_bytes: str
 
 
 class Made(NamedTuple):
@@ -206,6 +219,8 @@ def _render(db: "DuckDBPyConnection", figured: Mapping[str, Any], about: Mapping
         **about,
         "rules": [(rule, _examples(wanted[rule["step"], rule["rule"]], documents)) for rule in rules],
         "n_rules": len(figured["rules"]),
+        "FEW": FEW,
+        "LANGUAGES": LANGUAGES,
         "signs": SIGNS,
         "words": WORDS,
         "style": Markup(asset("style.css")),  # noqa: S704  ours
@@ -251,29 +266,32 @@ def _edit_at(document: Mapping[str, Any], stage: int, start: int) -> "tuple[Edit
 
 def _documents(documents: Mapping[str, figures.Row], looks: Mapping[str, list[str]], room: int) -> Iterable[Shown]:
     """Documents side by side, as many as there is room for."""
-    pair = environment().get_template("macros.html.j2").module.pair  # type: ignore[attr-defined]
+    roomy = len(looks) <= ROOMY
+    most_bytes = max(DOCUMENT_BYTES, room // ROOMY) if roomy else DOCUMENT_BYTES
     for doc_id, whys in looks.items():
         if not (row := documents.get(doc_id)):
             continue
-        shown = _side_by_side(row, whys, pair)
+        shown = _side_by_side(row, whys, PER_DOCUMENT[not roomy :], most_bytes)
         room -= len(shown.pair.encode()) + 3000  # what stands around it: names and figures
         if room < 0:
             return
         yield shown
 
 
-def _side_by_side(row: Mapping[str, Any], whys: Sequence[str], pair: Any) -> Shown:
+def _side_by_side(row: Mapping[str, Any], whys: Sequence[str], tries: Iterable[int], most_bytes: int) -> Shown:
     if row["text"] is None:
-        return Shown(row, whys, Markup(), 0)
+        return Shown(row, whys, Markup(), "")
     try:
         pieces = pieces_of(row["text"], row["log"], row["damage"])
     except EditError as error:
-        return Shown(row, [*whys, f"its log does not fit: {error}"[:200]], Markup(), 0)
-    lang = row["lang"] if row["lang"] in {"zh", "en", "ja", "ko"} else "zh"
-    made, n_shown = Markup(), 0
-    for most in PER_DOCUMENT:
+        return Shown(row, [*whys, f"its log does not fit: {error}"[:200]], Markup(), "")
+    pair = environment().get_template("macros.html.j2").module.pair  # type: ignore[attr-defined]
+    lang = row["lang"] if row["lang"] in LANGUAGES else "zh"
+    made = Markup()
+    for most in tries:
         rows, unseen = rows_told(pieces, most)
-        made, n_shown = pair(rows, "The document, observed and clean, line by line", unseen, lang), len(rows)
-        if len(made.encode()) <= DOCUMENT_BYTES:
+        made = pair(rows, "The document, observed and clean, line by line", unseen, lang)
+        if len(made.encode()) <= most_bytes:
             break
-    return Shown(row, whys, made, n_shown)
+    told = bad_bytes_told(row)
+    return Shown(row, whys, made, ", ".join(text for _, text in told[:BAD_BYTES]) + ", …" * (len(told) > BAD_BYTES))

@@ -64,6 +64,8 @@ class Told(NamedTuple):
     """What to know of the change: step, rule, confidence, bytes."""
     low: bool
     """Whether it is a guess."""
+    gone: bool
+    """Whether nothing but white space is left of it."""
     damage: str
 
 
@@ -111,14 +113,16 @@ def policy(*scripts: str) -> str:
     )
 
 
-def seen(text: str, *, changed: bool = False) -> Markup:
+def seen(text: str, *, changed: bool = False, alone: bool = False) -> Markup:
     """Text that is safe in a page, with a name in place of each character that shows nothing.
 
-    Where it is what was `changed`, line ends are shown, too, and spaces if there is nothing else.
+    Where it is what was `changed`, line ends are shown, too, and spaces if there is nothing else; where it stands
+    `alone`, no line begins after it.
     """
     if changed:
         text = text.translate(_SPACES) if not text.strip(" \t\n\u3000") else text
-        text = text.replace("\n", "⏎\n") if text != "\n" else "⏎"
+        text = text.replace("\n", "⏎\n")
+        text = text.removesuffix("\n") if alone or text == "⏎\n" else text
     pieces: list[str] = []
     end = 0
     for match in _SUSPECT.finditer(text):
@@ -167,13 +171,13 @@ def _told(piece: Piece, numbers: Iterator[int]) -> Told:
     main = piece.main
     if main is None:
         shown = seen(piece.clean.removesuffix("\n"))
-        return Told(
-            shown, shown, "", 0, f"damage left: {piece.damage}" if piece.damage else "", low=False, damage=piece.damage
-        )
+        about = f"damage left: {piece.damage}" if piece.damage else ""
+        return Told(shown, shown, "", 0, about, low=False, gone=False, damage=piece.damage)
     observed, clean = seen(piece.observed, changed=True), seen(piece.clean, changed=True)
     low = piece.confidence < LOW
     about = "\n".join(dict.fromkeys(about_edit(made.edit) for made in _most(piece)))
-    return Told(observed, clean, main.edit.step, next(numbers), about, low=low, damage=piece.damage)
+    gone = not piece.clean.strip()
+    return Told(observed, clean, main.edit.step, next(numbers), about, low=low, gone=gone, damage=piece.damage)
 
 
 MOST_TOLD = 4
@@ -196,11 +200,15 @@ AROUND = 40
 """Characters shown of what stayed on either side of changes, in a document that is cut."""
 
 
+MARKED = 12
+"""Characters that a change counts for besides its own: what marks it is as long in a page as so many of Chinese."""
+
+
 def rows_told(pieces: Sequence[Piece], most_chars: int) -> tuple[list[list[Told] | Gap], int]:
     """A document as rows, both sides in each; and how many of its changes are not shown.
 
     If it is longer than so many characters, stretches that stayed are cut to what stands around changes; if that is
-    too long still, its end is left out.
+    too long still, its end is left out. A change counts for `MARKED` characters more.
     """
     if sum(max(len(p.observed), len(p.clean)) for p in pieces) > most_chars:
         pieces = [_cut(p) for p in pieces]
@@ -208,9 +216,9 @@ def rows_told(pieces: Sequence[Piece], most_chars: int) -> tuple[list[list[Told]
     numbers, left = count(1), most_chars
     n_changes = sum(bool(piece.made) for piece in pieces)
     for row in rows_of(pieces):
-        length = sum(max(len(p.observed), len(p.clean)) for p in row)
+        length = sum(max(len(p.observed), len(p.clean)) + (MARKED if p.made else 0) for p in row)
         if left <= 0 or (length > left and shown):
-            _skip(shown, length)
+            _skip(shown, sum(len(p.clean) for p in row))
             left = 0
             continue
         row = _within(row, left)  # noqa: PLW2901
@@ -231,13 +239,11 @@ def _within(row: Sequence[Piece], most: int) -> list[Piece]:
     """Pieces of a row up to so many characters; of one that is longer alone, both ends."""
     kept: list[Piece] = []
     for piece in row:
-        length = max(len(piece.observed), len(piece.clean))
+        length = max(len(piece.observed), len(piece.clean)) + (MARKED if piece.made else 0)
         if length > most:
             half = max(most, 2 * AROUND)
-            kept.append(
-                piece.__class__(abridged(piece.observed, half), abridged(piece.clean, half), piece.made, piece.damage)
-            )
-            break
+            short = Piece(abridged(piece.observed, half), abridged(piece.clean, half), piece.made, piece.damage)
+            return [*kept, short, Piece(" […]", " […]")]
         kept.append(piece)
         most -= length
     return kept
