@@ -346,3 +346,18 @@ def disk(folder: Path) -> int:
     """Bytes of all files, each once however many links it has."""
     states = [path.stat() for path in folder.rglob("*") if path.is_file()]
     return sum({state.st_ino: state.st_size for state in states}.values())
+
+
+def test_reports_go_with_their_snapshots_and_not_before(out: Path) -> None:
+    store = open_store(out)
+    for number in store.numbers():
+        store.keep_report(store.snapshot(number).run_id, b"<!doctype html>")
+    assert len(store.reports()) == 3
+    assert call("vacuum", out).output.startswith("removed no snapshot: ")
+    assert len(store.reports()) == 3
+    would = call("vacuum", out, "--keep", "1", "--older-than", "0", "--dry-run").output
+    assert would.startswith("would remove snapshots 1, 2, 2 reports: ")
+    assert len(store.reports()) == 3
+    assert call("vacuum", out, "--keep", "1", "--older-than", "0").output == would.replace("would remove", "removed")
+    assert store.reports().keys() == {store.snapshot(3).run_id}
+    assert call("verify", out).exit_code == 0

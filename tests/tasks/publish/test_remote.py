@@ -20,10 +20,13 @@ import pytest
 from schemas.dataset import TABLES
 from schemas.document import Outcome, Run
 from tasks.publish import expired, open_dataset, remote
+from tasks.publish.counts import Tally
 from tasks.publish.parts import Part
 from tasks.publish.remote import RemoteStore
 from tasks.publish.snapshots import DatasetBusyError, DatasetError, Snapshot, StoredPart
 from tasks.publish.store import newest, open_store
+from tasks.publish.summary import Summary
+from tasks.report import write_report
 from tasks.verify import revert_document, verify
 
 Fixture = Callable[..., Any]
@@ -272,6 +275,21 @@ class TestPublishing:
         assert len(open_dataset(out + "-2").to_pandas("edits")) == 5
         assert open_store(out).local != open_store(out + "-2").local
         assert open_store(out + "/").local == open_store(out).local
+
+
+class TestReports:
+    def test_a_report_is_an_object_beside_the_tables(self, data: Dataset, out: str, elsewhere: Fixture) -> None:
+        store = open_store(out)
+        snapshot = data.publish_first()
+        summary = Summary(out, snapshot.number, snapshot.counts, Tally(added=30), 1.0)
+        made = write_report(store, snapshot, data.run, summary)
+        assert made.address == f"{out}/reports/{data.run.run_id}.html"
+        elsewhere()
+        (size,) = open_store(out).reports().values()
+        assert size > 10_000
+        assert verify(out).ok
+        store.drop_reports([data.run.run_id])
+        assert store.reports() == {}
 
 
 class TestTwoAtOnce:

@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -259,3 +261,17 @@ def test_verdict(changes: dict[str, int], tone: str, doubts: list[str]) -> None:
     verdict = judge_run(total | changes)
     assert verdict.tone == tone
     assert [tile.what for tile in verdict.doubts] == doubts
+
+
+@pytest.mark.parametrize(
+    ("modules", "not_yet"),
+    [
+        ("flows.clean, flows.serve, tasks.shards.clean_shard", "duckdb matplotlib"),
+        ("flows.cli, tasks", "duckdb matplotlib jinja2"),
+    ],
+)
+def test_what_a_report_takes_is_loaded_when_it_is_made(modules: str, not_yet: str) -> None:
+    """Worker processes, `explain` and a run until its end do without."""
+    code = f"import sys, {modules}; print(*({{*{not_yet.split()!r}}} & {{*sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
