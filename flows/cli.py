@@ -25,7 +25,7 @@ Exit codes:
   1    check: something would change; verify: the dataset is damaged
   2    wrong use, or nothing there to work on: nothing was done
   3    clean: published, but documents were unreadable, or failed or crashed
-  4    clean, rollback, vacuum: failed; the dataset is as it was before, unless it says otherwise
+  4    clean, rollback, vacuum, cases: failed; the dataset is as it was before, unless it says otherwise
   130  interrupted (143: terminated); the dataset is as it was before
 """
 

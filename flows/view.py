@@ -3,7 +3,9 @@
 import contextlib
 import os
 import secrets
+import signal
 import socket
+import sys
 import tempfile
 import threading
 import webbrowser
@@ -14,6 +16,7 @@ from urllib.parse import urlencode
 import click
 import uvicorn
 
+from flows.cli import TERMINATED
 from tasks.publish.snapshots import DatasetError
 from tasks.view.app import View, application
 
@@ -34,6 +37,7 @@ def serve_view(out: str | Path, port: int, *, opens_browser: bool) -> None:
         OSError: if the port is taken.
     """
     token = secrets.token_urlsafe(32)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that all is cleaned up on the way out
     with _listening(port) as listener, contextlib.closing(View(out, token)) as view:
         port = listener.getsockname()[1]
         url = f"http://{HOST}:{port}/?{urlencode({'token': token})}"
