@@ -31,7 +31,7 @@ BIN = Path(sys.executable).parent
 CLEAN = "qingyuan clean 'seeds/*.txt' --out data/clean-seeds"
 """What `make run` does: the README of the seeds is none of them."""
 
-NOT_RUN = ("make run", ". .venv/bin/activate", "prefect ", "qingyuan serve")
+NOT_RUN = ("make run", ". .venv/bin/activate", "prefect ", "qingyuan serve", "qingyuan view")
 """Shell blocks with these lines are looked at, not run: they install, or need a server."""
 
 
@@ -366,21 +366,21 @@ def test_examples_print_what_is_shown(  # noqa: PLR0913, PLR0917
 
 def first_characters(folder: Path) -> Iterator[str]:
     """The files of the crawl that are kept, as they begin: UTF-8, all of them."""
-    kept = [path for path in folder.glob("data/pages/*/*") if path.name not in {"empty.txt", "short.txt"}]
+    kept = [path for path in folder.glob("data/sites/*/*") if path.name not in {"empty.txt", "short.txt"}]
     for path in sorted(kept, key=lambda path: path.name):
         yield f"{path.name} {path.read_bytes().decode()[:15].strip()}"
 
 
 def place_of_a_sentence(folder: Path) -> Iterator[str]:
     """What stands for 驶入快车道 in the seeds is in one of them (docs/recipes.md has it)."""
-    for path in (folder / "data/pages").rglob("*.txt"):
+    for path in (folder / "data/sites").rglob("*.txt"):
         if "駛?cè)肟燔嚨?" in path.read_bytes().decode():
             yield f"{path.as_uri()}  utf-8 {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def rules_that_fired(folder: Path) -> Iterator[str]:
     """Pinyin in brackets behind an ideograph, a comma before another sign, commas doubled: counted in the files."""
-    texts = [path.read_bytes().decode() for path in folder.glob("data/pages/*/*.txt") if path.name[:3] != "001"]
+    texts = [path.read_bytes().decode() for path in folder.glob("data/sites/*/*.txt") if path.name[:3] != "001"]
     patterns = {
         "glosses mangler": r"(?<=[\u3400-\u9fff])\([a-zāáǎàēéěèêīíǐìōóǒòūúǔùǖǘǚǜüńňɡ]+\s?\)",
         "punctuation stray-comma": r",(?=[。、；：？！])",
@@ -418,7 +418,7 @@ ANSWERS: dict[str, Callable[[Path], Iterable[str]]] = {
 
 
 def test_every_recipe_of_the_crawl_has_an_answer_in_three_engines() -> None:
-    asked = [heading for name, heading, code, _ in EXAMPLES if name == "recipes" and "data/crawl" in code]
+    asked = [heading for name, heading, code, _ in EXAMPLES if name == "recipes" and "data/sites-clean" in code]
     assert sorted(asked) == sorted(list(ANSWERS) * 3)
 
 
@@ -452,7 +452,7 @@ def test_the_notebook_runs(crawl: Clone, monkeypatch: pytest.MonkeyPatch) -> Non
     for name in ("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR"):
         monkeypatch.setenv(name, str(crawl.folder / "jupyter"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("DATASET", str(crawl.folder / "data/crawl"))
+    monkeypatch.setenv("DATASET", str(crawl.folder / "data/sites-clean"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # theirs
         NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(crawl.folder)}}).execute()
@@ -489,6 +489,12 @@ class TestDocuments:
                 target = path.parent / name if name else path
                 assert target.exists(), link
                 assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+
+    def test_every_picture_is_shown(self) -> None:
+        """Those of docs/screenshots.py, which draws them anew."""
+        text = "\n".join(path.read_text(encoding="utf-8") for path in documents())
+        shown = {Path(name).name for name in re.findall(r"!\[[^\]]+\]\(([^()\s]+\.png)\)", text)}
+        assert shown == {path.name for path in (ROOT / "docs/images").glob("*.png")}
 
     def test_every_module_is_in_the_layout_and_the_other_way_round(self) -> None:
         named = {row[0].strip("`") for row in tables(DESIGN, "module")}

@@ -5,8 +5,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,9 +42,24 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
 
 
 def test_search_has_its_index_as_a_script(site: Path) -> None:
-    """From disk, browsers fetch nothing: it is loaded as one, and searched in a frame (docs/assets/iframe-worker.js)."""
+    """From disk, browsers fetch nothing: it is loaded, and searched in a frame (docs/assets/iframe-worker.js)."""
     assert (site / "search/search_index.js").read_text(encoding="utf-8").startswith("var __index = {")
     assert 'src="assets/iframe-worker.js"' in (site / "index.html").read_text(encoding="utf-8")
+
+
+def test_search_works_from_disk(site: Path, browser: "Browser") -> None:
+    page = browser.new_page()
+    asked, told = list[str](), list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: told.append(message.text))
+    page.goto((site / "index.html").as_uri())
+    page.click("input.md-search__input")
+    page.keyboard.type("misread codec mojibake")
+    page.wait_for_selector(".md-search-result__item h1")
+    assert "How damage arises, and how it is undone" in page.locator(".md-search-result__item h1").all_inner_texts()
+    page.close()
+    assert [url for url in asked if not url.startswith("file://")] == []
+    assert told == []
 
 
 def test_links_that_leave_the_documents_lead_to_pages(site: Path) -> None:

@@ -7,7 +7,7 @@ anew at every publication, so that they tell of the snapshot that readers see (d
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -193,21 +193,22 @@ def _provenance(snapshot: Snapshot, runs: list[Row]) -> Iterator[str]:
         f"Made by qingyuan {run.get('pipeline_version', '')}, rules `{snapshot.rules_digest}`, schema version "
         f"{snapshot.schema_version}, with {_libraries(run)}. Settings: `{_cell(run.get('config', ''))}`. The table "
         "`runs` has all of it for each run, and each document names its run, its file (`source_uri`, `record`) and the "
-        "hash of its raw bytes.\n"
+        "hash of its raw bytes. `reports/` has a page for each run that cleaned: what it did, before and after.\n"
     )
 
 
 def _last_runs(runs: list[Row]) -> str:
+    """Rows of a table, newest first. Runs of older versions may have told less of themselves."""
     return "".join(
-        f"\n| {row['finished_at']:%Y-%m-%d %H:%M} | {row['kind']} | {row['snapshot']} | {row['n_documents']:,} "
-        f"| {_sources(row)} |"
+        f"\n| {str(row['finished_at'] or '')[:16]} | {row['kind']} | {row['snapshot']} | {row['n_documents'] or 0:,} "
+        f"| {_sources(row['sources'] or ())} |"
         for row in runs[: -RUNS - 1 : -1]
     )
 
 
-def _sources(row: Row) -> str:
-    names = [f"`{_cell(name)}`" for name in row["sources"][:SOURCES]]
-    return ", ".join(names) + f" and {len(row['sources']) - SOURCES} more" * (len(row["sources"]) > SOURCES)
+def _sources(names: Sequence[str]) -> str:
+    more = len(names) - SOURCES
+    return ", ".join(f"`{_cell(name)}`" for name in names[:SOURCES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _libraries(run: Row) -> str:

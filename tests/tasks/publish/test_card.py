@@ -13,7 +13,7 @@ import pytest
 
 from schemas.dataset import TABLES
 from schemas.document import Outcome, Run
-from tasks.publish.card import CARD, MARK, METADATA, RUNS, _size, make_card
+from tasks.publish.card import CARD, MARK, METADATA, RUNS, _last_runs, _size, make_card
 from tasks.publish.local import LocalStore
 from tasks.publish.store import current, open_store
 
@@ -123,6 +123,10 @@ class TestCard:
         )
         assert "`2-0/`" in text
         assert "`1-0/`" not in text
+
+    def test_runs_of_old_say_less(self) -> None:
+        old = {"finished_at": None, "kind": "clean", "snapshot": 1, "n_documents": None, "sources": None}
+        assert _last_runs([old]) == "\n|  | clean | 1 | 0 |  |"
 
     @pytest.mark.parametrize(
         ("n", "size"), [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (99_999, "10K<n<100K"), (10**12, "n>1T")]
