@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-import chardet
 import numpy as np
 from numpy.typing import NDArray
 
@@ -281,12 +280,16 @@ def _is_binary(content: bytes) -> bool:
         return rest > 0 or len(content) > 3
     if n_controls + n_zeros <= 3 + rest * 0.005:  # `BMW` begins like a picture, and a page may hold a stray zero
         return False
+    import chardet  # noqa: PLC0415  0.1 s, which most documents need not pay
+
     mime_type = chardet.detect(content[:512])["mime_type"] or _OCTETS
     return not (mime_type == _OCTETS or mime_type.startswith("text/"))
 
 
 def _read_escaped(content: bytes) -> Verdict:
     """An encoding that hides in ASCII (HZ, ISO-2022); chardet knows them by their escapes."""
+    import chardet  # noqa: PLC0415
+
     guess = chardet.detect(content, max_bytes=len(content), compat_names=False)
     codec = guess["encoding"] or ""
     if codec != "hz" and not codec.startswith("iso2022"):
@@ -539,6 +542,8 @@ def _ask(lines: list[bytes], declared: tuple[str, ...]) -> Verdict:
     for codec in declared:
         if codec not in (*CJK, "utf-8") and n_lost(content, codec) <= len(content) * 0.002:
             return Verdict(codec, 0.8, "declared")
+    import chardet  # noqa: PLC0415
+
     unlabelled = re.sub(rb"(?i)charset|coding", b"", content)  # chardet believes declarations
     guess = chardet.detect(unlabelled, prefer_superset=True, compat_names=False)
     codec = SUPERSETS.get(guess["encoding"] or "", guess["encoding"] or "")
