@@ -270,7 +270,7 @@ def _clean(config: dict[str, Any]) -> int:
     plain: Any = lambda: logging.getLogger("faults")  # noqa: E731
     changes: list[tuple[Any, str, Any]] = [
         (clean, "get_run_logger", plain),
-        (clean, "report", lambda *_: None),
+        (clean, "report", lambda summary, *_: summary),
         (clean_shard, "get_run_logger", plain),
         (clean_shard, "settle_dataset", clean_shard.settle_dataset.fn),
         (runners.Runner, "each", _each),
