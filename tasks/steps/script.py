@@ -283,10 +283,12 @@ def _convert_words(line: str, wanted: Script) -> str:
     converted = convert(line, wanted)
     if not _FOREIGN.search(line):
         return converted
+    pieces, end = list[str](), 0
     for match in _WORDS.finditer(line):
         if any(m[0] != "の" for m in _FOREIGN.finditer(match[0])):
-            converted = converted[: match.start()] + match[0] + converted[match.end() :]
-    return converted
+            pieces += converted[end : match.start()], match[0]
+            end = match.end()
+    return "".join([*pieces, converted[end:]])
 
 
 @lru_cache(maxsize=20_000)

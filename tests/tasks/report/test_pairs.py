@@ -24,7 +24,7 @@ TEXTS = st.text("产產業业a(\n)。", max_size=30)
 def cleaned(text: str, *stages: list[Edit]) -> tuple[str, list[dict[str, Any]]]:
     """The clean text and the stored log of stages that were carried out."""
     made = [Stage(edits[0].step, tuple(edits)) for edits in stages]
-    log = pack(text, made)
+    log, _ = pack(text, made)
     for stage in made:
         text = apply(text, stage.edits)
     return text, log

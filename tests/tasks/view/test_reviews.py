@@ -139,7 +139,7 @@ def test_stages_are_given_with_what_they_received() -> None:
     first = Stage("glosses", (GLOSS, GLOSS._replace(start=TEXT.rindex("("))))
     between = TEXT.replace("(huì)", "")
     second = Stage("punctuation", (Edit("punctuation", "half-width", between.index(","), ",", "，"),))
-    log = pack(TEXT, [first, second])
+    log, _ = pack(TEXT, [first, second])
     for row in log:
         row["stage"] += 4
     clean = between.replace(",", "，")
