@@ -177,7 +177,8 @@ def _after(context: str) -> tuple[float, dict[str, float]]:
 
 
 @lru_cache(maxsize=256)
-def _pair_row(previous: str) -> Scores:
+def pair_scores(previous: str) -> Scores:
+    """`pair_score` of all characters at once, each in its `column`, in steps of 1/32."""
     model, i = _model(), column(previous)
     row: Scores = model.unigram + model.backoff[i]
     if i < len(model.chars):
@@ -189,7 +190,7 @@ def _pair_row(previous: str) -> Scores:
 def next_scores(context: str) -> Scores:
     """`next_score` of all characters at once, each in its `column`, in steps of 1/32."""
     model, (backoff, start, end) = _model(), _triples_of(context)
-    row: Scores = _pair_row(context[-1]) + np.int16(backoff)
+    row: Scores = pair_scores(context[-1]) + np.int16(backoff)
     row[model.third[start:end]] = -np.frombuffer(model.trigram, np.uint8)[start:end].astype(np.int16)
     return row
 
@@ -229,6 +230,12 @@ def pair_score(previous: str, char: str) -> float:
     backoff, seen = _SEEN[previous]
     score = seen.get(char)
     return score if score is not None else backoff + _unigram().get(char, UNSEEN)
+
+
+def pair_scores_after(previous: str, chars: Iterable[str]) -> list[float]:
+    """`pair_score` of some folded characters after the same one."""
+    (backoff, seen), unigram = _SEEN[previous], _unigram()
+    return [seen[char] if char in seen else backoff + unigram.get(char, UNSEEN) for char in chars]
 
 
 def next_score(context: str, char: str) -> float:

@@ -7,12 +7,14 @@ none is taken for granted that is itself a guess. What is not nearly certain is 
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from tasks.language import fold_text, next_score, pair_score
+import numpy as np
+
+from tasks.language import STEPS, column, fold_text, next_score, next_scores, pair_score, pair_scores
 from tasks.scripts import simplified_only, traditional_only
 from tasks.steps.latin import gloss_at
 from tasks.steps.pinyin import fits
@@ -50,6 +52,9 @@ SURE = 0.96
 
 SURE_OF_UNIT = 0.995
 """The same behind a digit, where nearly every unit reads well and a wrong one changes what is said (`9时20分`)."""
+
+_Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+_Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 _PAIRS = ("（）", "《》", "“”", "‘’", "「」", "『』", "【】", "〈〉", "〔〕")
 _BRACKETS = {char: pair for pair in _PAIRS for char in pair}
@@ -106,7 +111,7 @@ def _fill(gap: Sequence[int], options: Mapping[int, Sequence[str]], evidence: "_
     paths = [_Path(0.0, evidence.known(start - 2) + evidence.known(start - 1), ())]
     for place in range(start, end):
         if place in options and place < gap[-1] + 1:
-            paths = heapq.nlargest(BEAM, _longer(paths, place, options[place], evidence), key=lambda p: p.score)
+            paths = _best(paths, place, _Options.of(tuple(options[place])), evidence)
         else:
             char = evidence.known(place)
             paths = [_Path(p.score + evidence.score(p.last, char), p.last[1] + char, p.chars) for p in paths]
@@ -125,14 +130,58 @@ def _decided(share: Mapping[str, float], least: float) -> Choice:
     return Choice(char, odds) if odds >= least and char != OPEN else Choice(OPEN, odds)
 
 
-def _longer(paths: Iterable[_Path], place: int, options: Sequence[str], evidence: "_Evidence") -> Iterator[_Path]:
-    fitting = [(c, _fold(c), evidence.fit(place, c)) for c in options]
-    for path in paths:
-        yield _Path(path.score + OTHER, path.last[1] + OPEN, (*path.chars, OPEN))
-        for char, folded, fit in fitting:
-            if folded != path.last[1] or folded.isalnum() or folded in _DOUBLED:  # `。。` is nowhere
-                score = path.score + fit + evidence.score(path.last, folded)
-                yield _Path(score, path.last[1] + folded, (*path.chars, char))
+class _Options(NamedTuple):
+    """The characters that one may be, and what is needed to score all of them at once."""
+
+    chars: tuple[str, ...]
+    folded: tuple[str, ...]
+    columns: "np.ndarray[tuple[int], np.dtype[np.intp]]"
+    words: _Flags
+    """Which of them the document has a say in."""
+    single: _Flags
+    """Which never stand twice in a row: `。。` is nowhere."""
+    places: dict[str, list[int]]
+    """Folded character → where it is among them."""
+
+    @classmethod
+    @lru_cache(maxsize=1024)
+    def of(cls, chars: tuple[str, ...]) -> "_Options":
+        folded = tuple(map(_fold, chars))
+        places: dict[str, list[int]] = {}
+        for i, char in enumerate(folded):
+            places.setdefault(char, []).append(i)
+        words = np.array([char.isalpha() for char in folded], bool)
+        single = np.array([not char.isalnum() and char not in _DOUBLED for char in folded], bool)
+        return cls(chars, folded, np.array([column(char) for char in folded], np.intp), words, single, places)
+
+
+ROUNDING = 1e-6
+"""Scores that are worked out at once may differ from those worked out one by one by so much, and by far less."""
+
+
+def _best(paths: Sequence[_Path], place: int, options: _Options, evidence: "_Evidence") -> list[_Path]:
+    """The best paths through one more unknown character.
+
+    All are scored at once, about; what can be among the best by that is scored exactly.
+    """
+    fits = [evidence.fit(place, char) for char in options.chars]
+    others = np.array([path.score + OTHER for path in paths])
+    known = np.array([path.score + evidence.about(path.last, options) for path in paths]) + np.array(fits)
+    about = np.hstack((others[:, None], known)).ravel()
+    least = np.partition(about, -BEAM)[-BEAM] - ROUNDING if len(about) > BEAM else -math.inf
+    near = np.flatnonzero((about >= least) & (about > -math.inf)).tolist()
+    return heapq.nlargest(BEAM, (_longer(paths, options, fits, i, evidence) for i in near), key=lambda p: p.score)
+
+
+def _longer(paths: Sequence[_Path], options: _Options, fits: Sequence[float], i: int, evidence: "_Evidence") -> _Path:
+    """The i-th of all paths that are one character longer: of each path there is first the one that leaves it open."""
+    before, option = divmod(i, len(fits) + 1)
+    path = paths[before]
+    if not option:
+        return _Path(path.score + OTHER, path.last[1] + OPEN, (*path.chars, OPEN))
+    folded = options.folded[option - 1]
+    score = path.score + fits[option - 1] + evidence.score(path.last, folded)
+    return _Path(score, path.last[1] + folded, (*path.chars, options.chars[option - 1]))
 
 
 @cache
@@ -149,6 +198,9 @@ class _Evidence:
             chars[place] = OPEN
         self.text = "".join(chars)
         self.counts = _counts(self.text.translate(_DIGITS))
+        self.followers: dict[str, list[str]] = {}
+        for pair in (gram for gram in self.counts if len(gram) == 2):
+            self.followers.setdefault(pair[0], []).append(pair[1])
         self.wanted = _wanted_brackets(self.text)
         found = ((place, gloss_at(text, place + 1)) for place in options)
         self.glosses = {place: reading for place, reading in found if reading}
@@ -165,6 +217,22 @@ class _Evidence:
         if OPEN in before:
             return pair_score(before[1], char)
         return _mixed(self.counts, before.translate(_DIGITS), char.translate(_DIGITS), next_score(before, char))
+
+    def about(self, before: str, options: _Options) -> _Floats:
+        """`score` of all options, but for roundings; minus infinity for those that can't stand there."""
+        scores = (pair_scores(before[1]) if OPEN in before else next_scores(before))[options.columns] / STEPS
+        if OPEN not in before and before[1].isalpha():
+            n_pair, n_triple = self.counts[before[1]], self.counts[before.translate(_DIGITS)]
+            pair = PAIR_WEIGHT * 10.0**scores / (n_pair + PAIR_WEIGHT)
+            mixed = np.log10(TRIPLE_WEIGHT * pair / (n_triple + TRIPLE_WEIGHT))
+            scores = np.where(options.words, mixed, scores)
+            for char in self.followers.get(before[1], ()):
+                for i in options.places.get(char, ()):
+                    scores[i] = self.score(before, char)
+        for i in options.places.get(before[1], ()):
+            if options.single[i]:
+                scores[i] = -math.inf
+        return scores
 
     def fit(self, place: int, char: str) -> float:
         """What script, brackets and a gloss say to a character at an unknown place."""

@@ -9,6 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from schemas.document import Context, Edit
@@ -79,8 +80,12 @@ def read_swallowed(text: str) -> Iterator[Gloss]:
             yield Gloss(match.start(), match.end(), char, reading, fits=False, text=match[0])
 
 
+@lru_cache(maxsize=2)
 def read_site(text: str) -> Site | None:
-    """The mangler's table as far as the document shows it; None where its glosses are nobody's or a person's."""
+    """The mangler's table as far as the document shows it; None where its glosses are nobody's or a person's.
+
+    Remembered for the two last texts: the step `shift` asks first, then `glosses`, of the same text if none is shifted.
+    """
     glosses = list(read_glosses(text))
     if not glosses or sum(_is_alone(text, gloss) for gloss in glosses) > ALONE_SHARE * len(glosses):
         return None

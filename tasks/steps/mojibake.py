@@ -8,7 +8,7 @@ load-bearing: ftfy takes pairs of `ÖÐ¹ú` for UTF-8 and makes it unrecoverabl
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -296,18 +296,28 @@ MOST_TRIED = 50
 
 
 def _explained(text: str, misreading: Misreading) -> Iterator[_Explained]:
-    end = tried = 0
+    end = explained = tried = 0
     for match in _gate(misreading).finditer(text):
         if match.start() < end or tried == MOST_TRIED:
             continue
         for start in {_start_of_run(text, match.start(), end), match.start()}:
             stretch = stretch_at(text, start, misreading)
-            if stretch is not None and _is_prose(stretch):
+            if stretch is not None and _is_prose(stretch) and _is_anchored(text, start, misreading, explained):
                 yield _Explained(start, stretch.end, misreading)
-                end, tried = stretch.end, 0
+                end, explained, tried = stretch.end, stretch.end, 0
                 break
         else:
             end, tried = match.end(), tried + 1
+
+
+def _is_anchored(text: str, start: int, misreading: Misreading, last: int) -> bool:
+    """Whether a first character begins here for sure: bytes of GBK and Big5 make sense out of step, and end in letters.
+
+    They go on after a few odd ones, where the last explained stretch ended.
+    """
+    if misreading.written == "utf-8" or not "@" <= text[start - 1 : start] < "\u2e80":
+        return True
+    return 0 < last <= start <= last + NEAR and "\n" not in text[last:start]
 
 
 def _start_of_run(text: str, place: int, least: int) -> int:
@@ -703,7 +713,13 @@ def _is_odd(text: str, match: re.Match[str], misreading: Misreading, budget: _Bu
         budget.suspects += 1
     elif misreading.read != "windows-1252" and _is_kana(near):
         return False
-    return budget.take(misreading, len(near)) and any(_is_promising(r, misreading) for r in unread(near, misreading))
+    return budget.take(misreading, len(near)) and _promises(near, misreading)
+
+
+@lru_cache(maxsize=4096)
+def _promises(near: str, misreading: Misreading) -> bool:
+    """Remembered, since what stays as it is comes up again in the next round and in the next pass over the text."""
+    return any(_is_promising(r, misreading) for r in unread(near, misreading))
 
 
 def _is_promising(repair: Repair, misreading: Misreading) -> bool:

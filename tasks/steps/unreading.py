@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from tasks.damage.misreadings import Misreading, bytes_read, read
-from tasks.language import UNSEEN, fold_text, pair_score
+from tasks.language import UNSEEN, fold_text, pair_score, pair_scores_after
 
 BEAM = 12
 """States kept after each character. Undamaged and whole text needs two or three; lost bytes fan out to `CHOICES`."""
@@ -239,6 +239,7 @@ def _parse(text: str, start: int, misreading: Misreading, last: str) -> list[Str
     """All that can be taken for a stretch from here on: one for each place where a character ends with a token."""
     pending: Bytes = ()
     out, score, gain, seen = "", 0.0, 0.0, last
+    least = -math.inf if misreading.written == "utf-8" else LEAST_LIKELY
     found = [Stretch(start, "", 0.0, 0.0)]
     for index in range(start, min(len(text), start + LONGEST_STRETCH)):
         char = text[index]
@@ -247,17 +248,15 @@ def _parse(text: str, start: int, misreading: Misreading, last: str) -> list[Str
             break
         folded = fold(char)
         gain, seen = gain - _score(seen, folded), folded
-        for byte in shown[0]:
-            pending = (*pending, byte)
-            length = _length(pending, misreading.written)
-            if not length or not _can_follow(pending, misreading.written):
+        parsed = _parsed(pending, tuple(shown[0]), misreading.written)
+        if parsed is None:
+            return found
+        completed, pending = parsed
+        for written, *_ in completed:
+            step = _likely(last, written)
+            if step < least or written < "\x80":
                 return found
-            if len(pending) == length:
-                options = _options(pending, misreading.written)
-                step = _likely(last, options[0]) if options else -math.inf
-                if step < (LEAST_LIKELY if misreading.written != "utf-8" else UNSEEN - 1):
-                    return found
-                score, gain, last, out, pending = score + step, gain + step, fold(options[0]), out + options[0], ()
+            score, gain, last, out = score + step, gain + step, fold(written), out + written
         if not pending:
             found.append(Stretch(index + 1, out, score, gain))
     return found
@@ -364,36 +363,64 @@ def _keep(state: _State, index: int, char: str) -> _State:
 
 def _feed(state: _State, index: int, data: Bytes, misreading: Misreading, cost: float) -> Iterator[_State]:
     """Parse bytes after those pending; one state for each choice of the characters that they complete."""
-    pending = state.pending
+    fed = _fed(state.last, state.pending, data, misreading.written)
+    if fed is None:
+        return
+    completed, pending, choices = fed
+    score = state.score + cost
+    for gain, last, out in choices:
+        event = _Event(state.event, index, index + 1, out, completed, kept=False)
+        yield _State(score + gain, pending, last, event, inside=True)
+
+
+_Completed = tuple[tuple[str, ...], ...]
+"""Characters, each as its options."""
+
+
+@lru_cache(maxsize=1 << 14)
+def _fed(
+    last: str, pending: Bytes, data: Bytes, written: str
+) -> tuple[_Completed, Bytes, list[tuple[float, str, str]]] | None:
+    """What bytes complete, what is pending then, and the choices: what they score, the last one folded, all of them.
+
+    The same comes up for many states, and again for what is lost before each byte.
+    """
+    parsed = _parsed(pending, data, written)
+    if parsed is None:
+        return None
+    paths = [(0.0, last, "")]
+    for options in parsed[0]:
+        paths = heapq.nlargest(CHOICES, (longer for path in paths for longer in _longer(path, options[:TRIED])))
+    return *parsed, paths
+
+
+def _longer(path: tuple[float, str, str], options: tuple[str, ...]) -> Iterator[tuple[float, str, str]]:
+    """A path with each of these characters behind it."""
+    score, last, out = path
+    folded = list(map(fold, options))
+    for char, as_known, likely in zip(options, folded, pair_scores_after(last, folded), strict=True):
+        yield score + max(likely, _least(char)), as_known, out + char
+
+
+@lru_cache(maxsize=1 << 14)
+def _parsed(pending: Bytes, data: Bytes, written: str) -> tuple[_Completed, Bytes] | None:
+    """The characters that bytes complete after those pending, and what is pending then."""
     completed: list[tuple[str, ...]] = []
     for byte in data:
         if not pending and isinstance(byte, int) and byte < 0x80:
             completed.append((chr(byte),))
             continue
         pending = (*pending, byte)
-        length = _length(pending, misreading.written)
-        if not length or not _can_follow(pending, misreading.written):
-            return
+        length = _length(pending, written)
+        if not length or not _can_follow(pending, written):
+            return None
         if len(pending) == length:
-            options = _options(pending, misreading.written)
+            options = _options(pending, written)
             if not options:
-                return
+                return None
             completed.append(options)
             pending = ()
-    yield from _choose(state, index, tuple(completed), pending, cost)
-
-
-def _choose(
-    state: _State, index: int, completed: tuple[tuple[str, ...], ...], pending: Bytes, cost: float
-) -> Iterator[_State]:
-    paths = [(state.score + cost, state.last, "")]
-    for options in completed:
-        tried = options[:TRIED]
-        longer = [(score + _likely(last, c), fold(c), out + c) for score, last, out in paths for c in tried]
-        paths = heapq.nlargest(CHOICES, longer)
-    for score, last, out in paths:
-        event = _Event(state.event, index, index + 1, out, completed, kept=False)
-        yield _State(score, pending, last, event, inside=True)
+    return tuple(completed), pending
 
 
 def _length(pending: Bytes, written: str) -> int:
@@ -478,8 +505,13 @@ def _score(last: str, char: str) -> float:
 
 def _likely(last: str, char: str) -> float:
     """Score of a repaired character."""
-    score = _score(last, fold(char))
-    return max(LETTER, score) if "\x7f" < char < "\u0800" or "\u2010" < char < "\u2123" else score
+    return max(pair_score(last, fold(char)), _least(char))
+
+
+@cache
+def _least(char: str) -> float:
+    """What a repaired character costs at the most."""
+    return LETTER if "\x7f" < char < "\u0800" or "\u2010" < char < "\u2123" else UNSEEN - 0.5
 
 
 def _runs(event: _Event | None) -> Iterator[list[_Event]]:

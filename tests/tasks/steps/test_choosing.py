@@ -1,8 +1,14 @@
 """Characters of which only some bytes are known: chosen where all speaks for one, left open where not."""
 
+import heapq
 import time
+from collections.abc import Sequence
+from random import Random
 
-from tasks.steps.choosing import LONGEST, OPEN, choose
+import pytest
+
+from tasks.steps import choosing
+from tasks.steps.choosing import BEAM, LONGEST, OPEN, OTHER, choose
 
 SIGNS = "，（：；！"
 
@@ -51,3 +57,39 @@ def test_work_is_bounded() -> None:
     start = time.process_time()
     choose(text, dict.fromkeys(range(1, len(text), 2), options))
     assert time.process_time() - start < 60
+
+
+def plain_best(
+    paths: Sequence[choosing._Path], place: int, options: choosing._Options, evidence: choosing._Evidence
+) -> list[choosing._Path]:
+    """Each path through one more character scored by itself."""
+    longer = []
+    for path in paths:
+        longer.append(choosing._Path(path.score + OTHER, path.last[1] + OPEN, (*path.chars, OPEN)))
+        for char in options.chars:
+            folded = choosing._fold(char)
+            if folded != path.last[1] or folded.isalnum() or folded in "—…":
+                score = path.score + evidence.fit(place, char) + evidence.score(path.last, folded)
+                longer.append(choosing._Path(score, path.last[1] + folded, (*path.chars, char)))
+    return heapq.nlargest(BEAM, longer, key=lambda p: p.score)
+
+
+NEWS = "会议强调，全区经济运行总体平稳，产业发展取得新进展（见表）。区领导要求：推动工作。2023年投资128亿元。"
+
+
+def test_scoring_at_once_chooses_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = Random(3)
+    common = sorted(
+        {
+            *NEWS,
+            *"的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多",
+        }
+    )
+    questions = []
+    for n_options in (3, 40, 80) * 2:
+        places = [*chance.sample(range(len(NEWS)), 9), 20, 21, 22]
+        options = {i: (NEWS[i], *chance.sample(common, min(n_options, len(common)))) for i in places}
+        questions.append((NEWS + NEWS[: chance.randrange(60)], options))
+    fast = [choose(*question) for question in questions]
+    monkeypatch.setattr(choosing, "_best", plain_best)
+    assert fast == [choose(*question) for question in questions]

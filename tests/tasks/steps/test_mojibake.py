@@ -227,3 +227,20 @@ def test_what_one_reading_explains_is_not_searched_under_another(monkeypatch: py
     text = "".join(PROSE[1:]) * 9
     assert repaired(misread(text, Misreading("utf-8", "windows-1252"))) == text
     assert all(len(text) < 40 for misreading, text in searched if misreading != mojibake.UTF8_AS_1252)
+
+
+@pytest.mark.parametrize(("written", "read_as"), [*WHOLE, ("utf-8", "gb18030")])
+def test_what_reads_well_needs_no_search(written: str, read_as: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    prose = "".join(PROSE)
+    whole = misread(traditionalize(prose) if written == "big5" else prose, Misreading(written, read_as))
+    texts = [
+        whole,
+        f"{PROSE[0]}{whole[:70]}",
+        f"{whole[:40]}?{whole[42:90]}",
+        f"{whole[:41]}{whole[42:60]}\n{whole[61:95]}",
+    ]
+    fast = [list(mojibake.find(text, CONTEXT)) for text in texts]
+    monkeypatch.setattr(unreading, "stretch_at", lambda *_: None)
+    monkeypatch.setattr(mojibake, "stretch_at", lambda *_: None)
+    assert fast == [list(mojibake.find(text, CONTEXT)) for text in texts]
+    assert fast[0]
