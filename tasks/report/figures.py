@@ -278,7 +278,7 @@ def n_sites(db: "DuckDBPyConnection") -> int:
 
 
 WORTH = {
-    "least sure": ("reason = '' and min_confidence < 0.9", "min_confidence, n_edits desc"),
+    "least sure": (f"reason = '' and min_confidence < {LOW}", "min_confidence, n_edits desc"),
     "damage left": ("reason = '' and len(damage) > 0", "damage_chars desc"),
     "most removed": ("reason = '' and stripped > 0.2", "stripped desc"),
     "most edited": ("reason = '' and edited_share > 0.2", "edited_share desc, n_edits desc"),

@@ -292,11 +292,11 @@ def bytes_told(edit: Edit) -> str:
     """
     if edit.step == "shift":
         return _told(edit, "gbk", "gbk")
-    match = _READING.search(edit.rule) if edit.step == "mojibake" else None
-    if match is None:
+    readings = _READING.findall(edit.rule) if edit.step == "mojibake" else []
+    if not readings:
         return ""
-    written, read = match.groups()
-    return _told(edit, read, written)
+    # Of several misreadings the first one named is the last that happened.
+    return _told(edit, readings[0][1], readings[-1][0])
 
 
 def _told(edit: Edit, read: str, written: str) -> str:

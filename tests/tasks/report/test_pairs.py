@@ -139,6 +139,10 @@ def test_rows_end_where_lines_end_on_both_sides() -> None:
             Edit("mojibake", "utf-8-as-windows-1252", 0, "ä¸\u00ad", "中"),
             "bytes E4 B8 AD: read as windows-1252, they are",
         ),
+        (
+            Edit("mojibake", "gbk-as-windows-1252+big5-as-gbk", 0, "¤é", "日"),
+            "bytes A4 E9: read as windows-1252, they are big5",
+        ),
         (Edit("mojibake", "entity", 0, "&#20013;", "中"), ""),
         (Edit("glosses", "mangler", 0, "(zé)", ""), ""),
     ],
