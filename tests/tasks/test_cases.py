@@ -102,7 +102,8 @@ def outcome_of(step: str, case: dict[str, Any]) -> str:
 
 
 def passes(step: str, case: dict[str, Any]) -> bool:
-    return outcome_of(step, case) == case.get("after", case["before"])
+    expected: str = case.get("after", case["before"])
+    return outcome_of(step, case) == expected
 
 
 MARKED = [

@@ -385,7 +385,8 @@ class TestMarks:
         cleaned = outcomes[3].cleaned
         assert cleaned
         breadcrumb = Edit("boilerplate", "x", 0, "首頁\n", "")
-        decoded = replace(outcomes[3].decoded, text="首頁\n" + outcomes[3].decoded.text)  # type: ignore[arg-type, union-attr]
+        assert outcomes[3].decoded
+        decoded = replace(outcomes[3].decoded, text="首頁\n" + outcomes[3].decoded.text)
         stages = (Stage("boilerplate", (breadcrumb,)), *cleaned.stages)
         put(out, later_run, [replace(outcomes[3], decoded=decoded, cleaned=replace(cleaned, stages=stages))])
         later = visit(out)

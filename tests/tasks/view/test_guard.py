@@ -36,7 +36,7 @@ def test_nothing_is_answered_without_the_token(path: str, client: TestClient) ->
     assert "qingyuan view" in answer.text
     assert client.get(path, params={"token": "another"}).status_code == 403
     assert client.get(path, headers={"cookie": f"qingyuan-{PORT}=another"}).status_code == 403
-    assert client.get(path, headers={"cookie": f"qingyuan-{PORT}=\xe9".encode("latin-1")}).status_code == 403
+    assert client.get(path, headers={b"cookie": f"qingyuan-{PORT}=\xe9".encode("latin-1")}).status_code == 403
 
 
 def test_the_token_goes_into_a_strict_cookie_and_out_of_the_address(client: TestClient) -> None:
