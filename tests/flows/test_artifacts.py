@@ -145,7 +145,7 @@ def test_a_run_leaves_its_report_and_links_to_it(pages: Path, tmp_path: Path) ->
     from flows.clean import clean_corpus
 
     state = clean_corpus(RunConfig(sources=(str(pages),), out=tmp_path / "reported"), return_state=True)
-    summary = state.result()
+    summary: Any = state.result()
     report = Path(summary.report)
     assert report.parent == tmp_path / "reported" / "reports"
     assert ("report", str(report)) in rows(summary)
@@ -169,4 +169,5 @@ def test_a_report_that_cannot_be_made_fails_no_run(
     state = clean_corpus(RunConfig(sources=(str(pages),), out=tmp_path / "out"), return_state=True)
     assert state.is_completed()
     assert "no disk" in caplog.text
-    assert state.result().report == ""
+    summary: Any = state.result()
+    assert summary.report == ""
