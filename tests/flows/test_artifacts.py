@@ -72,7 +72,7 @@ def test_lineage_has_folders_in_place_of_many_files() -> None:
     assert len(_lineage([f"{n}/page.txt" for n in range(999)])) == UPSTREAM
 
 
-def tables(out: Path) -> tuple[Snapshot, list[dict[str, Any]], list[dict[str, Any]]]:
+def tables(out: Path | str) -> tuple[Snapshot, list[dict[str, Any]], list[dict[str, Any]]]:
     """The newest snapshot, and the two tables of the run that made it."""
     from flows.artifacts import largest_changes, rejects_by_reason
 
