@@ -10,7 +10,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, takewhile
+from itertools import chain, groupby, takewhile
 from typing import Any, NamedTuple
 
 from schemas.document import Edit, Stage
@@ -138,11 +138,34 @@ def _end(made: Made) -> int:
     return made.edit.start + len(made.edit.before)
 
 
+_PART = 4_096
+"""Characters of a stretch that stayed: each cut copies the rest of it, which may be a megabyte otherwise."""
+
+
+def _parts(piece: Piece) -> Iterator[Piece]:
+    if piece.made or len(piece.clean) <= _PART:
+        yield piece
+        return
+    for start in range(0, len(piece.clean), _PART):
+        text = piece.clean[start : start + _PART]
+        yield Piece(text, text)
+
+
+def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Pieces with neighbours that stayed as one again."""
+    for made, group in groupby(pieces, lambda piece: bool(piece.made)):
+        if made:
+            yield from group
+        else:
+            text = "".join(piece.clean for piece in group)
+            yield Piece(text, text)
+
+
 class _Queue:
     """Pieces that a stage goes through, cut where its edits begin and end, as far as they can be cut."""
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
-        self._rest = list(reversed(pieces))
+        self._rest = [part for piece in reversed(pieces) for part in reversed(list(_parts(piece)))]
         self.at = 0
         """How far it is, in characters of the text that the stage received."""
 
@@ -155,12 +178,12 @@ class _Queue:
 
     def take(self, end: int) -> list[Piece]:
         """The pieces from here to a place or, where one can't be cut there, beyond it."""
-        taken = []
+        taken: list[Piece] = []
         while self._rest and self.at < end:
             piece = self._rest[-1]
             cuts = self.at + len(piece.clean) > end and not piece.made
             taken.append(self._cut(end - self.at) if cuts else self._pop())
-        return taken
+        return list(_joined(taken))
 
     def _pop(self) -> Piece:
         piece = self._rest.pop()
