@@ -10,7 +10,7 @@ from schemas.config import CleanConfig
 from schemas.dataset import clean_row
 from schemas.document import Origin, RawDocument, Run
 from tasks.document import clean_raw
-from tasks.steps import mojibake
+from tasks.steps import mojibake, trimmed
 
 _PAGE = """您的位置：首页 > 国内 >
 一則消息
@@ -29,3 +29,4 @@ def _clean_a_page() -> None:
 
 _clean_a_page()
 mojibake.prepare()
+trimmed.prepare()
