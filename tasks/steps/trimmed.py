@@ -107,6 +107,11 @@ def _has_clear_case(text: str) -> bool:
     return any(True for run in chain.from_iterable(map(_runs, likely)) for _ in _pieces(run, LEAST_GAIN))
 
 
+def prepare() -> None:
+    """Compile the test for two rare characters: processes that are forked afterwards have it."""
+    _rare()
+
+
 @cache
 def _rare() -> re.Pattern[str]:
     """Two rare characters of GBK close together: the cheap test for a shift that no gloss marks."""
