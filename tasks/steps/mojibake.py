@@ -355,6 +355,7 @@ def _accepted(
 ) -> list[Found]:
     """Repairs that stand, with the names of their rules; those that only another repair makes readable included."""
     repairs: list[Repair] = []
+    own = [explained for explained in beyond_doubt if explained.misreading == misreading]
     others = [explained for explained in beyond_doubt if explained.misreading != misreading]
     for start, end in _regions(text, misreading, budget, others):
         pieces = (piece for around in _unexplained(start, end, others) for piece in _pieces(text, *around))
@@ -365,7 +366,8 @@ def _accepted(
                 repairs += (r._replace(start=left + r.start, end=left + r.end) for r in found)
     if not repairs:
         return []
-    all_found, repairs = repairs, [r for r in repairs if _is_possible(text, r, misreading)]
+    all_found = repairs
+    repairs = [r for r in repairs if _is_possible(text, r, misreading) or _holds_any(r, own)]
     good = _good(repairs, misreading) or _scattered(text, repairs, misreading)
     if misreading in (GBK_AS_BIG5, BIG5_AS_GBK):
         good = _continued(text, all_found, good, misreading)
@@ -375,6 +377,12 @@ def _accepted(
         poor = (r for r in repairs if r not in good and len(r.after) >= LEAST_NESTED)
         accepted += (nested for r in poor if (nested := _nested(r, misreading, budget, depth)) is not None)
     return accepted
+
+
+def _holds_any(repair: Repair, explained: Sequence[_Explained]) -> bool:
+    """Whether anything of a repair is beyond doubt: then strangers beside it are what a lost byte has left."""
+    i = bisect_left(explained, repair.start, key=lambda e: e.end - 1)
+    return i < len(explained) and explained[i].start < repair.end
 
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -227,9 +227,10 @@ def stretch_at(text: str, start: int, misreading: Misreading, last: str = "\n") 
     """What begins here and reads so well that it needs no search, nearly up to where it no longer does."""
     longest = _parse(text, start, misreading, last)
     ends = [stretch for stretch in longest if len(stretch.out) >= LEAST_STRETCH]
-    if not ends:
+    if not ends or longest[1].gain <= 0:  # perhaps the first character was meant as it stands
         return None
-    if longest[-1].end < len(text) and text[longest[-1].end] > "\x7f":  # something is wrong near its end
+    # Something is wrong near its end: nothing else follows a character but what is no part of one.
+    if longest[-1].end < len(text) and text[longest[-1].end] >= "@":
         ends = [stretch for stretch in ends if len(stretch.out) <= len(longest[-1].out) - UNSURE_END]
     found = ends[-1] if ends else None
     return found if found and found.gain >= SETTLED and found.score > WELL_WRITTEN * len(found.out) else None

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import pytest
@@ -227,6 +228,21 @@ def test_what_one_reading_explains_is_not_searched_under_another(monkeypatch: py
     text = "".join(PROSE[1:]) * 9
     assert repaired(misread(text, Misreading("utf-8", "windows-1252"))) == text
     assert all(len(text) < 40 for misreading, text in searched if misreading != mojibake.UTF8_AS_1252)
+
+
+@pytest.mark.parametrize(("written", "prose"), [("gbk", "".join(PROSE)), ("big5", traditionalize("".join(PROSE)))])
+def test_a_lost_byte_costs_what_is_near_it(written: str, prose: str) -> None:
+    data, shares = prose.encode(written), []
+    for at in range(20, len(data) - 20, 7):
+        found = repaired(read(data[:at] + data[at + 1 :], "windows-1252"))
+        same = SequenceMatcher(None, prose, found, autojunk=False).get_matching_blocks()
+        shares.append(sum(block.size for block in same) / len(prose))
+    assert sum(shares) > 0.95 * len(shares)
+    assert min(shares) > 0.7
+
+
+def test_what_stands_before_a_stretch_is_not_part_of_it() -> None:
+    assert repaired("講ㄛ珩庲鮋倗墿猣鷂塙鮋餞創疺卼腔磁羥\uf815腢") == "講，也認為兄長趙與莒為繼承沂王的合適人選"
 
 
 @pytest.mark.parametrize(("written", "read_as"), [*WHOLE, ("utf-8", "gb18030")])
