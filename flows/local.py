@@ -81,28 +81,17 @@ class TemporaryServer:
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self._start()
-        atexit.register(self.stop)
-
-    def _start(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/api"
-        app = ["--app-dir", str(prefect.__module_path__.parent), "--factory", "prefect.server.api.server:create_app"]
-        where = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
-        told = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-        settings = get_current_settings().to_environment_variables(exclude_unset=True)
-        # Ctrl-C reaches all processes of a terminal: a server that it ended could not be told that the run was
-        # interrupted. Signals that are blocked here are blocked in what is started.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            self.process = subprocess.Popen(  # noqa: S603  ours
-                [sys.executable, "-m", "uvicorn", *app, *where], env={**os.environ, **told, **settings}
-            )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        # It is given a socket, and not a port that somebody else may have taken by the time it listens: then another
+        # one's server would answer.
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            # What is accepted has this of what listens. Asyncio would set it, but uvicorn takes the socket for a local
+            # one (AF_UNIX), and answers in two parts would wait for each other.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+            self.process = _serve(listener.fileno())
         with contextlib.suppress(OSError):  # no pidfd before Linux 5.3, or it has ended
             end_with_us(self.process.pid)
+        atexit.register(self.stop)
 
     def wait(self) -> None:
         """Wait until it answers.
@@ -113,11 +102,9 @@ class TemporaryServer:
         most = get_current_settings().server.ephemeral.startup_timeout_seconds
         with httpx.Client(trust_env=False) as client:
             while not self._answers(client):
-                if (code := self.process.poll()) == _PORT_TAKEN:
-                    self._start()
-                elif code is not None:
+                if (code := self.process.poll()) is not None:
                     raise RuntimeError(f"the temporary server ended with code {code}")
-                elif time.monotonic() - self._started > most:
+                if time.monotonic() - self._started > most:
                     raise RuntimeError(f"the temporary server doesn't answer after {most} s")
                 time.sleep(0.05)
 
@@ -144,8 +131,21 @@ class TemporaryServer:
         return self.process.poll() is not None
 
 
-_PORT_TAKEN = 3
-"""Exit code of uvicorn if it can't start: another process has taken the port meanwhile."""
+def _serve(listener: int) -> "subprocess.Popen[bytes]":
+    """Start a server on the socket with that descriptor."""
+    app = ["--app-dir", str(prefect.__module_path__.parent), "--factory", "prefect.server.api.server:create_app"]
+    how = ["--fd", str(listener), "--log-level", "error", "--lifespan", "on"]
+    told = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    env = {**os.environ, **told, **get_current_settings().to_environment_variables(exclude_unset=True)}
+    command = [sys.executable, "-m", "uvicorn", *app, *how]
+    # Ctrl-C reaches all processes of a terminal: a server that it ended could not be told that the run was
+    # interrupted. Signals that are blocked here are blocked in what is started.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return subprocess.Popen(command, env=env, pass_fds=(listener,))  # noqa: S603  ours
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
 
 _servers: list[TemporaryServer] = []
 """The one that this process has started, if any."""
