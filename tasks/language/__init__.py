@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.scripts import simplified
+from tasks.scripts import CharTable, simplified
 
 MODEL_PATH = Path(__file__).parent / "ngrams.npz"
 
@@ -41,13 +41,13 @@ def fold_width(text: str) -> str:
 
 def fold_text(text: str) -> str:
     """A text as the model knows it, Simplified and with the width of `fold_width`, keeping the length."""
-    return text.translate(_folding())
+    return _folding()(text)
 
 
 @cache
-def _folding() -> dict[int, str]:
+def _folding() -> CharTable:
     """One table for script and width: passing over a text twice costs twice as much."""
-    return {**simplified(), **{code: chr(other) for code, other in _WIDTH.items()}}
+    return CharTable({**simplified(), **{code: chr(other) for code, other in _WIDTH.items()}})
 
 
 Kinds = np.ndarray[tuple[int], np.dtype[np.uint16]]
