@@ -21,7 +21,7 @@ class CharTable:
 
     def __init__(self, replaced: Mapping[int, str]) -> None:
         self.replaced = replaced
-        self._size = max(replaced) + 1
+        self._size = max(replaced, default=0) + 1
         self._chars = np.arange(self._size, dtype=np.uint32)
         self._chars[list(replaced)] = [ord(char) for char in replaced.values()]
 
