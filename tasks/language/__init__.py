@@ -123,8 +123,14 @@ def _model() -> _Model:
 
 
 @cache
+def _singles() -> tuple[str, ...]:
+    """Its characters: a string of its own for each time that one is the key of a table would be 76 bytes each."""
+    return tuple(_model().chars)
+
+
+@cache
 def _columns() -> dict[str, int]:
-    return {char: i for i, char in enumerate(_model().chars)}
+    return {char: i for i, char in enumerate(_singles())}
 
 
 def column(char: str) -> int:
@@ -147,7 +153,7 @@ class _Seen(dict[str, tuple[float, dict[str, float]]]):
                 self[char] = _UNKNOWN
             return _UNKNOWN
         start, end = model.pairs[i : i + 2].tolist()
-        following = map(model.chars.__getitem__, model.second[start:end].tolist())
+        following = map(_singles().__getitem__, model.second[start:end].tolist())
         scores = map(_VALUES.__getitem__, model.bigram[start:end])
         self[char] = found = (int(model.backoff[i]) / STEPS, dict(zip(following, scores, strict=True)))
         return found
@@ -168,11 +174,11 @@ def _triples_of(context: str) -> tuple[int, int, int]:
     return 0, 0, 0
 
 
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 13)
 def _after(context: str) -> tuple[float, dict[str, float]]:
     """The same as `_SEEN` after two characters."""
     model, (backoff, start, end) = _model(), _triples_of(context)
-    following = map(model.chars.__getitem__, model.third[start:end].tolist())
+    following = map(_singles().__getitem__, model.third[start:end].tolist())
     return backoff / STEPS, dict(zip(following, map(_VALUES.__getitem__, model.trigram[start:end]), strict=True))
 
 
