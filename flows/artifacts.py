@@ -30,7 +30,7 @@ from prefect.types.names import MAX_ASSET_KEY_LENGTH, RESTRICTED_ASSET_CHARACTER
 from flows.terminal import visible
 from schemas.config import DatasetConfig, ReplayConfig, RunConfig
 from schemas.document import Run
-from tasks.publish.snapshots import DatasetError, Snapshot
+from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import Store, open_store
 from tasks.publish.summary import Summary, as_markdown
 from tasks.read.addresses import MARK, shown
@@ -77,7 +77,7 @@ def report(summary: Summary, run: Run, config: RunConfig | ReplayConfig) -> Summ
     try:
         store = open_store(summary.out)
         snapshot = store.snapshot(summary.snapshot)
-    except DatasetError as error:
+    except Exception as error:  # noqa: BLE001  the disk, or the network: the dataset is published
         _warn(error)
         return summary
     made = _write_report(store, snapshot, run, summary)

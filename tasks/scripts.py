@@ -6,7 +6,43 @@ that people read is the business of the script step, which knows phrases.
 """
 
 import importlib.resources
+from collections.abc import Mapping
 from functools import cache
+
+import numpy as np
+
+
+class CharTable:
+    """Characters in place of others, one for one: what `str.translate` does, ten times as fast on a paragraph.
+
+    Args:
+        replaced: Code points, each with its character.
+    """
+
+    def __init__(self, replaced: Mapping[int, str]) -> None:
+        self.replaced = replaced
+        self._size = max(replaced, default=0) + 1
+        self._chars = np.arange(self._size, dtype=np.uint32)
+        self._chars[list(replaced)] = [ord(char) for char in replaced.values()]
+
+    def __call__(self, text: str) -> str:
+        """The text with these characters replaced; lone surrogates stay."""
+        if len(text) < _SHORT:
+            return text.translate(self.replaced)
+        chars = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        made = self._chars[np.minimum(chars, self._size - 1)]
+        if chars.max() >= self._size:
+            made = np.where(chars < self._size, made, chars)
+        return made.tobytes().decode("utf-32-le", "surrogatepass")
+
+
+_SHORT = 100
+"""Characters from which on the array is faster."""
+
+
+@cache
+def _converter(name: str) -> CharTable:
+    return CharTable(_table(name))
 
 
 @cache
@@ -29,12 +65,12 @@ def simplified() -> dict[int, str]:
 
 def simplify(text: str) -> str:
     """Fold to Simplified, character by character, keeping the length."""
-    return text.translate(_table("TSCharacters"))
+    return _converter("TSCharacters")(text)
 
 
 def traditionalize(text: str) -> str:
     """Fold to Traditional, character by character, keeping the length: what clone sites do to a page."""
-    return text.translate(_table("STCharacters"))
+    return _converter("STCharacters")(text)
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.scripts import simplified
+from tasks.scripts import CharTable, simplified
 
 MODEL_PATH = Path(__file__).parent / "ngrams.npz"
 
@@ -41,13 +41,13 @@ def fold_width(text: str) -> str:
 
 def fold_text(text: str) -> str:
     """A text as the model knows it, Simplified and with the width of `fold_width`, keeping the length."""
-    return text.translate(_folding())
+    return _folding()(text)
 
 
 @cache
-def _folding() -> dict[int, str]:
+def _folding() -> CharTable:
     """One table for script and width: passing over a text twice costs twice as much."""
-    return {**simplified(), **{code: chr(other) for code, other in _WIDTH.items()}}
+    return CharTable({**simplified(), **{code: chr(other) for code, other in _WIDTH.items()}})
 
 
 Kinds = np.ndarray[tuple[int], np.dtype[np.uint16]]
@@ -123,8 +123,14 @@ def _model() -> _Model:
 
 
 @cache
+def _singles() -> tuple[str, ...]:
+    """Its characters: a string of its own for each time that one is the key of a table would be 76 bytes each."""
+    return tuple(_model().chars)
+
+
+@cache
 def _columns() -> dict[str, int]:
-    return {char: i for i, char in enumerate(_model().chars)}
+    return {char: i for i, char in enumerate(_singles())}
 
 
 def column(char: str) -> int:
@@ -147,7 +153,7 @@ class _Seen(dict[str, tuple[float, dict[str, float]]]):
                 self[char] = _UNKNOWN
             return _UNKNOWN
         start, end = model.pairs[i : i + 2].tolist()
-        following = map(model.chars.__getitem__, model.second[start:end].tolist())
+        following = map(_singles().__getitem__, model.second[start:end].tolist())
         scores = map(_VALUES.__getitem__, model.bigram[start:end])
         self[char] = found = (int(model.backoff[i]) / STEPS, dict(zip(following, scores, strict=True)))
         return found
@@ -168,11 +174,11 @@ def _triples_of(context: str) -> tuple[int, int, int]:
     return 0, 0, 0
 
 
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 13)
 def _after(context: str) -> tuple[float, dict[str, float]]:
     """The same as `_SEEN` after two characters."""
     model, (backoff, start, end) = _model(), _triples_of(context)
-    following = map(model.chars.__getitem__, model.third[start:end].tolist())
+    following = map(_singles().__getitem__, model.third[start:end].tolist())
     return backoff / STEPS, dict(zip(following, map(_VALUES.__getitem__, model.trigram[start:end]), strict=True))
 
 

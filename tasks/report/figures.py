@@ -314,7 +314,7 @@ def largest_changes(db: "DuckDBPyConnection", most: int = 20) -> list[Row]:
     return ask(
         db,
         f"""select * from documents where reason = '' and edited_share > 0
-        order by edited_share desc, chars_removed desc, doc_id limit {most}""",  # noqa: S608
+        order by edited_share desc, chars_removed desc, source_uri, record limit {most}""",  # noqa: S608
     )
 
 
@@ -323,7 +323,7 @@ def too_long(db: "DuckDBPyConnection", most: int = 5) -> list[Row]:
     return ask(
         db,
         f"""select doc_id, source_uri, record, decoded_chars from documents where decoded_chars > {LONGEST_SHOWN}
-        order by decoded_chars desc limit {most}""",  # noqa: S608
+        order by decoded_chars desc, doc_id limit {most}""",  # noqa: S608
     )
 
 

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from schemas.document import Edit
-from tasks.scripts import simplify
+from tasks.scripts import CharTable, simplify
 
 LONGEST = 2_000
 """Lines with more characters are no furniture: the longest seen was a disclaimer of 700. Bounds the work per line."""
@@ -67,21 +67,21 @@ def lines_of(text: str) -> list[Line]:
 
 
 @cache
-def _folding() -> dict[int, str]:
+def _folding() -> CharTable:
     """One table for script and signs: passing over a text twice costs twice as much."""
     ideographs = "".join(map(chr, range(0x3400, 0xA000)))
     simplified = zip(ideographs, simplify(ideographs), strict=True)
-    return {**{ord(a): b for a, b in simplified if a != b}, **_SIGN}
+    return CharTable({**{ord(a): b for a, b in simplified if a != b}, **_SIGN})
 
 
 def fold(text: str) -> str:
     """Fold to Simplified, half-width signs and lower case, keeping the length."""
-    return _fold_line(text) if len(text) <= _KEPT_CHARS else text.translate(_folding()).lower()
+    return _fold_line(text) if len(text) <= _KEPT_CHARS else _folding()(text).lower()
 
 
 @lru_cache(maxsize=_KEPT_LINES)
 def _fold_line(text: str) -> str:
-    return text.translate(_folding()).lower()
+    return _folding()(text).lower()
 
 
 def key(text: str) -> str:

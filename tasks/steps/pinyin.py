@@ -8,7 +8,7 @@ import importlib.util
 import json
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from tasks.scripts import simplify, traditionalize
@@ -80,7 +80,7 @@ def fits(reading: str, char: str) -> bool:
     return False
 
 
-@cache
+@lru_cache(maxsize=1 << 14)
 def reads(char: str, reading: str) -> bool:
     """Whether this is a gloss of this character, and the character is one that sites gloss: Traditional only."""
     return simplify(char) != char and fits(reading, char)

@@ -26,6 +26,7 @@ from schemas.document import Context, Edit
 from tasks.identify import codes
 from tasks.language import pair_score
 from tasks.rules import load
+from tasks.scripts import CharTable
 
 FOLDER = importlib.resources.files("opencc") / "dictionary"
 
@@ -73,7 +74,7 @@ _VERBS = "念吟唸抄摘研题播弹画阅览默仿拟参品审批评改教查�
 class Stage:
     """One stage of a conversion."""
 
-    chars: dict[int, str]
+    chars: CharTable
     phrases: AhoCorasick
     values: tuple[str, ...]
     """What each of the phrases becomes."""
@@ -106,7 +107,7 @@ def _stage(names: tuple[str, ...]) -> Stage:
     chars = {ord(key): value for key, value in entries.items() if len(key) == 1 and key != value}
     phrases = {key: value for key, value in entries.items() if len(key) > 1}
     automaton = AhoCorasick(phrases, matchkind=MatchKind.LeftmostLongest)
-    return Stage(chars, automaton, tuple(phrases.values()))
+    return Stage(CharTable(chars), automaton, tuple(phrases.values()))
 
 
 def _segments(text: str, stage: Stage) -> Iterator[tuple[int, int, str]]:
@@ -131,11 +132,11 @@ def _convert_stage(text: str, stage: Stage, wanted: Script) -> str:
 
 def _convert_rest(text: str, start: int, end: int, stage: Stage, wanted: Script) -> str:
     piece = text[start:end]
-    converted = piece.translate(stage.chars)
+    converted = stage.chars(piece)
     if wanted != "hans" or not _OPEN.search(piece):
         return converted
     around = (text[start - 1 : start] if start else "\n") + converted + (text[end : end + 1] or "\n")
-    around = around.translate(stage.chars)
+    around = stage.chars(around)
     chosen = [_choose(around[i], around[i + 1], around[i + 2]) for i in range(len(piece))]
     return "".join(chosen)
 
@@ -168,7 +169,7 @@ def convert(text: str, wanted: Script) -> str:
 def _plain(char: str, wanted: Script) -> str:
     """What one character alone becomes."""
     for names in _CHAINS[wanted]:
-        char = char.translate(_stage(names).chars)
+        char = _stage(names).chars(char)
     return char
 
 

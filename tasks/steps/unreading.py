@@ -378,7 +378,7 @@ _Completed = tuple[tuple[str, ...], ...]
 """Characters, each as its options."""
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
 def _fed(
     last: str, pending: Bytes, data: Bytes, written: str
 ) -> tuple[_Completed, Bytes, list[tuple[float, str, str]]] | None:
@@ -403,7 +403,7 @@ def _longer(path: tuple[float, str, str], options: tuple[str, ...]) -> Iterator[
         yield score + max(likely, _least(char)), as_known, out + char
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
 def _parsed(pending: Bytes, data: Bytes, written: str) -> tuple[_Completed, Bytes] | None:
     """The characters that bytes complete after those pending, and what is pending then."""
     completed: list[tuple[str, ...]] = []
@@ -454,7 +454,7 @@ def _common() -> tuple[str, ...]:
     return tuple(sorted((*wide, "\xa0"), key=lambda c: (-pair_score("\ue000", fold(c)), c)))
 
 
-@cache
+@lru_cache(maxsize=1 << 13)
 def _options(pending: Bytes, written: str) -> tuple[str, ...]:
     """Characters that bytes, known and lost, can stand for, the commonest first."""
     known = tuple(i for i, b in enumerate(pending) if isinstance(b, int))

@@ -134,7 +134,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(clean_shard, "settle_dataset", clean_shard.settle_dataset.fn)
     for module in (clean, clean_shard):
         monkeypatch.setattr(module, "get_run_logger", logger)
-    monkeypatch.setattr(clean, "report", lambda *_: None)
+    monkeypatch.setattr(clean, "report", lambda summary, *_: summary)
     return made
 
 
