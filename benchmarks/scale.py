@@ -494,8 +494,10 @@ def run_nothing(n: int, folder: Path) -> dict[str, Any]:
             return len(runner.each(nothing, [{"number": number} for number in range(n)]))
 
     local._set_defaults()  # noqa: SLF001  as a run from the command line does
-    local._start_server()  # noqa: SLF001
-    server = local._servers[0].process  # noqa: SLF001
+    temporary = local._start_server()  # noqa: SLF001
+    assert temporary
+    temporary.wait()
+    server = temporary.process
     all_of_it(2)  # the first flow brings tables and connections with it
     _settled(folder)
     meter, before = Meter("task"), _of_process(server.pid)

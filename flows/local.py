@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import prefect
@@ -19,7 +20,6 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.settings import get_current_settings
 from rich.console import Console
 
-from flows.clean import clean_corpus, replay_rejected
 from schemas.config import DatasetConfig, RunConfig
 from tasks.shards.processes import StoppedError, warm_up
 
@@ -60,16 +60,27 @@ def run_locally(config: DatasetConfig, console: Console, level: int) -> State[An
     _set_defaults()
     _share_console(console, level)
     try:
-        _start_server()
+        server = _start_server()
+        flow = _flow(config)
+        if server:
+            server.wait()
         with tags("qingyuan"):
-            flow: Any = clean_corpus if isinstance(config, RunConfig) else replay_rejected
             once = flow.with_options(retries=0)  # who sits before a terminal decides whether to try again
             state: State[Any] = once(config, return_state=True)
             return state
     except (httpx.HTTPError, RuntimeError) as error:
-        url = get_current_settings().api.url
-        advice = "Start it, or unset PREFECT_API_URL for a temporary one" if url else "Is 127.0.0.1 open to this user?"
+        is_ours = get_current_settings().api.url in {None, *(server.url for server in _servers)}
+        advice = (
+            "Is 127.0.0.1 open to this user?" if is_ours else "Start it, or unset PREFECT_API_URL for a temporary one"
+        )
         raise ServerError(f"Prefect's server can't be worked with: {error}. {advice}") from error
+
+
+def _flow(config: DatasetConfig) -> Any:
+    """The flow for a run: with all that it needs it takes 0.3 s to load, in which the server starts."""
+    from flows import clean  # noqa: PLC0415
+
+    return clean.clean_corpus if isinstance(config, RunConfig) else clean.replay_rejected
 
 
 class TemporaryServer:
@@ -88,7 +99,9 @@ class TemporaryServer:
             # one (AF_UNIX), and answers in two parts would wait for each other.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-            self.process = _serve(listener.fileno())
+            # What it says when it is ended in the midst of something is nothing to people who look at a run.
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115  as long as this
+            self.process = _serve(listener.fileno(), self._log)
         with contextlib.suppress(OSError):  # no pidfd before Linux 5.3, or it has ended
             end_with_us(self.process.pid)
         atexit.register(self.stop)
@@ -103,10 +116,15 @@ class TemporaryServer:
         with httpx.Client(trust_env=False) as client:
             while not self._answers(client):
                 if (code := self.process.poll()) is not None:
-                    raise RuntimeError(f"the temporary server ended with code {code}")
+                    raise RuntimeError(f"the temporary server ended with code {code}. {self._last_words()}")
                 if time.monotonic() - self._started > most:
-                    raise RuntimeError(f"the temporary server doesn't answer after {most} s")
+                    raise RuntimeError(f"the temporary server doesn't answer after {most} s. {self._last_words()}")
                 time.sleep(0.05)
+
+    def _last_words(self) -> str:
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - _LAST_WORDS))
+        return self._log.read().decode(errors="replace").strip()
 
     def _answers(self, client: httpx.Client) -> bool:
         try:
@@ -131,7 +149,11 @@ class TemporaryServer:
         return self.process.poll() is not None
 
 
-def _serve(listener: int) -> "subprocess.Popen[bytes]":
+_LAST_WORDS = 2_000
+"""Bytes of what a server has said that are shown if it can't be worked with."""
+
+
+def _serve(listener: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
     """Start a server on the socket with that descriptor."""
     app = ["--app-dir", str(prefect.__module_path__.parent), "--factory", "prefect.server.api.server:create_app"]
     how = ["--fd", str(listener), "--log-level", "error", "--lifespan", "on"]
@@ -142,7 +164,7 @@ def _serve(listener: int) -> "subprocess.Popen[bytes]":
     # interrupted. Signals that are blocked here are blocked in what is started.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return subprocess.Popen(command, env=env, pass_fds=(listener,))  # noqa: S603  ours
+        return subprocess.Popen(command, env=env, pass_fds=(listener,), stdout=log, stderr=log)  # noqa: S603  ours
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
@@ -189,8 +211,8 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not (stopped or is_dead_link or message.startswith(("Crash detected!", "Still processing items:")))
 
 
-def _start_server() -> None:
-    """Start a temporary server if no other is configured, and have Prefect work with it."""
+def _start_server() -> TemporaryServer | None:
+    """Start a temporary server if no other is configured, and have Prefect work with it; it is to be waited for."""
     for server in [server for server in _servers if server.process.poll() is not None]:
         _servers.remove(server)
         if os.environ.get("PREFECT_API_URL") == server.url:
@@ -200,8 +222,9 @@ def _start_server() -> None:
         server = TemporaryServer()
         _servers.append(server)
         warm_up()
-        server.wait()
         _set_url(server.url)
+        return server
+    return None
 
 
 def _set_url(url: str | None) -> None:

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import IO
 from urllib.parse import urlsplit
 
 import httpx
@@ -32,9 +33,11 @@ def test_the_port_is_its_own_from_the_start(server: TemporaryServer) -> None:
 
 
 def test_a_server_that_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ends(_: int) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen([sys.executable, "-c", "raise SystemExit(5)"])
+    """What it said last is told."""
+
+    def ends(_: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([sys.executable, "-c", "raise SystemExit('no room')"], stderr=log)
 
     monkeypatch.setattr(local, "_serve", ends)
-    with pytest.raises(RuntimeError, match="ended with code 5"):
+    with pytest.raises(RuntimeError, match="ended with code 1. no room"):
         TemporaryServer().wait()
