@@ -39,5 +39,5 @@ def test_a_server_that_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
         return subprocess.Popen([sys.executable, "-c", "raise SystemExit('no room')"], stderr=log)
 
     monkeypatch.setattr(local, "_serve", ends)
-    with pytest.raises(RuntimeError, match="ended with code 1. no room"):
+    with pytest.raises(RuntimeError, match=r"ended with code 1\. no room"):
         TemporaryServer().wait()
