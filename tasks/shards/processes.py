@@ -155,7 +155,8 @@ def _preloaded() -> list[str]:
     # `pyarrow.parquet.read_table` loads both, in each process: 0.17 s.
     of_parquet = ["pyarrow.dataset", "pandas"]
     of_served = ["prefect.exceptions", "prefect.logging.loggers"] if is_served else []
-    return ["tasks.shards", "tasks.shards.warm", *of_parquet, *of_main, *of_served]
+    # The last one freezes all that is there for the garbage collector.
+    return ["tasks.shards", *of_parquet, *of_main, *of_served, "tasks.shards.warm"]
 
 
 def _answer(receiver: Connection, report: Report, process: BaseProcess) -> Any:
