@@ -191,6 +191,7 @@ def _about(store: Store, snapshot: Snapshot, run: Run, summary: Summary) -> dict
         "summary": summary,
         "counts": snapshot.counts,
         "last": last,
+        "report_before": last is not None and last.run_id in store.reports(),
         "difference": _difference(store, last, snapshot) if last else None,
         "steps_before": last.counts.edits if last else {},
     }

@@ -5,7 +5,7 @@ from itertools import count, islice
 from typing import Any, NamedTuple
 
 from schemas.document import Edit
-from tasks.report.page import Told, about_edit, told
+from tasks.report.page import Told, about_edit, spelled, told
 from tasks.report.pairs import Excerpt, Made, Piece, abridged, excerpt, pieces_of, rows_of
 from tasks.verify import StoredDocument
 from tasks.view import reviews
@@ -131,8 +131,8 @@ def _edits(piece: Piece, verdicts: Mapping[tuple[int, int], Review]) -> Iterator
             "stage": made.stage,
             "number": made.number,
             "about": about_edit(made.edit),
-            "before": abridged(made.edit.before, _EXAMPLE),
-            "after": abridged(made.edit.after, _EXAMPLE),
+            "before": spelled(abridged(made.edit.before, _EXAMPLE)),
+            "after": spelled(abridged(made.edit.after, _EXAMPLE)),
             "verdict": mark.verdict if mark else "",
             "note": mark.note if mark else "",
         }

@@ -17,7 +17,7 @@ from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import open_store
 from tasks.publish.summary import Summary
 from tasks.report import figures
-from tasks.report.page import STEPS, percent, rows_told, seen
+from tasks.report.page import STEPS, address, named, percent, rows_told, seen, spelled
 from tasks.report.pairs import Made, Piece
 from tasks.report.verdict import judge_run
 from tasks.steps import STEPS as ALL_STEPS
@@ -136,6 +136,7 @@ def test_a_run_that_changed_nothing_has_a_short_report(
     assert made.picture == b""
     assert "No document had come or changed: the dataset has 5 documents, 5 of them clean" in page
     assert f'href="{run.run_id}.html"' in page
+    assert 'class="verdict note"' in page  # that nothing was to do says nothing of what is there
     assert len(list((tmp_path / "reports").iterdir())) == 2
 
 
@@ -225,6 +226,21 @@ def test_what_has_no_shape_is_named() -> None:
     )
     assert seen("，“”中文\u3000 é€😀") == "，“”中文\u3000 é€😀"
     assert seen("  ", changed=True) == "␣␣"
+
+
+def test_what_has_no_shape_is_spelled_where_there_is_no_page() -> None:
+    assert spelled("a\u200b\u202e中\n") == "a[U+200B][U+202E]中⏎"
+    assert spelled("\u3000 ") == "\u25a1␣"
+
+
+def test_every_document_has_a_name() -> None:
+    assert named({"source_uri": "file:///a/%E6%96%B0.txt", "record": "line=3"}) == "新.txt line=3"
+    assert named({"source_uri": "https://example.cn/news/", "record": ""}) == "https://example.cn/news/"
+
+
+def test_addresses_read_as_chinese() -> None:
+    assert address("file:///%E6%96%B0%E9%97%BB/a%2Fb%20c") == "file:///新闻/a%2Fb%20c"
+    assert address("file:///%E6%96/%FF") == "file:///%E6%96/%FF"
 
 
 def test_a_long_document_is_cut_to_what_stands_around_its_changes() -> None:

@@ -125,6 +125,7 @@ class TestHostileText:
             page = visitor.get(f"/document/{doc_id}")
             for edits in edits_of(page).values():
                 one = edits[0]
+                assert not {"\u202e", "\u200b", "\x1b"} & {*one["before"], *one["after"]}  # a script writes them
                 fields = {
                     "stage": one["stage"],
                     "number": one["number"],
