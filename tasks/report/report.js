@@ -66,7 +66,7 @@
     if (change && change.dataset.t) tell(change);
   });
 
-  // Documents by what is looked for.
+  // Documents by what is looked for. Neither hosts nor names of folders have a slash.
   const form = document.querySelector("[data-filter]");
   if (!form) return;
   form.hidden = false;
@@ -78,7 +78,7 @@
     const by = all("select", form).filter((select) => select.value);
     let shown = 0;
     articles.forEach(({ article, text }) => {
-      const fits = text.includes(asked) && by.every((s) => article.dataset[s.dataset.by].split("|").includes(s.value));
+      const fits = text.includes(asked) && by.every((s) => article.dataset[s.dataset.by].split("/").includes(s.value));
       article.hidden = !fits;
       shown += fits ? 1 : 0;
     });
