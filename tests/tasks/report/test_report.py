@@ -86,7 +86,9 @@ def test_figures_are_those_of_the_documents(tmp_path: Path, run: Run, put: Put, 
             o.rejection is not None and o.rejection.reason == "unreadable" for o in outcomes
         )
         assert total["damaged"] == sum(bool(o.cleaned and o.cleaned.damage) for o in kept)
-        assert total["edits"] == sum(len(stage.edits) for o in kept if o.cleaned for stage in o.cleaned.stages)
+        assert total["edits"] == sum(len(stage.edits) for o in outcomes if o.cleaned for stage in o.cleaned.stages)
+        assert total["edits"] == sum(row["edits"] for row in figures.steps(db))
+        assert total["untouched"] == sum(not o.cleaned or not o.cleaned.stages for o in kept)
         assert total["chars_stripped"] == 0
         assert sum(row["documents"] for row in figures.flow(db)) == 30
         by_rule = {(row["step"], row["rule"]): row for row in figures.rules(db)}
@@ -272,11 +274,18 @@ def test_a_long_document_is_cut_to_what_stands_around_its_changes() -> None:
 def test_verdict(changes: dict[str, int], tone: str, doubts: list[str]) -> None:
     total: dict[str, Any] = {
         "documents": 100, "clean": 100, "rejected": 0, "failures": 0, "rejected_telling": 0, "edited": 50, "damaged": 0,
-        "unsure": 0, "guesses": 0, "chars_in": 100_000, "damage_chars": 0, "edits": 10_000, "chars_stripped": 1000,
+        "duplicates": 0, "unsure": 0, "guesses": 0, "chars_in": 100_000, "damage_chars": 0, "edits": 10_000, "chars_stripped": 1000,
     }  # fmt: skip
     verdict = judge_run(total | changes)
     assert verdict.tone == tone
     assert [tile.what for tile in verdict.doubts] == doubts
+
+
+def test_duplicates_that_were_kept_are_told(tmp_path: Path, run: Run, put: Put, make_kept: MakeOutcome) -> None:
+    made = [make_kept(n) for n in range(3)]
+    mark = {"duplicate_of": made[0].origin.doc_id, "cluster_size": 2, "duplicate_similarity": 1.0}
+    snapshot = put(tmp_path, run, made, marks={made[1].origin.doc_id: mark})
+    assert "3 documents kept, 1 of them marked as duplicates" in written(tmp_path, run, snapshot)[1]
 
 
 @pytest.mark.parametrize(
