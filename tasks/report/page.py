@@ -119,12 +119,12 @@ def seen(text: str, *, changed: bool = False, alone: bool = False) -> Markup:
     """Text that is safe in a page, with a name in place of each character that shows nothing.
 
     Where it is what was `changed`, line ends are shown, too, and spaces if there is nothing else; where it stands
-    `alone`, no line begins after it.
+    `alone`, in one line.
     """
     if changed:
         text = text.translate(_SPACES) if not text.strip(" \t\n\u3000") else text
-        text = text.replace("\n", "⏎\n")
-        text = text.removesuffix("\n") if alone or text == "⏎\n" else text
+        text = text.replace("\n", "⏎" if alone else "⏎\n")
+        text = text.removesuffix("\n") if text == "⏎\n" else text
     pieces: list[str] = []
     end = 0
     for match in _SUSPECT.finditer(text):

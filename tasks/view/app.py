@@ -28,13 +28,16 @@ from tasks.view.guard import Guard, form_of, secret_of
 from tasks.view.reviews import VERDICTS, mark
 from tasks.view.search import LONGEST as LONGEST_SEARCH
 from tasks.view.search import MAX_FOUND, SECONDS, Search
-from tasks.view.sheets import MOST_CHARS, Sheets, examples
+from tasks.view.sheets import MOST_CHARS, MOST_TAKEN_APART, Sheets, examples
 
 MAX_LISTS = 100
 """Lists that the server remembers, each a few numbers: who goes back further finds all documents again."""
 
 _OPEN_DOCUMENTS = 4
 """Documents that stay taken apart: somebody who turns pages or marks edits asks for the same one again and again."""
+
+_OPEN_CHANGES = MOST_TAKEN_APART
+"""Changes that these have in all, but for the last one asked for: each takes 2 kB."""
 
 PATIENCE = 1.5
 """Seconds that a page waits for a search, or for the table of documents, before it shows how far that is."""
@@ -154,9 +157,13 @@ class View:
         with self.lock:
             self._sheets[doc_id] = found
             self._sheets.move_to_end(doc_id)
-            while len(self._sheets) > _OPEN_DOCUMENTS:
+            while len(self._sheets) > 1 and not self._is_room():
                 self._sheets.popitem(last=False)
         return found
+
+    def _is_room(self) -> bool:
+        n_changes = sum(sheets.n_changes for sheets in self._sheets.values())
+        return len(self._sheets) <= _OPEN_DOCUMENTS and n_changes <= _OPEN_CHANGES
 
     def marks(self) -> reviews.Reviews:
         """All marks. Raises OSError if they can't be read."""

@@ -17,7 +17,7 @@ from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import open_store
 from tasks.publish.summary import Summary
 from tasks.report import figures
-from tasks.report.page import STEPS, address, named, percent, rows_told, seen, spelled
+from tasks.report.page import STEPS, address, environment, named, percent, rows_told, seen, spelled
 from tasks.report.pairs import Made, Piece
 from tasks.report.verdict import judge_run
 from tasks.steps import STEPS as ALL_STEPS
@@ -235,6 +235,19 @@ def test_what_has_no_shape_is_spelled_where_there_is_no_page() -> None:
     assert spelled("\u3000 ") == "\u25a1␣"
 
 
+def test_what_stands_alone_is_one_line() -> None:
+    assert seen("a\n\nb\n", changed=True, alone=True) == "a⏎⏎b⏎"
+    assert seen("a\n\nb\n", changed=True) == "a⏎\n⏎\nb⏎\n"
+
+
+def test_damage_that_is_left_breaks_no_line() -> None:
+    shown, _ = rows_told(
+        [Piece("市长", "市长"), Piece("锟斤拷", "锟斤拷", (), "lost-characters"), Piece("说", "说")], 100
+    )
+    made = environment().get_template("macros.html.j2").module.pair(shown, "")  # type: ignore[attr-defined]
+    assert re.findall("市长.*说", re.sub("<[^>]*>", "", made)) == ["市长锟斤拷说市长锟斤拷说"]
+
+
 def test_every_document_has_a_name() -> None:
     assert named({"source_uri": "file:///a/%E6%96%B0.txt", "record": "line=3"}) == "新.txt line=3"
     assert named({"source_uri": "https://example.cn/news/", "record": ""}) == "https://example.cn/news/"
@@ -274,7 +287,8 @@ def test_a_long_document_is_cut_to_what_stands_around_its_changes() -> None:
 def test_verdict(changes: dict[str, int], tone: str, doubts: list[str]) -> None:
     total: dict[str, Any] = {
         "documents": 100, "clean": 100, "rejected": 0, "failures": 0, "rejected_telling": 0, "edited": 50, "damaged": 0,
-        "duplicates": 0, "unsure": 0, "guesses": 0, "chars_in": 100_000, "damage_chars": 0, "edits": 10_000, "chars_stripped": 1000,
+        "duplicates": 0,
+        "unsure": 0, "guesses": 0, "chars_in": 100_000, "damage_chars": 0, "edits": 10_000, "chars_stripped": 1000,
     }  # fmt: skip
     verdict = judge_run(total | changes)
     assert verdict.tone == tone
