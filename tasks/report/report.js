@@ -4,6 +4,9 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const tip = document.getElementById("tip");
 
+  // `qingyuan view` shows this page as if from nowhere: what lies beside it can't be reached from there.
+  if (location.protocol !== "file:" && self.origin === "null") all("[data-beside]").forEach((one) => one.remove());
+
   // What there is to know of a change, by mouse, touch and keyboard.
   let lit = [];
   const hide = () => {

@@ -225,5 +225,17 @@ def test_it_reads_without_scripts(browser: "Browser", report: Path) -> None:
     context.close()
 
 
+@pytest.mark.parametrize(("headers", "n"), [({"content-security-policy": "sandbox allow-scripts"}, 0), ({}, 1)])
+def test_no_link_leads_out_of_a_page_from_nowhere(
+    headers: dict[str, str], n: int, browser: "Browser", report: Path
+) -> None:
+    body = report.read_text(encoding="utf-8").replace("<main", '<a data-beside href="x.html">before</a><main')
+    opened = browser.new_page()
+    opened.route("**/*", lambda route: route.fulfill(body=body, content_type="text/html", headers=headers))
+    opened.goto("http://report.test/run.html")
+    assert opened.get_by_role("link", name="before").count() == n
+    opened.close()
+
+
 def test_on_paper_it_is_all_there(page: "Page") -> None:
     assert len(page.pdf()) > 10_000
