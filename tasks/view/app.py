@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from tasks.publish.snapshots import DatasetError
@@ -410,8 +410,8 @@ def _rules(request: Request) -> Response:
 def _runs(request: Request) -> Response:
     view = _view(request)
     runs = view.catalogue.runs()
-    with_report = {row["run_id"] for row in runs if _report_of(view, row["run_id"])}
-    return _page(request, "runs", runs=runs, snapshots=view.catalogue.snapshots(), with_report=with_report)
+    store = view.catalogue.store
+    return _page(request, "runs", runs=runs, snapshots=view.catalogue.snapshots(), with_report=store.reports().keys())
 
 
 def _marks(request: Request) -> Response:
@@ -431,19 +431,12 @@ def _snapshot(view: View, form: dict[str, str]) -> Response:
     return RedirectResponse("/", 303)
 
 
-def _report_of(view: View, run_id: str) -> Path | None:
-    """The report of a run, if it lies in the folder."""
-    if not _RUN_ID.fullmatch(run_id):
-        return None
-    path = view.marks_file.parent / "reports" / f"{run_id}.html"
-    return path if path.is_file() else None
-
-
 def _report(request: Request) -> Response:
-    path = _report_of(_view(request), request.path_params["run_id"])
-    if path is None:
+    run_id = request.path_params["run_id"]
+    page = _view(request).catalogue.store.report(run_id) if _RUN_ID.fullmatch(run_id) else None
+    if page is None:
         raise HTTPException(404, "There is no report of this run.")
-    return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
+    return HTMLResponse(page, headers={"content-security-policy": REPORT_POLICY})
 
 
 def _static(request: Request) -> Response:
