@@ -89,7 +89,7 @@ class Guard:
         if not self._knows(_given(request)):
             return PlainTextResponse(_REFUSED, 403)
         rest = [(name, value) for name, value in parse_qsl(request.url.query) if name != "token"]
-        path = "/" + request.url.path.lstrip("/\\") + (f"?{urlencode(rest)}" if rest else "")
+        path = "/" + request.url.path.lstrip("/") + (f"?{urlencode(rest)}" if rest else "")
         answer = HTMLResponse(_ENTRANCE.format(path=_escaped(path)))
         answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict", path="/")
         return answer
