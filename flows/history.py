@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from pyarrow import ArrowException
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import Progress
@@ -29,6 +30,7 @@ from tasks.publish.history import (
     freed,
     leftovers,
     restore,
+    runs_that_stay,
     settings_changed,
 )
 from tasks.publish.snapshots import DamagedError, DatasetError, Snapshot
@@ -358,10 +360,10 @@ def vacuum(  # noqa: PLR0913 (one for each option)
 
 
 def _lone_reports(store: Store, going: Iterable[int]) -> dict[str, int]:
-    """Bytes of reports, by run, of which the snapshot is gone or goes: they quote texts that somebody may want gone."""
+    """Bytes of reports, by run, of which documents are gone or go: they quote texts that somebody may want gone."""
     try:
-        kept = {store.snapshot(number).run_id for number in set(store.numbers()) - set(going)}
-    except DatasetError:  # whose run it was can't be told
+        kept = runs_that_stay(store, [store.snapshot(number) for number in {*store.numbers()} - {*going}])
+    except (DatasetError, OSError, ArrowException):  # which runs they are of can't be told
         return {}
     return {run_id: n for run_id, n in store.reports().items() if run_id not in kept}
 

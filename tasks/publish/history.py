@@ -134,6 +134,30 @@ def leftovers(store: Store) -> tuple[int, int]:
     return sum(state.st_size for state in tmp if state.st_nlink == 1), sum(journals)
 
 
+_CLEANED = ("n_added", "n_changed", "n_recleaned", "n_relearned")
+"""Columns of `runs`: documents that a run has cleaned."""
+
+
+def runs_that_stay(store: Store, kept: Iterable[Snapshot]) -> set[str]:
+    """Runs that made these snapshots, and those of which every document is in one of them, as after a rollback.
+
+    Of a dataset in an object store only the former: for the rest all parts would have to be fetched.
+    """
+    stay, known = set[str](), dict[str, Counter[str]]()
+    for snapshot in kept:
+        stay.add(snapshot.run_id)
+        there = Counter[str]()
+        for part in () if "://" in store.name else (*snapshot.tables["clean"], *snapshot.tables["rejected"]):
+            if part.sha256 not in known:
+                known[part.sha256] = Counter(pq.read_table(store.path(part), columns=["run_id"])["run_id"].to_pylist())
+            there += known[part.sha256]
+        runs = _runs(store, snapshot).items() if there else ()
+        stay |= {
+            run_id for run_id, row in runs if there[run_id] and there[run_id] == sum(row[n] or 0 for n in _CLEANED)
+        }
+    return stay
+
+
 def _snapshots(store: Store, before: int) -> Iterator[Snapshot]:
     """But for those that another process forgets meanwhile."""
     for number in store.numbers():

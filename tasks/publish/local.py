@@ -203,6 +203,13 @@ class LocalStore:
         written.replace(path)
         return str(path)
 
+    def report(self, run_id: str) -> bytes | None:
+        """The report of a run; None if there is none."""
+        try:
+            return (self.out / "reports" / f"{run_id}.html").read_bytes()
+        except FileNotFoundError:
+            return None
+
     def reports(self) -> dict[str, int]:
         """Bytes of the reports there are, by run."""
         return {path.stem: path.stat().st_size for path in (self.out / "reports").glob("*.html")}

@@ -199,6 +199,13 @@ class RemoteStore:
             obstore.put(self._bucket, _report(run_id), page, attributes={"Content-Type": "text/html; charset=utf-8"})
         return f"{self.name}/{_report(run_id)}"
 
+    def report(self, run_id: str) -> bytes | None:
+        """The report of a run; None if there is none."""
+        try:
+            return self._get(_report(run_id))
+        except FileNotFoundError:
+            return None
+
     def reports(self) -> dict[str, int]:
         """Bytes of the reports there are, by run."""
         return {Path(entry["path"]).stem: entry["size"] for entry in self._list("reports")}

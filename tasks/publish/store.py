@@ -59,6 +59,9 @@ class Store(Protocol):
     def keep_report(self, run_id: str, page: bytes) -> str:
         """Keep the report of a run beside the tables; gives its path or address."""
 
+    def report(self, run_id: str) -> bytes | None:
+        """The report of a run; None if there is none."""
+
     def reports(self) -> dict[str, int]:
         """Bytes of the reports there are, by run."""
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from markupsafe import Markup
 
 from schemas.document import Run
-from tasks.publish.difference import Difference, compare
+from tasks.publish.difference import Difference, RuleChange, compare
 from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store
 from tasks.publish.summary import Summary
@@ -185,15 +185,22 @@ def _about(store: Store, snapshot: Snapshot, run: Run, summary: Summary) -> dict
     """What is known of a run without a look at its documents."""
     before = [number for number in store.numbers() if number < snapshot.number]
     last = store.snapshot(before[-1]) if before else None
+    difference = _difference(store, last, snapshot) if last else None
     return {
         "snapshot": snapshot,
         "run": run,
         "summary": summary,
         "counts": snapshot.counts,
         "last": last,
-        "difference": _difference(store, last, snapshot) if last else None,
+        "report_before": last is not None and last.run_id in store.reports(),
+        "difference": difference,
+        "rule_changes": sorted(difference.rules.items(), key=_size, reverse=True) if difference else [],
         "steps_before": last.counts.edits if last else {},
     }
+
+
+def _size(change: tuple[tuple[str, str], RuleChange]) -> int:
+    return change[1].edits.total()
 
 
 def _difference(store: Store, last: Snapshot, snapshot: Snapshot) -> Difference | None:

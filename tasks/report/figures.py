@@ -129,23 +129,28 @@ def ask(db: "DuckDBPyConnection", query: str, values: Sequence[Any] = ()) -> lis
 
 
 def totals(db: "DuckDBPyConnection") -> Row:
-    """Sums over all documents, in one row: those that a verdict goes by."""
+    """Sums over all documents, in one row: those that a verdict goes by.
+
+    Edits are counted in rejected documents as well, as by step and by rule; characters and damage in clean ones.
+    """
     return ask(
         db,
         """select count(*) as documents, count(*) filter (reason = '') as clean,
             count(*) filter (reason <> '') as rejected,
             count(*) filter (reason in $failures) as failures,
             count(*) filter (reason <> '' and reason not in $not_telling) as rejected_telling,
-            count(*) filter (reason = '' and n_edits > 0) as edited,
+            count(*) filter (n_edits > 0) as edited,
+            count(*) filter (reason = '' and n_edits = 0) as untouched,
+            (select count(*) from clean where duplicate_of is not null) as duplicates,
             count(*) filter (reason = '' and len(damage) > 0) as damaged,
-            count(*) filter (reason = '' and min_confidence < $low) as unsure,
+            count(*) filter (min_confidence < $low) as unsure,
             count(*) filter (n_bad_bytes > 0) as with_bad_bytes,
             coalesce(sum(raw_bytes), 0)::bigint as raw_bytes,
             coalesce(sum(n_bad_bytes), 0)::bigint as bad_bytes,
             coalesce(sum(decoded_chars) filter (reason = ''), 0)::bigint as chars_in,
             coalesce(sum(n_chars) filter (reason = ''), 0)::bigint as chars_out,
             coalesce(sum(damage_chars) filter (reason = ''), 0)::bigint as damage_chars,
-            coalesce(sum(n_edits) filter (reason = ''), 0)::bigint as edits,
+            coalesce(sum(n_edits), 0)::bigint as edits,
             coalesce(sum(chars_removed) filter (reason = ''), 0)::bigint as chars_removed,
             coalesce(sum(list_sum(list_transform(list_filter(edits_by_step, lambda s: s.step in $strip),
                 lambda s: s.chars_removed))) filter (reason = ''), 0)::bigint as chars_stripped
@@ -265,7 +270,7 @@ def sites(db: "DuckDBPyConnection", most: int = 12) -> list[Row]:
         db,
         f"""select site, count(*) as documents, count(*) filter (reason <> '' and reason <> 'duplicate') as rejected,
             count(*) filter (reason = '' and len(damage) > 0) as damaged,
-            count(*) filter (reason = '' and min_confidence < {LOW}) as unsure,
+            count(*) filter (min_confidence < {LOW}) as unsure,
             coalesce(sum(chars_removed) / nullif(sum(decoded_chars), 0), 0)::double as removed
         from documents group by 1 having rejected + damaged + unsure > 0
         order by (rejected + damaged + unsure) desc, 1 limit {most}""",  # noqa: S608

@@ -93,6 +93,8 @@ def environment() -> Environment:
         "size": size,
         "plural": lambda n, what: f"{n:,} {what}{'' if n == 1 else 's'}",
         "named": named,
+        "address": address,
+        "spelled": spelled,
         "short": lambda text, most=120: abridged(" ".join(str(text).split()), most),
     }
     made.globals |= {"STEPS": STEPS, "LOW": LOW}
@@ -117,12 +119,12 @@ def seen(text: str, *, changed: bool = False, alone: bool = False) -> Markup:
     """Text that is safe in a page, with a name in place of each character that shows nothing.
 
     Where it is what was `changed`, line ends are shown, too, and spaces if there is nothing else; where it stands
-    `alone`, no line begins after it.
+    `alone`, in one line.
     """
     if changed:
         text = text.translate(_SPACES) if not text.strip(" \t\n\u3000") else text
-        text = text.replace("\n", "⏎\n")
-        text = text.removesuffix("\n") if alone or text == "⏎\n" else text
+        text = text.replace("\n", "⏎" if alone else "⏎\n")
+        text = text.removesuffix("\n") if text == "⏎\n" else text
     pieces: list[str] = []
     end = 0
     for match in _SUSPECT.finditer(text):
@@ -131,6 +133,12 @@ def seen(text: str, *, changed: bool = False, alone: bool = False) -> Markup:
             pieces += str(escape(text[end : match.start()])), f'<i class="u">{name}</i>'
             end = match.end()
     return Markup("".join([*pieces, str(escape(text[end:]))]))  # noqa: S704  each piece is escaped, or a number of ours
+
+
+def spelled(text: str) -> str:
+    """The same for what is no part of a page yet: `a[U+200B]b`, `␣`, `⏎`."""
+    text = text if text.strip(" \t\n\u3000") else text.translate(_SPACES)
+    return _SUSPECT.sub(lambda found: f"[{name}]" if (name := _name(found[0])) else found[0], text).replace("\n", "⏎")
 
 
 def _name(char: str) -> str:
@@ -157,9 +165,19 @@ def size(n_bytes: int) -> str:
 
 
 def named(document: dict[str, Any], most: int = 80) -> str:
-    """Name of a document's file, and which of a container it is."""
-    name = f"{unquote(document['source_uri'].rpartition('/')[2])} {document['record']}".strip()
+    """Name of a document's file, and which of a container it is; of an address that ends with `/` all of it."""
+    uri = document["source_uri"]
+    name = f"{unquote(uri.rpartition('/')[2]) or uri} {document['record']}".strip()
     return abridged(name, most)
+
+
+_ESCAPED = re.compile(r"(?:%[89A-Fa-f][0-9A-Fa-f])++")
+"""What is not ASCII, in an address."""
+
+
+def address(uri: str) -> str:
+    """An address with names in Chinese as they read; escapes of signs, which may mean something else, stay."""
+    return _ESCAPED.sub(lambda found: text if "\ufffd" not in (text := unquote(found[0])) else found[0], uri)
 
 
 def told(pieces: Iterable[Piece], numbers: Iterator[int]) -> list[Told]:

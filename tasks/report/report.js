@@ -4,6 +4,9 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const tip = document.getElementById("tip");
 
+  // `qingyuan view` shows this page as if from nowhere: what lies beside it can't be reached from there.
+  if (location.protocol !== "file:" && self.origin === "null") all("[data-beside]").forEach((one) => one.remove());
+
   // What there is to know of a change, by mouse, touch and keyboard.
   let lit = [];
   const hide = () => {
@@ -66,7 +69,7 @@
     if (change && change.dataset.t) tell(change);
   });
 
-  // Documents by what is looked for.
+  // Documents by what is looked for. Neither hosts nor names of folders have a slash.
   const form = document.querySelector("[data-filter]");
   if (!form) return;
   form.hidden = false;
@@ -78,7 +81,7 @@
     const by = all("select", form).filter((select) => select.value);
     let shown = 0;
     articles.forEach(({ article, text }) => {
-      const fits = text.includes(asked) && by.every((s) => article.dataset[s.dataset.by].split("|").includes(s.value));
+      const fits = text.includes(asked) && by.every((s) => article.dataset[s.dataset.by].split("/").includes(s.value));
       article.hidden = !fits;
       shown += fits ? 1 : 0;
     });

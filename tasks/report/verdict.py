@@ -65,9 +65,9 @@ def judge_run(total: Mapping[str, Any]) -> Verdict:
         Tile(
             "documents cleaned", f"{n:,}", "note", f"{total['edits']:,} edits in {total['edited']:,} of them", "#flow"
         ),
-        Tile("clean", percent(_share(clean, n)), _tone("rejected", telling), f"{clean:,} documents kept", "#flow"),
+        Tile("clean", percent(_share(clean, n)), _tone("rejected", telling), _kept_why(total), "#flow"),
         Tile("rejected", f"{total['rejected']:,}", _tone("rejected", telling), _rejected_why(total), "#rejected"),
-        Tile("failures", f"{total['failures']:,}", failed, "unreadable, failed or crashed", "#rejected"),
+        Tile("failures", f"{total['failures']:,}", failed, "what could not be read, or failed on the way", "#rejected"),
         Tile("damage left", f"{total['damaged']:,}", damaged, _damage_why(total), "#look"),
         Tile("text removed", percent(stripped), _tone("removed", stripped), removed, "#edits"),
         Tile("guesses", f"{total['guesses']:,}", _guesses_tone(total), _guesses_why(total), "#look"),
@@ -109,7 +109,7 @@ def _rejected_why(total: Mapping[str, Any]) -> str:
 def _guesses_tone(total: Mapping[str, Any]) -> str:
     """Bad only where many documents have some, and they are many of all edits: one guess spoils no document."""
     tones = (
-        _tone("unsure", _share(total["unsure"], total["clean"])),
+        _tone("unsure", _share(total["unsure"], total["documents"])),
         _tone("guesses", _share(total["guesses"], total["edits"])),
     )
     return min(tones, key=TONES.index)
@@ -117,14 +117,23 @@ def _guesses_tone(total: Mapping[str, Any]) -> str:
 
 def _guesses_why(total: Mapping[str, Any]) -> str:
     if not total["guesses"]:
-        return f"every edit is at least {LOW:.0%} sure"
-    return f"edits less than {LOW:.0%} sure, in {total['unsure']:,} clean documents"
+        return f"every edit is at least {percent(LOW)} sure"
+    return f"edits less than {percent(LOW)} sure, in {_documents(total['unsure'])}"
 
 
 def _damage_why(total: Mapping[str, Any]) -> str:
     if not total["damaged"]:
         return "no clean document has a place that could not be repaired"
     return f"documents with {total['damage_chars']:,} characters that could not be repaired"
+
+
+def _kept_why(total: Mapping[str, Any]) -> str:
+    kept = f"{_documents(total['clean'])} kept"
+    return f"{kept}, {total['duplicates']:,} of them marked as duplicates" if total["duplicates"] else kept
+
+
+def _documents(n: int) -> str:
+    return f"{n:,} document{'' if n == 1 else 's'}"
 
 
 def _share(part: int, whole: int) -> float:

@@ -141,4 +141,9 @@
     act();
   });
   if (location.hash === "#text") byId("text")?.focus();
+
+  // A page that says how far something is comes again, but not while somebody asks for something else.
+  const again = () => (document.activeElement?.closest("form.find, dialog") ? later() : location.reload());
+  const later = () => setTimeout(again, 1000 * Number(document.body.dataset.refresh));
+  if (document.body.dataset.refresh) later();
 })();

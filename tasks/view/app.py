@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from tasks.publish.snapshots import DatasetError
@@ -28,13 +28,16 @@ from tasks.view.guard import Guard, form_of, secret_of
 from tasks.view.reviews import VERDICTS, mark
 from tasks.view.search import LONGEST as LONGEST_SEARCH
 from tasks.view.search import MAX_FOUND, SECONDS, Search
-from tasks.view.sheets import MOST_CHARS, Sheets, examples
+from tasks.view.sheets import MOST_CHARS, MOST_TAKEN_APART, Sheets, examples
 
 MAX_LISTS = 100
 """Lists that the server remembers, each a few numbers: who goes back further finds all documents again."""
 
 _OPEN_DOCUMENTS = 4
 """Documents that stay taken apart: somebody who turns pages or marks edits asks for the same one again and again."""
+
+_OPEN_CHANGES = MOST_TAKEN_APART
+"""Changes that these have in all, but for the last one asked for: each takes 2 kB."""
 
 PATIENCE = 1.5
 """Seconds that a page waits for a search, or for the table of documents, before it shows how far that is."""
@@ -154,9 +157,13 @@ class View:
         with self.lock:
             self._sheets[doc_id] = found
             self._sheets.move_to_end(doc_id)
-            while len(self._sheets) > _OPEN_DOCUMENTS:
+            while len(self._sheets) > 1 and not self._is_room():
                 self._sheets.popitem(last=False)
         return found
+
+    def _is_room(self) -> bool:
+        n_changes = sum(sheets.n_changes for sheets in self._sheets.values())
+        return len(self._sheets) <= _OPEN_DOCUMENTS and n_changes <= _OPEN_CHANGES
 
     def marks(self) -> reviews.Reviews:
         """All marks. Raises OSError if they can't be read."""
@@ -403,8 +410,8 @@ def _rules(request: Request) -> Response:
 def _runs(request: Request) -> Response:
     view = _view(request)
     runs = view.catalogue.runs()
-    with_report = {row["run_id"] for row in runs if _report_of(view, row["run_id"])}
-    return _page(request, "runs", runs=runs, snapshots=view.catalogue.snapshots(), with_report=with_report)
+    store = view.catalogue.store
+    return _page(request, "runs", runs=runs, snapshots=view.catalogue.snapshots(), with_report=store.reports().keys())
 
 
 def _marks(request: Request) -> Response:
@@ -424,19 +431,12 @@ def _snapshot(view: View, form: dict[str, str]) -> Response:
     return RedirectResponse("/", 303)
 
 
-def _report_of(view: View, run_id: str) -> Path | None:
-    """The report of a run, if it lies in the folder."""
-    if not _RUN_ID.fullmatch(run_id):
-        return None
-    path = view.marks_file.parent / "reports" / f"{run_id}.html"
-    return path if path.is_file() else None
-
-
 def _report(request: Request) -> Response:
-    path = _report_of(_view(request), request.path_params["run_id"])
-    if path is None:
+    run_id = request.path_params["run_id"]
+    page = _view(request).catalogue.store.report(run_id) if _RUN_ID.fullmatch(run_id) else None
+    if page is None:
         raise HTTPException(404, "There is no report of this run.")
-    return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
+    return HTMLResponse(page, headers={"content-security-policy": REPORT_POLICY})
 
 
 def _static(request: Request) -> Response:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import duckdb
 import pyarrow.parquet as pq
@@ -56,9 +57,12 @@ _COLUMNS = f"""coalesce(source_uri, '') as source_uri, record, coalesce(encoding
     coalesce(damage_chars, 0) as damage, n_edits, coalesce(n_chars, 0) as n_chars, flags,
     list_transform(edits_by_step, lambda e: e.step) as steps, run_id"""
 
+_HOST = "regexp_extract(url, '^https?://([^/?#]+)', 1)"
+"""Of the address that a page came from: most don't name their site."""
+
 _TABLES = {
-    "clean": "'' as reason, coalesce(title, '') as title, coalesce(site_name, '') as site, lang",
-    "rejected": "reason, '' as title, '' as site, '' as lang",
+    "clean": f"'' as reason, coalesce(title, '') as title, coalesce(nullif(site_name, ''), {_HOST}, '') as site, lang",
+    "rejected": f"reason, '' as title, coalesce({_HOST}, '') as site, '' as lang",
 }
 """What a row has of its own table."""
 
@@ -392,7 +396,8 @@ def _condition(wanted: Filter) -> tuple[str, list[Any]]:
     elif wanted.step:
         asked.append(("list_contains(steps, ?)", [wanted.step]))
     if wanted.place:
-        asked.append(("(contains(source_uri, ?) or contains(site, ?) or starts_with(doc_id, ?))", [wanted.place] * 3))
+        stands = "contains(source_uri, ?) or contains(source_uri, ?) or contains(site, ?) or starts_with(doc_id, ?)"
+        asked.append((f"({stands})", [wanted.place, quote(wanted.place), wanted.place, wanted.place]))
     if wanted.below:
         asked.append(("confidence < ?", [wanted.below]))
     if wanted.only is not None:

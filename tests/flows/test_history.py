@@ -361,3 +361,14 @@ def test_reports_go_with_their_snapshots_and_not_before(out: Path) -> None:
     assert call("vacuum", out, "--keep", "1", "--older-than", "0").output == would.replace("would remove", "removed")
     assert store.reports().keys() == {store.snapshot(3).run_id}
     assert call("verify", out).exit_code == 0
+
+
+def test_a_report_stays_where_all_documents_that_it_is_about_stay(out: Path) -> None:
+    store = open_store(out)
+    ids = [store.snapshot(number).run_id for number in store.numbers()]
+    for run_id in ids:
+        store.keep_report(run_id, b"<!doctype html>")
+    assert call("rollback", out, "1").exit_code == 0
+    assert call("vacuum", out, "--keep", "1", "--older-than", "0").exit_code == 0
+    assert store.numbers() == [4]
+    assert store.reports().keys() == {ids[0]}

@@ -24,7 +24,7 @@ from tasks.publish.snapshots import Snapshot
 from tasks.view import reviews
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 ROOT = Path(__file__).parents[2]
 Put = Callable[..., Snapshot]
@@ -317,6 +317,26 @@ class TestBrowser:
         page.get_by_role("button", name="mangler", exact=True).click()
         it.ready("ol.docs del.s-glosses")
         assert page.locator("ol.docs li").count() == 3
+        it.check()
+
+    def test_a_page_that_comes_again_leaves_what_is_typed(self, visit: Callable[..., Visit]) -> None:
+        it = visit()
+        page = it.page
+
+        def running(route: "Route") -> None:
+            page_of_it = route.fetch()
+            route.fulfill(response=page_of_it, body=page_of_it.text().replace("<body>", '<body data-refresh="0.2">'))
+
+        page.route("**/list/all", running)
+        with page.expect_navigation():
+            page.goto(f"http://127.0.0.1:{it.server.port}/list/all")
+        with page.expect_navigation():
+            pass  # it comes again
+        page.get_by_label("Search for").focus()
+        page.keyboard.type("產業")
+        before = len(it.asked)
+        page.wait_for_timeout(700)
+        assert (len(it.asked), page.locator("#text").input_value()) == (before, "產業")
         it.check()
 
     def test_pages_are_turned(self, visit: Callable[..., Visit]) -> None:

@@ -287,6 +287,8 @@ class TestReports:
         elsewhere()
         (size,) = open_store(out).reports().values()
         assert size > 10_000
+        assert len(open_store(out).report(data.run.run_id) or b"") == size
+        assert open_store(out).report("another") is None
         assert verify(out).ok
         store.drop_reports([data.run.run_id])
         assert store.reports() == {}

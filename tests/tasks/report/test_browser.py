@@ -46,7 +46,7 @@ def report(tmp_path: Path, put: Put, run: Run) -> Path:
             Edit("boilerplate", "label-at-end", label - 4, "责任编辑:王", "", 0.97),
             Edit("script", "t2s", 4, "車", "车"),
         ),
-        document("hostile", HOSTILE * 5, Edit("boilerplate", "label", 0, HOSTILE, "", 0.95)),
+        document("hostile|", HOSTILE * 5, Edit("boilerplate", "label", 0, HOSTILE, "", 0.95)),
         document("damaged", "这里有锟斤拷。\n" * 3, damage="锟斤拷"),
         document("long", "没有换行的长文字" * 5000 + "word" * 5000),
         document("short", "短", rejection=Rejection(Reason.TOO_SHORT, "1 letter is left of 10.")),
@@ -141,7 +141,7 @@ def test_search_and_filters(page: "Page") -> None:
     page.get_by_label("Why", exact=True).select_option("damage left")
     assert shown.count() == 1
     page.get_by_label("Why", exact=True).select_option("")
-    page.get_by_label("Source", exact=True).select_option("hostile")
+    page.get_by_label("Source", exact=True).select_option("hostile|")
     assert shown.count() == 1
 
 
@@ -223,6 +223,18 @@ def test_it_reads_without_scripts(browser: "Browser", report: Path) -> None:
     assert opened.locator("article.doc").count() == 5
     assert not opened.locator("form.filter").is_visible()
     context.close()
+
+
+@pytest.mark.parametrize(("headers", "n"), [({"content-security-policy": "sandbox allow-scripts"}, 0), ({}, 1)])
+def test_no_link_leads_out_of_a_page_from_nowhere(
+    headers: dict[str, str], n: int, browser: "Browser", report: Path
+) -> None:
+    body = report.read_text(encoding="utf-8").replace("<main", '<a data-beside href="x.html">before</a><main')
+    opened = browser.new_page()
+    opened.route("**/*", lambda route: route.fulfill(body=body, content_type="text/html", headers=headers))
+    opened.goto("http://report.test/run.html")
+    assert opened.get_by_role("link", name="before").count() == n
+    opened.close()
 
 
 def test_on_paper_it_is_all_there(page: "Page") -> None:

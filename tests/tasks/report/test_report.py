@@ -17,7 +17,7 @@ from tasks.publish.snapshots import Snapshot
 from tasks.publish.store import open_store
 from tasks.publish.summary import Summary
 from tasks.report import figures
-from tasks.report.page import STEPS, percent, rows_told, seen
+from tasks.report.page import STEPS, address, environment, named, percent, rows_told, seen, spelled
 from tasks.report.pairs import Made, Piece
 from tasks.report.verdict import judge_run
 from tasks.steps import STEPS as ALL_STEPS
@@ -86,7 +86,9 @@ def test_figures_are_those_of_the_documents(tmp_path: Path, run: Run, put: Put, 
             o.rejection is not None and o.rejection.reason == "unreadable" for o in outcomes
         )
         assert total["damaged"] == sum(bool(o.cleaned and o.cleaned.damage) for o in kept)
-        assert total["edits"] == sum(len(stage.edits) for o in kept if o.cleaned for stage in o.cleaned.stages)
+        assert total["edits"] == sum(len(stage.edits) for o in outcomes if o.cleaned for stage in o.cleaned.stages)
+        assert total["edits"] == sum(row["edits"] for row in figures.steps(db))
+        assert total["untouched"] == sum(not o.cleaned or not o.cleaned.stages for o in kept)
         assert total["chars_stripped"] == 0
         assert sum(row["documents"] for row in figures.flow(db)) == 30
         by_rule = {(row["step"], row["rule"]): row for row in figures.rules(db)}
@@ -136,6 +138,7 @@ def test_a_run_that_changed_nothing_has_a_short_report(
     assert made.picture == b""
     assert "No document had come or changed: the dataset has 5 documents, 5 of them clean" in page
     assert f'href="{run.run_id}.html"' in page
+    assert 'class="verdict note"' in page  # that nothing was to do says nothing of what is there
     assert len(list((tmp_path / "reports").iterdir())) == 2
 
 
@@ -227,6 +230,34 @@ def test_what_has_no_shape_is_named() -> None:
     assert seen("  ", changed=True) == "␣␣"
 
 
+def test_what_has_no_shape_is_spelled_where_there_is_no_page() -> None:
+    assert spelled("a\u200b\u202e中\n") == "a[U+200B][U+202E]中⏎"
+    assert spelled("\u3000 ") == "\u25a1␣"
+
+
+def test_what_stands_alone_is_one_line() -> None:
+    assert seen("a\n\nb\n", changed=True, alone=True) == "a⏎⏎b⏎"
+    assert seen("a\n\nb\n", changed=True) == "a⏎\n⏎\nb⏎\n"
+
+
+def test_damage_that_is_left_breaks_no_line() -> None:
+    shown, _ = rows_told(
+        [Piece("市长", "市长"), Piece("锟斤拷", "锟斤拷", (), "lost-characters"), Piece("说", "说")], 100
+    )
+    made = environment().get_template("macros.html.j2").module.pair(shown, "")  # type: ignore[attr-defined]
+    assert re.findall("市长.*说", re.sub("<[^>]*>", "", made)) == ["市长锟斤拷说市长锟斤拷说"]
+
+
+def test_every_document_has_a_name() -> None:
+    assert named({"source_uri": "file:///a/%E6%96%B0.txt", "record": "line=3"}) == "新.txt line=3"
+    assert named({"source_uri": "https://example.cn/news/", "record": ""}) == "https://example.cn/news/"
+
+
+def test_addresses_read_as_chinese() -> None:
+    assert address("file:///%E6%96%B0%E9%97%BB/a%2Fb%20c") == "file:///新闻/a%2Fb%20c"
+    assert address("file:///%E6%96/%FF") == "file:///%E6%96/%FF"
+
+
 def test_a_long_document_is_cut_to_what_stands_around_its_changes() -> None:
     made = (Made(0, 0, Edit("glosses", "mangler", 0, "(zé)", "")),)
     changed = Piece("(zé)", "", made)
@@ -256,11 +287,19 @@ def test_a_long_document_is_cut_to_what_stands_around_its_changes() -> None:
 def test_verdict(changes: dict[str, int], tone: str, doubts: list[str]) -> None:
     total: dict[str, Any] = {
         "documents": 100, "clean": 100, "rejected": 0, "failures": 0, "rejected_telling": 0, "edited": 50, "damaged": 0,
+        "duplicates": 0,
         "unsure": 0, "guesses": 0, "chars_in": 100_000, "damage_chars": 0, "edits": 10_000, "chars_stripped": 1000,
     }  # fmt: skip
     verdict = judge_run(total | changes)
     assert verdict.tone == tone
     assert [tile.what for tile in verdict.doubts] == doubts
+
+
+def test_duplicates_that_were_kept_are_told(tmp_path: Path, run: Run, put: Put, make_kept: MakeOutcome) -> None:
+    made = [make_kept(n) for n in range(3)]
+    mark = {"duplicate_of": made[0].origin.doc_id, "cluster_size": 2, "duplicate_similarity": 1.0}
+    snapshot = put(tmp_path, run, made, marks={made[1].origin.doc_id: mark})
+    assert "3 documents kept, 1 of them marked as duplicates" in written(tmp_path, run, snapshot)[1]
 
 
 @pytest.mark.parametrize(

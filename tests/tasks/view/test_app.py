@@ -125,6 +125,7 @@ class TestHostileText:
             page = visitor.get(f"/document/{doc_id}")
             for edits in edits_of(page).values():
                 one = edits[0]
+                assert not {"\u202e", "\u200b", "\x1b"} & {*one["before"], *one["after"]}  # a script writes them
                 fields = {
                     "stage": one["stage"],
                     "number": one["number"],
@@ -322,6 +323,26 @@ class TestDocuments:
         clean_text = outcome.cleaned.text  # type: ignore[union-attr]
         assert shown >= len(clean_text.replace("\n", ""))
         visitor.get(f"{path}?page={n_pages + 1}", 404)
+
+    def test_a_document_with_too_many_changes_is_shown_as_it_is(
+        self, visitor: Any, outcomes: list[Outcome], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tasks.view.sheets.MOST_TAKEN_APART", 3)
+        page = visitor.get(f"/document/{outcomes[3].origin.doc_id}")
+        assert "too many to be shown" in page
+        assert edits_of(page) == {}
+        clean = outcomes[3].cleaned.text  # type: ignore[union-attr]
+        assert clean.splitlines()[0] in plain(page)
+
+    def test_few_documents_stay_taken_apart_and_fewer_where_they_are_large(
+        self, visitor: Any, outcomes: list[Outcome], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for n in (0, 1, 2, 3, 5, 7):
+            visitor.get(f"/document/{outcomes[n].origin.doc_id}")
+        assert len(visitor.view._sheets) == 4
+        monkeypatch.setattr(module, "_OPEN_CHANGES", 0)
+        visitor.get(f"/document/{outcomes[8].origin.doc_id}")
+        assert list(visitor.view._sheets) == [outcomes[8].origin.doc_id]
 
 
 class TestMarks:

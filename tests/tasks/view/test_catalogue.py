@@ -92,6 +92,21 @@ def test_a_document_is_found_by_the_start_of_its_id(catalogue: Catalogue, outcom
     assert [row["doc_id"] for row in catalogue.page(Filter(place=doc_id[:12])).rows] == [doc_id]
 
 
+def test_a_document_is_found_by_its_host_and_by_a_name_in_chinese(
+    tmp_path: Path, make_kept: Callable[..., Outcome], run: Run, put: Put, open_view: Callable[[Path], View]
+) -> None:
+    uris = ["file:///pages/%E6%96%B0%E9%97%BB/1.jsonl", "file:///pages/2.jsonl", "file:///pages/3.jsonl"]
+    urls = ["", "https://news.example.cn/1", "javascript:alert(1)"]
+    made = [make_kept(n) for n in range(3)]
+    made[2] = replace(made[2], rejection=Rejection(Reason.TOO_SHORT, "short"))
+    origins = [replace(made[n].origin, source_uri=uris[n], url=urls[n]) for n in range(3)]
+    put(tmp_path / "out", run, [replace(made[n], origin=origins[n]) for n in range(3)])
+    catalogue = open_view(tmp_path / "out").catalogue
+    for place, uri in (("新闻", uris[0]), ("news.example", uris[1])):
+        assert [row["source_uri"] for row in catalogue.page(Filter(place=place)).rows] == [uri]
+    assert {row["site"] for row in catalogue.page(Filter()).rows} == {"", "news.example.cn"}
+
+
 def test_what_failed_comes_first_and_what_is_sure_last(
     tmp_path: Path, make_kept: Callable[..., Outcome], run: Run, put: Put, open_view: Callable[[Path], View]
 ) -> None:
