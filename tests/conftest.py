@@ -167,9 +167,13 @@ BROWSER_FLAGS = [
 """Nothing of the browser's own asks the network; without a sandbox since CI is root in a container."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """A headless Chromium of this machine; tests are skipped without one, unless QINGYUAN_BROWSER is `required`."""
+    """A headless Chromium of this machine; tests are skipped without one, unless QINGYUAN_BROWSER is `required`.
+
+    For a file and not for all: while its client lives, an event loop runs in this thread, and Prefect takes a flow that
+    is called there for one that is to be awaited.
+    """
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
         message = f"no browser: none of {', '.join(CHROMIUM)} is installed (apt-get install chromium)"
