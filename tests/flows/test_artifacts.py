@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,13 @@ def test_tables_tell_which_document_of_a_container(tmp_path: Path) -> None:
     assert (change["document"], change["address"].rpartition(" ")[2]) == ("a.jsonl line=1", "line=1")
 
 
+def _logger(caplog: pytest.LogCaptureFixture) -> logging.Logger:
+    """Prefect sets logging up anew with the first flow of a process, and what pytest listens with is gone then."""
+    logger = logging.Logger("told")  # noqa: LOG001
+    logger.addHandler(caplog.handler)
+    return logger
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_what_cannot_be_shown_fails_no_run(
     pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -133,6 +141,7 @@ def test_what_cannot_be_shown_fails_no_run(
         raise RuntimeError("no server")
 
     monkeypatch.setattr("flows.artifacts.create_link_artifact", fail)
+    monkeypatch.setattr("flows.artifacts.get_run_logger", lambda: _logger(caplog))
     state = clean_corpus(RunConfig(sources=(str(pages),), out=tmp_path / "out"), return_state=True)
     assert state.is_completed()
     assert "no server" in caplog.text
@@ -166,6 +175,7 @@ def test_a_report_that_cannot_be_made_fails_no_run(
         raise RuntimeError("no disk")
 
     monkeypatch.setattr("tasks.report.write_report", fail)
+    monkeypatch.setattr("flows.artifacts.get_run_logger", lambda: _logger(caplog))
     state = clean_corpus(RunConfig(sources=(str(pages),), out=tmp_path / "out"), return_state=True)
     assert state.is_completed()
     assert "no disk" in caplog.text
