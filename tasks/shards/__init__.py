@@ -25,7 +25,7 @@ from tasks.publish.parts import Draft
 from tasks.read import read_span
 from tasks.read.records import Document, Item, Place, Skipped, Span, rejected
 from tasks.shards.journal import Entry, Journal, Taken, index_journals, read
-from tasks.shards.processes import ProcessDiedError, Report, cpu_limit, run_isolated, stop_processes
+from tasks.shards.processes import ProcessDiedError, Report, cpu_limit, end_if_alone, run_isolated, stop_processes
 from tasks.shards.progress import tell
 
 SHARD_BYTES = FULL_BYTES
@@ -321,6 +321,7 @@ def _survey_in_peace(  # noqa: PLR0913, PLR0917
 
     def add(event: str, n: int) -> None:
         nonlocal told
+        end_if_alone()
         counted[event] += n
         if (now := time.monotonic()) - told > _OFTEN:
             told = now

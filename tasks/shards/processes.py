@@ -9,6 +9,7 @@ import ctypes
 import multiprocessing
 import os
 import pickle
+import select
 import signal
 import sys
 import time
@@ -16,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -204,14 +206,28 @@ def _serve(sender: Connection, function: Callable[..., Any], args: tuple[Any, ..
 
 
 def _reporter(sender: Connection) -> Report:
-    parent = multiprocessing.parent_process()
-
     def report(event: str, n: int) -> None:
-        if parent and not parent.is_alive():
-            os._exit(1)  # nobody waits for the answer any more
+        end_if_alone()
         sender.send(("report", (event, n)))
 
     return report
+
+
+def end_if_alone() -> None:
+    """In a worker process: end at once if nobody waits for its answer any more. Takes 1 µs."""
+    if _has_parent_ended()():
+        os._exit(1)
+
+
+@cache
+def _has_parent_ended() -> Callable[[], bool]:
+    """What `ParentProcess.is_alive` asks, which makes and closes a selector each time: 30 µs."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return lambda: False
+    watched = select.poll()
+    watched.register(parent.sentinel, select.POLLIN)
+    return lambda: bool(watched.poll(0))
 
 
 def _portable(error: Exception) -> Exception:

@@ -74,7 +74,8 @@ def test_every_call_has_a_process_of_its_own(work: Any) -> None:
 
 def test_a_process_does_not_look_through_what_it_shares(work: Any) -> None:
     # Pages and parts, all that is loaded before it is forked, is some 90,000 objects that the garbage collector knows.
-    assert run(work.n_looked_through) < 5_000
+    # The main module is run again behind it: pytest's own brings some 10,000.
+    assert run(work.n_looked_through) < 30_000
 
 
 @pytest.mark.parametrize(
