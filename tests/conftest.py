@@ -202,12 +202,19 @@ def s3_server() -> Iterator[str]:
 def prefect_server() -> Iterator[str]:
     """A server with a database of its own, for all runs that are not about another one: its address.
 
-    Without heartbeats, for whose thread every run waits up to a second at its end; test_deployments.py has them.
+    Without heartbeats, for whose thread every run waits up to a second at its end; test_deployments.py has them. Asked
+    again after an error 500: on a busy machine SQLite says now and then that its database is locked.
     """
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
+    from prefect.settings import (
+        PREFECT_CLIENT_RETRY_EXTRA_CODES,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        get_current_settings,
+        temporary_settings,
+    )
     from prefect.testing.utilities import prefect_test_harness
 
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), prefect_test_harness(600):
+    settings = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_CLIENT_RETRY_EXTRA_CODES: "500"}
+    with temporary_settings(settings), prefect_test_harness(600):
         url = get_current_settings().api.url
         assert url
         yield url
