@@ -409,7 +409,7 @@ def draw(told: Mapping[str, Any], path: Path) -> None:
     left.set_ylabel("MB/s of processor time, UTF-8")
     left.set_title("Speed on the same documents")
     left.grid(axis="y", alpha=0.3)
-    left.legend(fontsize=8, ncols=2)
+    left.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     _draw_shares(right, told["shares"])
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
