@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.scripts import simplified_only, traditional_only
+from tasks.scripts import codes, simplified_only, traditional_only
 
 
 class Kind(IntEnum):
@@ -105,11 +105,6 @@ def identify(text: str) -> Identity:
 def script(text: str) -> str:
     """Only the script: `hans`, `hant` or `mixed`; empty where the text is not Chinese or no character tells."""
     return identify(text).script
-
-
-def codes(text: str) -> NDArray[np.uint32]:
-    """Code points, lone surrogates too."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 def kinds(chars: NDArray[np.uint32]) -> NDArray[np.uint8]:

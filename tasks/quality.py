@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from schemas.document import Cleaned, Damage
 from tasks import rules
-from tasks.identify import MOST_CHARS, Kind, codes, count_kinds, kinds
+from tasks.identify import MOST_CHARS, Kind, count_kinds, kinds
+from tasks.scripts import codes
 
 NGRAM = 10
 """Tokens in a row, for what is repeated (`_ngrams` is made for ten): the longest of the n-grams in which Gopher counts

@@ -10,6 +10,17 @@ from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
+
+
+def codes(text: str) -> NDArray[np.uint32]:
+    """Code points, lone surrogates too."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def text_of(chars: NDArray[np.uint32]) -> str:
+    """The text with these code points."""
+    return chars.tobytes().decode("utf-32-le", "surrogatepass")
 
 
 class CharTable:
@@ -29,11 +40,11 @@ class CharTable:
         """The text with these characters replaced; lone surrogates stay."""
         if len(text) < _SHORT:
             return text.translate(self.replaced)
-        chars = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        chars = codes(text)
         made = self._chars[np.minimum(chars, self._size - 1)]
         if chars.max() >= self._size:
             made = np.where(chars < self._size, made, chars)
-        return made.tobytes().decode("utf-32-le", "surrogatepass")
+        return text_of(made)
 
 
 _SHORT = 100

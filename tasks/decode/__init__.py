@@ -36,7 +36,7 @@ from tasks.decode.marks import (
     write,
 )
 from tasks.decode.scores import folded_codes, single_scores
-from tasks.identify import codes
+from tasks.scripts import codes
 
 BOMS = (
     (codecs.BOM_UTF8, "utf-8"),

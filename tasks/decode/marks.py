@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tasks import language
 from tasks.decode.scores import Codes, Scores, folded_codes, pair_scores
-from tasks.identify import codes
 from tasks.language import fold_text, fold_width, pair_score
+from tasks.scripts import codes
 
 CHINESE = ("gb18030", "cp950", "big5hkscs")
 

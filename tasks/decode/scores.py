@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.identify import codes
 from tasks.language import MODEL_PATH, UNSEEN, fold_text
+from tasks.scripts import codes
 
 Codes = NDArray[np.uint32]
 Folded = NDArray[np.uint16]

@@ -26,8 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.document import Edit, Stage
-from tasks.identify import codes
-from tasks.scripts import simplify, traditionalize
+from tasks.scripts import codes, simplify, text_of, traditionalize
 from tasks.steps.edits import EditError, apply, revert
 
 BY_PAIRS = -1
@@ -82,7 +81,7 @@ class _Lookup:
     def __init__(self, operation: _Operation, chars: NDArray[np.uint32], kinds: dict[tuple[str, float], int]) -> None:
         size = int(chars.max(initial=0)) + 1
         told = np.flatnonzero(np.bincount(chars, minlength=size)).astype(np.uint32)
-        formed = codes(_FORMS[operation.form](_text(told)))
+        formed = codes(_FORMS[operation.form](text_of(told)))
         self._before = np.zeros(size, np.uint32)
         self._before[told] = formed
         self._kind = np.full(size, -1, np.int64)
@@ -102,10 +101,6 @@ class _Lookup:
         """What each character was before; itself where it was not changed."""
         found: NDArray[np.uint32] = self._before[chars]
         return found
-
-
-def _text(chars: NDArray[np.uint32]) -> str:
-    return chars.tobytes().decode("utf-32-le", "surrogatepass")
 
 
 class _Columns:
@@ -282,7 +277,7 @@ def _best_operation(observed: _Observed, kinds: Sequence[tuple[str, float]]) -> 
 def _cost(observed: _Observed, form: int, main: int) -> tuple[int, int, NDArray[np.bool_]]:
     """What a form costs with its exceptions, the form, and which characters are better off with a pair."""
     chars = observed.chars.astype(np.int64)
-    formed = codes(_FORMS[form](_text(observed.chars))).astype(np.int64)
+    formed = codes(_FORMS[form](text_of(observed.chars))).astype(np.int64)
     wanted = (main << 2 * _CODE_BITS) | (formed << _CODE_BITS) | chars
     at = np.minimum(np.searchsorted(observed.changes, wanted), len(observed.changes) - 1)
     n_made = np.where(observed.changes[at] == wanted, observed.n_changes[at], 0)
@@ -377,7 +372,7 @@ def _implied(
     kind = lookup.kind(chars)
     for start, end, _ in exceptions:
         kind[start:end] = -1
-    before = _text(lookup.before(chars))
+    before = text_of(lookup.before(chars))
     edges = np.flatnonzero(kind[1:] != kind[:-1]) + 1
     starts = np.array([exception.start for exception in exceptions], np.int64)
     # What an exception has removed leaves no place of its own, and two runs beside it all the same.

@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 
 from schemas.config import Script
 from schemas.document import Context, Edit
-from tasks.identify import codes
 from tasks.language import pair_score
 from tasks.rules import load
-from tasks.scripts import CharTable
+from tasks.scripts import CharTable, codes
 
 FOLDER = importlib.resources.files("opencc") / "dictionary"
 

@@ -14,7 +14,7 @@ from schemas.document import Decoded, RawDocument
 from tasks import language
 from tasks.decode import CJK, _clear, _weigh, decode, encode, marks
 from tasks.decode.scores import folded_codes, pair_scores
-from tasks.identify import codes
+from tasks.scripts import codes
 
 NEWS = "今天下午，国务院总理在北京会见了来访的客人，双方就经济合作交换了意见。"
 TRADITIONAL = "今天下午，行政院長在臺北會見了來訪的客人，雙方就經濟合作交換了意見。"

@@ -3,7 +3,8 @@ import unicodedata
 import polars as pl
 import pytest
 
-from tasks.identify import Identity, Kind, codes, identify, kinds, script
+from tasks.identify import Identity, Kind, identify, kinds, script
+from tasks.scripts import codes
 
 HANS = "产业融合发展，推动乡村振兴。"
 HANT = "產業融合發展，推動鄉村振興。"
