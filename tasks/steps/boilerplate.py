@@ -365,7 +365,6 @@ def _judge_tail(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
     )
 
 
-_FRIENDS = re.compile("[【\\[]?友情[链鏈][接結]")
 _LONGEST_FLAT = 400
 """Characters of the longest tail on one line."""
 _AFTER_STOP = re.compile(r"(?<=[。!！])")
