@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from itertools import pairwise
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,7 +176,23 @@ def column(char: str) -> int:
 
 def columns_of(chars: "np.ndarray[tuple[int], np.dtype[np.uint32]]") -> Columns:
     """The columns of folded code points; what is beyond U+FFFF, the model does not know."""
-    return _model().columns.take(chars, mode="clip")
+    columns: Columns = _model().columns.take(chars, mode="clip")
+    return columns
+
+
+def columns_in(text: str) -> Columns:
+    """The columns of the characters of a text, which are folded on the way."""
+    columns: Columns = _folded_columns().take(codes(text), mode="clip")
+    return columns
+
+
+@cache
+def _folded_columns() -> Columns:
+    """By code point, up to the first one that nothing is folded to and the model does not know, nor any behind it."""
+    plain = "".join(map(chr, (*range(0xD800), *range(0xE000, max(_folding().replaced) + 2))))
+    table = np.full(ord(plain[-1]) + 1, len(_model().chars))
+    table[codes(plain)] = columns_of(codes(fold_text(plain)))
+    return table
 
 
 @cache
@@ -289,11 +306,11 @@ class _Words(dict[str, dict[str, float]]):
     """Words that begin with a character, with their scores; made when they are first asked for."""
 
     def __missing__(self, first: str) -> dict[str, float]:
-        words, firsts, starts, scores = _lexicon()
-        i, j = np.searchsorted(firsts, [ord(first), ord(first) + 1]).tolist()
-        if i == j:
+        words, starts, groups, scores = _lexicon()
+        if first > "\uffff":
             return {}
-        found = words[starts[i] : starts[j]].split("\n")[: j - i]
+        i, j = groups[ord(first) : ord(first) + 2].tolist()
+        found = words[int(starts[i]) : int(starts[j]) - 1].split("\n")[: j - i]
         self[first] = made = dict(zip(found, map(_VALUES.__getitem__, scores[i:j]), strict=True))
         return made
 
@@ -302,17 +319,19 @@ _WORDS = _Words()
 
 
 @cache
-def _lexicon() -> tuple[str, "np.ndarray[tuple[int], np.dtype[np.uint16]]", list[int], bytes]:
-    """All words in one string, the first character of each, where each begins (and the last ends), and their scores."""
+def _lexicon() -> tuple[str, "_Offsets", "_Offsets", bytes]:
+    """All words in one string, where each of them begins, where those with each first character do, and their scores.
+
+    Of both there is one more, for the end.
+    """
     with np.load(MODEL_PATH) as file:
-        codes = file["words"]
-        starts = np.concatenate(([0], np.flatnonzero(codes == ord("\n")) + 1))
-        return (
-            codes.tobytes().decode("utf-16-le"),
-            codes[starts],
-            [*starts.tolist(), len(codes)],
-            file["word"].tobytes(),
-        )
+        chars = file["words"]
+        starts = np.concatenate(([0], np.flatnonzero(chars == ord("\n")) + 1, [len(chars) + 1])).astype(np.uint32)
+        groups = np.searchsorted(chars[starts[:-1]], np.arange(0x10001)).astype(np.uint32)
+        return chars.tobytes().decode("utf-16-le"), starts, groups, file["word"].tobytes()
+
+
+_Offsets = np.ndarray[tuple[int], np.dtype[np.uint32]]
 
 
 def pair_score(previous: str, char: str) -> float:
@@ -335,24 +354,29 @@ def next_score(context: str, char: str) -> float:
     return score if score is not None else backoff + pair_score(context[-1], char)
 
 
-def word_score(text: str) -> float:
-    """Score of a text as words, each by itself, in the split that scores best (Viterbi 1967).
+def word_scores(texts: Iterable[str]) -> dict[str, float]:
+    """Scores of folded texts as words, each by itself, in the split that scores best (Viterbi 1967).
 
     It knows longer units than `next_score` does, and nothing of what goes between words: the two are good together.
+    What texts have in common at their beginning is looked at once.
     """
-    folded = fold_text(text)
-    n = len(folded)
-    best = [-math.inf] * (n + 1)
-    best[0] = 0.0
-    for start, char in enumerate(folded):
-        words, so_far = _WORDS[char], best[start]
-        alone = words.get(char, UNKNOWN_WORD if "\u3400" <= char <= "\u9fff" else NO_WORD)
-        best[start + 1] = max(best[start + 1], so_far + alone)
-        for end in range(start + 2, min(start + LONGEST_WORD, n) + 1):
-            found = words.get(folded[start:end])
-            if found is not None and so_far + found > best[end]:
-                best[end] = so_far + found
-    return best[n]
+    scores: dict[str, float] = {}
+    before, best = "", [0.0]
+    for text in sorted(set(texts)):
+        shared = len(commonprefix((before, text)))
+        n = len(text)
+        best[shared + 1 :] = [-math.inf] * (n - shared)
+        for start in range(max(0, shared - LONGEST_WORD + 1), n):
+            char, so_far = text[start], best[start]
+            words = _WORDS[char]
+            alone = words.get(char, UNKNOWN_WORD if "\u3400" <= char <= "\u9fff" else NO_WORD)
+            best[start + 1] = max(best[start + 1], so_far + alone)
+            for end in range(start + 2, min(start + LONGEST_WORD, n) + 1) if words else ():
+                found = words.get(text[start:end])
+                if found is not None and so_far + found > best[end]:
+                    best[end] = so_far + found
+        before, scores[text] = text, best[n]
+    return scores
 
 
 def score(text: str, before: str = "\n") -> float:
