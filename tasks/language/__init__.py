@@ -9,11 +9,11 @@ import math
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from itertools import pairwise
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.scripts import CharTable, codes, simplified
 
@@ -78,7 +78,7 @@ STEPS = 32
 _VALUES = [step / -STEPS for step in range(256)]
 
 
-Columns = np.ndarray[tuple[int], np.dtype[np.integer[Any]]]
+Columns = NDArray[np.int64]
 """Places of folded characters in the tables of the model."""
 
 
@@ -91,7 +91,7 @@ class _Model(NamedTuple):
 
     chars: str
     """All characters that the model knows. Their places are columns; a last column is of all that it does not know."""
-    columns: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    columns: Columns
     """Code point → column."""
     unigram: Scores
     backoff: Scores
@@ -174,7 +174,7 @@ def column(char: str) -> int:
     return _columns().get(char, len(_model().chars))
 
 
-def columns_of(chars: "np.ndarray[tuple[int], np.dtype[np.uint32]]") -> Columns:
+def columns_of(chars: NDArray[Any]) -> Columns:
     """The columns of folded code points; what is beyond U+FFFF, the model does not know."""
     columns: Columns = _model().columns.take(chars, mode="clip")
     return columns
@@ -363,7 +363,7 @@ def word_scores(texts: Iterable[str]) -> dict[str, float]:
     scores: dict[str, float] = {}
     before, best = "", [0.0]
     for text in sorted(set(texts)):
-        shared = len(commonprefix((before, text)))
+        shared = next((i for i, (a, b) in enumerate(zip(before, text, strict=False)) if a != b), len(before))
         n = len(text)
         best[shared + 1 :] = [-math.inf] * (n - shared)
         for start in range(max(0, shared - LONGEST_WORD + 1), n):

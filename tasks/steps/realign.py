@@ -8,9 +8,10 @@ bytes so far, scored by the language model; the run ends where an ASCII byte put
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache, partial
 from itertools import accumulate, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.damage.mangler import decode_pair, encode
 from tasks.language import STEPS, columns_of, fold_text, next_scores, next_steps
@@ -69,6 +70,7 @@ TRACELESS = "\0"
 _Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 _Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 _Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+_Column = NDArray[Any]
 
 
 class Table(NamedTuple):
@@ -111,14 +113,14 @@ class _Beam(NamedTuple):
     """Hypotheses in columns: what `State` has, a row each, with numbers for characters and sets of bytes."""
 
     texts: list[str]
-    score: _Floats
-    older: _Ints
+    score: _Column
+    older: _Column
     """The first character of the context."""
-    last: _Ints
-    pending: _Ints
+    last: _Column
+    pending: _Column
     """Its number, as in `_PENDING`."""
-    due: _Flags
-    split: _Flags
+    due: _Column
+    split: _Column
 
     @classmethod
     def of(cls, state: State) -> "_Beam":
@@ -224,11 +226,11 @@ def _advance(beam: _Beam, token: Token, table: Table, *, lossy: bool) -> _Beam:
 class _Fan(NamedTuple):
     """What a hypothesis may go on with, a column each."""
 
-    chars: _Ints
+    chars: _Column
     """Places in `characters`."""
-    pending: _Ints
+    pending: _Column
     """What is pending then."""
-    bonus: _Floats
+    bonus: _Column
 
 
 class _Growth(NamedTuple):

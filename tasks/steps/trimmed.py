@@ -214,8 +214,8 @@ def _runs(text: str, stretches: _Ints, least: float, ends: Collection[int] = ())
     slots = _slots(data, known, edges)
     leads = data.take(slots.place) >> 8
     signs = _signs().take(leads)
-    at = ((signs >= 0) & (slots.index < edges.width.take(slots.run))).nonzero()[0]
-    run, place, index, sign = slots.run.take(at), slots.place.take(at), slots.index.take(at), signs.take(at)
+    at = ((signs >= 0) & (slots.offset < edges.width.take(slots.run))).nonzero()[0]
+    run, place, index, sign = slots.run.take(at), slots.place.take(at), slots.offset.take(at), signs.take(at)
     end, new = slots.ends.take(run), slots.realigned
     old = slots.as_is.take(end) - slots.as_is.take(at)
     begin = _steps(sign, slots.columns.take(at)) + new.take(end) - new.take(at + 1)
@@ -285,7 +285,7 @@ class _Slots(NamedTuple):
     """What begins in the middle of each character of the runs, a row each, and what is behind each run."""
 
     run: _Ints
-    index: _Ints
+    offset: _Ints
     """In its run."""
     place: _Ints
     """In the text."""
