@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.scripts import CharTable, codes, simplified
+from tasks.scripts import CharTable, codes, simplified, text_of
 
 MODEL_PATH = Path(__file__).parent / "ngrams.npz"
 
@@ -96,7 +96,7 @@ class _Model(NamedTuple):
     unigram: Scores
     backoff: Scores
     pairs: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-    """Where in the following three the pairs of each first character begin; one more for the end."""
+    """Where in the following three the pairs of each first character begin; one more for the end, as these have."""
     second: "np.ndarray[tuple[int], np.dtype[np.uint16]]"
     bigram: Scores
     pair_backoff: Scores
@@ -104,7 +104,7 @@ class _Model(NamedTuple):
     """Numbers in each row of the following two."""
     seen: "np.ndarray[tuple[int], np.dtype[np.uint64]]"
     """Which columns were seen after each character, a bit each, in numbers of 64 of them."""
-    before: "np.ndarray[tuple[int], np.dtype[np.uint32]]"
+    before: Columns
     """How many pairs stand before each of these numbers (the rank of Jacobson 1989: it leads from a bit to a pair)."""
     triples: "np.ndarray[tuple[int], np.dtype[np.uint32]]"
     """The same as `pairs` for the triples of each pair."""
@@ -137,12 +137,12 @@ def _model() -> _Model:
             np.append(-file["backoff"].astype(np.int16), np.int16(0)),
             np.searchsorted(first, np.arange(n + 1)),
             second,
-            -file["bigram"].astype(np.int16),
-            -file["pair_backoff"].astype(np.int16),
+            -np.append(file["bigram"], np.uint8(0)).astype(np.int16),
+            -np.append(file["pair_backoff"], np.uint8(0)).astype(np.int16),
             len(seen) // (n + 1),
             seen,
             before,
-            np.searchsorted(heads, np.arange(n_pairs + 1)).astype(np.uint32),
+            np.searchsorted(heads, np.arange(n_pairs + 2)).astype(np.uint32),
             third,
             -file["trigram"].astype(np.int16),
             heads * (n + 1) + third,
@@ -155,7 +155,7 @@ def _bits(first: Columns, second: Columns, n: int) -> tuple[Any, Any]:
     numbers, starts = np.unique(first * np.int64(width) + second // _BITS, return_index=True)
     seen = np.zeros(n * width, np.uint64)
     seen[numbers] = np.bitwise_or.reduceat(np.uint64(1) << (second % _BITS).astype(np.uint64), starts)
-    return seen, np.cumsum(np.bitwise_count(seen), dtype=np.uint32) - np.bitwise_count(seen)
+    return seen, np.cumsum(np.bitwise_count(seen), dtype=np.int64) - np.bitwise_count(seen)
 
 
 @cache
@@ -189,10 +189,8 @@ def columns_in(text: str) -> Columns:
 @cache
 def _folded_columns() -> Columns:
     """By code point, up to the first one that nothing is folded to and the model does not know, nor any behind it."""
-    plain = "".join(map(chr, (*range(0xD800), *range(0xE000, max(_folding().replaced) + 2))))
-    table = np.full(ord(plain[-1]) + 1, len(_model().chars))
-    table[codes(plain)] = columns_of(codes(fold_text(plain)))
-    return table
+    every = np.arange(max(_folding().replaced) + 2, dtype=np.uint32)
+    return columns_of(codes(fold_text(text_of(every))))
 
 
 @cache
@@ -298,8 +296,9 @@ def _places(first: Columns, second: Columns) -> tuple[Any, Any]:
     bit = second & (_BITS - 1)
     number = first * model.width + (second >> _BITS.bit_length() - 1)
     seen = model.seen.take(number)
-    at = np.add(model.before.take(number), np.bitwise_count(seen & _BELOW.take(bit)), dtype=np.int64)
-    return np.minimum(at, len(model.second) - 1), seen & _BIT.take(bit) != 0
+    at = model.before.take(number)
+    at += np.bitwise_count(seen & _BELOW.take(bit))
+    return at, seen & _BIT.take(bit) != 0
 
 
 class _Words(dict[str, dict[str, float]]):

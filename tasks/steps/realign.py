@@ -354,6 +354,8 @@ def _all(growth: _Growth, table: Table) -> _Beam:
 def _continued(growth: _Growth, char: str, table: Table, known_as: str = "", unless: str = "") -> _Beam:
     """All hypotheses that come of these, in order, those with a byte completed followed by one character more.
 
+    Those that are hopeless are left out.
+
     Args:
         growth: the hypotheses.
         char: the character.
@@ -369,16 +371,19 @@ def _continued(growth: _Growth, char: str, table: Table, known_as: str = "", unl
     folded = np.full(len(places), ord(known_as or fold_text(char)))
     contexts = columns_of(made.older), columns_of(made.last)
     steps = next_steps(*contexts, np.arange(len(places)), columns_of(folded)) * ends
+    score, refuted = made.score + steps / STEPS, ends & made.due
+    rows = (~refuted & (score >= score.max(initial=-np.inf, where=~refuted) - HOPELESS)).nonzero()[0]
+    texts = zip(growth.texts(places.take(rows)), ends.take(rows).tolist(), strict=True)
     followed = _Beam(
-        [text + char * end for text, end in zip(growth.texts(places), ends.tolist(), strict=True)],
-        made.score + steps / STEPS,
+        [],
+        score,
         np.where(ends, made.last, made.older),
         np.where(ends, folded, made.last),
         made.pending,
         np.where(ends, char in table.certain, made.due),
         made.split,
     )
-    return followed.take((~(ends & made.due)).nonzero()[0])
+    return followed.take(rows, [text + char * end for text, end in texts])
 
 
 def _read_gloss(beam: _Beam, reading: str, table: Table) -> _Beam:
@@ -545,8 +550,9 @@ def _glossed_ones() -> frozenset[str]:
 def _commonness() -> _Floats:
     """How common the character of each lead and trail is, for a Traditional text; minus infinity for none."""
     known = characters()
-    scores = next_scores("\n\n").take(known.columns) / STEPS + known.penalty
-    return np.where(known.codes == 0, -np.inf, scores)
+    scores: _Floats = next_scores("\n\n").take(known.columns) / STEPS + known.penalty
+    scores[known.codes == 0] = -np.inf
+    return scores
 
 
 def _order(scores: _Floats) -> _Ints:

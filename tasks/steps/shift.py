@@ -276,7 +276,7 @@ def _context(text: str) -> str:
 def _scores(contexts: Sequence[str], text: str) -> list[float]:
     """Scores of a text after each of some contexts."""
     n = len(text)
-    columns = np.array([columns_in(context + text) for context in contexts]).reshape(-1, n + 2)
+    columns = columns_in("".join(context + text for context in contexts)).reshape(-1, n + 2)
     older, last, chars = (columns[:, i : i + n].ravel() for i in range(3))
     steps = next_steps(older, last, np.arange(len(chars)), chars).reshape(-1, n)
     scores: list[float] = (steps.sum(axis=1) / STEPS).tolist()

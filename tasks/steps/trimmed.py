@@ -7,7 +7,6 @@ places where it may begin; the search behind `shift` is asked for the best of th
 
 import re
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from functools import cache
 from heapq import nlargest
 from itertools import islice
@@ -129,8 +128,8 @@ _RARE, _LETTERS = 1, 2
 
 
 def prepare() -> None:
-    """Make the table of rare characters: processes that are forked afterwards have it."""
-    _table_of_rare()
+    """Make the tables: processes that are forked afterwards have them."""
+    _table_of_rare(), _two_bytes(), _signs(), characters(), columns_in("")
 
 
 @cache
@@ -373,10 +372,9 @@ _OPENS = np.array([SIGNS.get(lead, " ") in "—…‘“〔〈《「『〖【" f
 def _two_bytes() -> _Ints:
     """The two bytes of each character of GBK, as `first_bytes` has them, in one number; 0 for none."""
     table = np.zeros(0x10000, np.int64)
-    for lead in range(0x81, 0xFF):
-        for trail in (*range(0x40, 0x7F), *range(0x80, 0xFF)):
-            with suppress(UnicodeDecodeError):
-                table[ord(bytes((lead, trail)).decode("gb18030"))] = lead << 8 | trail
+    pairs = [(lead, trail) for lead in range(0x81, 0xFF) for trail in (*range(0x40, 0x7F), *range(0x80, 0xFF))]
+    chars = codes(b"".join(map(bytes, pairs)).decode("gb18030"))  # all of them are characters, if user-defined ones
+    table[chars] = [lead << 8 | trail for lead, trail in pairs]
     for char in map(chr, (*range(0x80), ord("€"))):
         data = first_bytes(char)
         table[ord(char)] = int.from_bytes(data) if len(data) == 2 else 0
