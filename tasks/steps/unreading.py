@@ -8,11 +8,11 @@ unknown bytes, and the model chooses among the characters that the known ones le
 Work is linear in the text: at most `BEAM` states a character, and a bounded number of choices for each lost byte.
 """
 
-import heapq
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 from tasks.damage.misreadings import Misreading, bytes_read, read
@@ -116,6 +116,15 @@ class Repair(NamedTuple):
         return all(len(o) == 1 for o in self.options)
 
 
+class _Completed:
+    """Characters that bytes completed, each as those that it can be. Compared by identity: there may be hundreds."""
+
+    __slots__ = ("options",)
+
+    def __init__(self, options: tuple[tuple[str, ...], ...]) -> None:
+        self.options = options
+
+
 class _Event(NamedTuple):
     """A step of a path: what a token added. The path is a list linked backwards."""
 
@@ -125,20 +134,21 @@ class _Event(NamedTuple):
     end: int
     """Offset behind it."""
     out: str
-    options: tuple[tuple[str, ...], ...]
-    """For each character of `out`, the characters that the bytes leave."""
-    kept: bool
-    """The token stands as observed."""
+    completed: _Completed | None
+    """What its bytes completed; None: the token stands as observed."""
+
+
+Place = Bytes | None
+"""Where a path is: outside of damaged text (None), behind a repaired character (no bytes), or within one."""
 
 
 class _State(NamedTuple):
     score: float
     """All scores and costs are multiples of 1/32: sums are exact in any order."""
-    pending: Bytes
+    place: Place
     last: str
+    """The last character, folded."""
     event: _Event | None
-    inside: bool
-    """The last character was a repaired one."""
 
 
 def unread(text: str, misreading: Misreading) -> list[Repair]:
@@ -187,7 +197,8 @@ def _searched(text: str, start: int, end: int, misreading: Misreading) -> list[R
 
 
 def _search(text: str, misreading: Misreading) -> _Event | None:
-    states = [_State(0.0, (), "\n", None, inside=False)]
+    states = [_State(0.0, None, "\n", None)]
+    folded = fold_text(text)
     index = tried = 0
     while index < len(text):
         if index >= tried and text[index] > "\x7f" and _is_settled(states):
@@ -196,20 +207,15 @@ def _search(text: str, misreading: Misreading) -> _Event | None:
                 states, index = [_passed(states[0], index, stretch)], stretch.end
                 continue
             tried = index + LEAST_STRETCH
-        char = text[index]
-        following = _first_byte(text[index + 1 : index + 2], misreading.read)
-        longer = [s for state in states for s in _steps(state, index, char, following, misreading)]
-        if not longer:  # a path always remains: the text as it stands
-            longer = [_keep(state, index, char) for state in states]
-        states = _best(longer)
+        states = _advanced(states, index, text[index : index + 2], folded[index], misreading)
         index += 1
-    finished = [s for state in states for s in _finish(state, len(text) - 1, misreading)]
+    finished = list(_finished(states, len(text) - 1, misreading))
     return max(finished, key=lambda s: s.score).event if finished else None
 
 
 def _is_settled(states: Sequence[_State]) -> bool:
     """Whether there is no doubt about what was written so far."""
-    return not states[0].pending and (len(states) == 1 or states[0].score - states[1].score >= SETTLED)
+    return not states[0].place and (len(states) == 1 or states[0].score - states[1].score >= SETTLED)
 
 
 class Stretch(NamedTuple):
@@ -265,10 +271,10 @@ def _parse(text: str, start: int, misreading: Misreading, last: str) -> list[Str
 
 def _passed(state: _State, index: int, stretch: Stretch) -> _State:
     """The state behind a stretch."""
-    options = tuple((char,) for char in stretch.out)
-    event = _Event(state.event, index, stretch.end, stretch.out, options, kept=False)
-    score = state.score + stretch.score + (0.0 if state.inside else SWITCH)
-    return _State(score, (), fold(stretch.out[-1]), event, inside=True)
+    completed = _Completed(tuple((char,) for char in stretch.out))
+    event = _Event(state.event, index, stretch.end, stretch.out, completed)
+    score = state.score + stretch.score + (SWITCH if state.place is None else 0.0)
+    return _State(score, (), fold(stretch.out[-1]), event)
 
 
 def _first_byte(char: str, codec: str) -> int | None:
@@ -277,30 +283,130 @@ def _first_byte(char: str, codec: str) -> int | None:
     return data[0] if data else None
 
 
-def _best(states: Sequence[_State]) -> list[_State]:
-    """The best state of each kind, and of those the best."""
-    best: dict[tuple[Bytes, str, bool], _State] = {}
+_Candidate = tuple[float, Place, str, _Event | None, str, _Completed | None]
+"""A state to be: its score, place and last character, and what its event will say."""
+
+_Candidates = dict[tuple[Place, str], _Candidate]
+"""The best of each kind: what follows depends on the place and the last character alone."""
+
+
+def _advanced(states: Sequence[_State], index: int, tokens: str, folded: str, misreading: Misreading) -> list[_State]:
+    """The best states behind a token: all that it can be, coming from any state.
+
+    Args:
+        tokens: the token and the one that follows.
+        folded: the token as the model knows it.
+    """
+    char = tokens[0]
+    following = _first_byte(tokens[1:], misreading.read) if char in LOST_MARKS else None
+    best: _Candidates = {}
     for state in states:
-        key = (state.pending, state.last, state.inside)
-        if key not in best or best[key].score < state.score:
-            best[key] = state
-    return heapq.nlargest(BEAM, best.values(), key=lambda s: s.score)
+        _keep(best, state, index, char, folded, misreading)
+        _feed(best, state, _moves(state.place, char, following, misreading))
+    if not best:  # a path always remains: the text as it stands
+        for state in states:
+            _keep_after(best, state, state.place is not None, char, folded)
+    chosen = sorted(best.values(), key=_SCORE, reverse=True)[:BEAM]
+    return [
+        _State(score, place, last, _Event(event, index, index + 1, out, completed))
+        for score, place, last, event, out, completed in chosen
+    ]
 
 
-def _steps(state: _State, index: int, char: str, following: int | None, misreading: Misreading) -> Iterator[_State]:
-    """All that token `index` can be, coming from a state; `following` is the first byte of the next token."""
-    if not state.pending:
-        yield _keep(state, index, char)
-    else:
-        for finished in _finish(state, index - 1, misreading):
-            yield _keep(finished, index, char)
-    if char < "\x80" and not state.pending:
+_SCORE = itemgetter(0)
+
+
+def _keep(best: _Candidates, state: _State, index: int, char: str, folded: str, misreading: Misreading) -> None:
+    """The token as it stands, behind a state; what is pending there is completed with bytes that vanished."""
+    if not state.place:
+        _keep_after(best, state, state.place is not None, char, folded)
         return
+    for finished in _finished((state,), index - 1, misreading):
+        _keep_after(best, finished, True, char, folded)
+
+
+def _keep_after(best: _Candidates, state: _State, inside: bool, char: str, folded: str) -> None:
+    score, _, last, event = state
+    score += -3.0 if char == "\ufffd" else _score(last, folded)
+    if char == "?" and inside:
+        score += MARK_MEANT
+    kind = (() if inside and char < "\x80" else None, folded)
+    known = best.get(kind)
+    if known is None or known[0] < score:
+        best[kind] = (score, *kind, event, char, None)
+
+
+def _feed(best: _Candidates, state: _State, moves: "tuple[_Move, ...]") -> None:
+    """The bytes of the token after those pending; one state for each choice of the characters that they complete."""
+    so_far, _, before, event = state
+    for cost, completed, place in moves:
+        for gain, last, out in _ways(before, completed):
+            score = so_far + cost + gain
+            kind = (place, last)
+            known = best.get(kind)
+            if known is None or known[0] < score:
+                best[kind] = (score, place, last, event, out, completed)
+
+
+def _finished(states: Iterable[_State], index: int, misreading: Misreading) -> Iterator[_State]:
+    """Complete what is pending with bytes that vanished: runs end in the middle of a character when they do."""
+    for state in states:
+        if not state.place:
+            yield state
+            continue
+        for cost, completed, _ in _ends(state.place, misreading):
+            for gain, last, out in _ways(state.last, completed):
+                event = _Event(state.event, index, index + 1, out, completed)
+                yield _State(state.score + cost + gain, (), last, event)
+
+
+_Move = tuple[float, _Completed, Bytes]
+"""What bytes do to a path: what they cost, what they complete, what is pending then."""
+
+
+@lru_cache(maxsize=1 << 13)
+def _moves(place: Place, char: str, following: int | None, misreading: Misreading) -> tuple[_Move, ...]:
+    """All that the bytes of a token can do; `following` is the first byte of the next token if this one is a mark."""
+    if char < "\x80" and not place:
+        return ()
+    moves: list[_Move] = []
     for data in _all_bytes_read(char, misreading.read):
-        yield from _feed_or_restore(state, index, tuple(data), misreading)
-    if char in LOST_MARKS and state.pending:
-        for cost, lost in _losses(misreading, following):
-            yield from _feed(state, index, lost, misreading, cost)
+        moves += _fed_or_restored(place, tuple(data), misreading)
+    if char in LOST_MARKS and place:
+        moves += _fed(place, _losses(misreading, following), (), misreading)
+    return tuple(moves)
+
+
+def _fed_or_restored(place: Place, data: Bytes, misreading: Misreading) -> list[_Move]:
+    """Take the bytes of a token; where they don't fit, put back bytes that were lost before it."""
+    fitting = _fed(place or (), (((SWITCH if place is None else 0.0), ()),), data, misreading)
+    if not place or (fitting and len(data) > 1):
+        return fitting
+    # A byte that was read as a character of its own can follow lost ones without showing that they are.
+    losses = _losses(misreading, data[0])
+    if not fitting and misreading == UTF8_AS_GBK:
+        losses += LOST_IN_A_ROW
+    return fitting + _fed(place, losses, data, misreading)
+
+
+@lru_cache(maxsize=1 << 12)
+def _ends(pending: Bytes, misreading: Misreading) -> tuple[_Move, ...]:
+    """How a character can end with bytes that vanished."""
+    if misreading.read in GONE or misreading.written == "utf-8":
+        return tuple(move for move in _fed(pending, _losses(misreading, None), (), misreading) if not move[2])
+    if len(pending) + 1 == _length(pending, misreading.written):
+        return tuple(_fed(pending, ((LOSS, (TRAILERS,)),), (), misreading))
+    return ()
+
+
+def _fed(pending: Bytes, losses: Iterable[tuple[float, Bytes]], data: Bytes, misreading: Misreading) -> list[_Move]:
+    """Parse bytes after those pending, with lost ones before them; one move for each kind of loss that fits."""
+    moves = []
+    for cost, lost in losses:
+        parsed = _parsed(pending, (*lost, *data), misreading.written)
+        if parsed is not None:
+            moves.append((cost, _Completed(parsed[0]), parsed[1]))
+    return moves
 
 
 @cache
@@ -308,19 +414,6 @@ def _all_bytes_read(char: str, codec: str) -> tuple[bytes, ...]:
     """All that can have been read as a character: GB18030 has another `€` where GBK has none."""
     data = bytes_read(char, codec)
     return (b"\x80", b"\xa2\xe3") if (char, codec) == ("€", "gb18030") else () if data is None else (data,)
-
-
-def _feed_or_restore(state: _State, index: int, data: Bytes, misreading: Misreading) -> Iterator[_State]:
-    """Take the bytes of a token; where they don't fit, put back bytes that were lost before it."""
-    fitting = list(_feed(state, index, data, misreading, 0.0 if state.inside or state.pending else SWITCH))
-    yield from fitting
-    if state.pending and (not fitting or len(data) == 1):
-        # A byte that was read as a character of its own can follow lost ones without showing that they are.
-        losses = _losses(misreading, data[0])
-        if not fitting and misreading == UTF8_AS_GBK:
-            losses += LOST_IN_A_ROW
-        for cost, lost in losses:
-            yield from _feed(state, index, (*lost, *data), misreading, cost)
 
 
 @cache
@@ -342,57 +435,14 @@ def _is_pair(lead: int, trail: int) -> bool:
     return lead > 0x80 and len(pair) == 1 and pair != "\ufffd"
 
 
-def _finish(state: _State, index: int, misreading: Misreading) -> Iterator[_State]:
-    """Complete what is pending with bytes that vanished: runs end in the middle of a character when they do."""
-    if not state.pending:
-        yield state
-    elif misreading.read in GONE or misreading.written == "utf-8":
-        for cost, lost in _losses(misreading, None):
-            yield from (s for s in _feed(state, index, lost, misreading, cost) if not s.pending)
-    elif len(state.pending) + 1 == _length(state.pending, misreading.written):
-        yield from _feed(state, index, (TRAILERS,), misreading, LOSS)
-
-
-def _keep(state: _State, index: int, char: str) -> _State:
-    folded = fold(char)
-    cost = -3.0 if char == "\ufffd" else _score(state.last, folded)
-    if char == "?" and state.inside:
-        cost += MARK_MEANT
-    event = _Event(state.event, index, index + 1, char, (), kept=True)
-    return _State(state.score + cost, (), folded, event, inside=char < "\x80" and state.inside)
-
-
-def _feed(state: _State, index: int, data: Bytes, misreading: Misreading, cost: float) -> Iterator[_State]:
-    """Parse bytes after those pending; one state for each choice of the characters that they complete."""
-    fed = _fed(state.last, state.pending, data, misreading.written)
-    if fed is None:
-        return
-    completed, pending, choices = fed
-    score = state.score + cost
-    for gain, last, out in choices:
-        event = _Event(state.event, index, index + 1, out, completed, kept=False)
-        yield _State(score + gain, pending, last, event, inside=True)
-
-
-_Completed = tuple[tuple[str, ...], ...]
-"""Characters, each as its options."""
-
-
-@lru_cache(maxsize=1 << 12)
-def _fed(
-    last: str, pending: Bytes, data: Bytes, written: str
-) -> tuple[_Completed, Bytes, list[tuple[float, str, str]]] | None:
-    """What bytes complete, what is pending then, and the choices: what they score, the last one folded, all of them.
-
-    The same comes up for many states, and again for what is lost before each byte.
-    """
-    parsed = _parsed(pending, data, written)
-    if parsed is None:
-        return None
+@lru_cache(maxsize=1 << 13)
+def _ways(last: str, completed: _Completed) -> list[tuple[float, str, str]]:
+    """Choices of the characters that bytes completed: what they score, the last one folded, all of them."""
     paths = [(0.0, last, "")]
-    for options in parsed[0]:
-        paths = heapq.nlargest(CHOICES, (longer for path in paths for longer in _longer(path, options[:TRIED])))
-    return *parsed, paths
+    for options in completed.options:
+        longer = (found for path in paths for found in _longer(path, options[:TRIED]))
+        paths = sorted(longer, reverse=True)[:CHOICES]
+    return paths
 
 
 def _longer(path: tuple[float, str, str], options: tuple[str, ...]) -> Iterator[tuple[float, str, str]]:
@@ -404,7 +454,7 @@ def _longer(path: tuple[float, str, str], options: tuple[str, ...]) -> Iterator[
 
 
 @lru_cache(maxsize=1 << 12)
-def _parsed(pending: Bytes, data: Bytes, written: str) -> tuple[_Completed, Bytes] | None:
+def _parsed(pending: Bytes, data: Bytes, written: str) -> tuple[tuple[tuple[str, ...], ...], Bytes] | None:
     """The characters that bytes complete after those pending, and what is pending then."""
     completed: list[tuple[str, ...]] = []
     for byte in data:
@@ -523,7 +573,7 @@ def _runs(event: _Event | None) -> Iterator[list[_Event]]:
         event = event.before
     run: list[_Event] = []
     for step in reversed(path):
-        if step.kept:
+        if step.completed is None:
             if run:
                 yield run
             run = []
@@ -537,7 +587,7 @@ def _repair(text: str, offset: int, run: list[_Event], misreading: Misreading) -
     """What a run of a path (in the text from `offset` on) amounts to, if it can be proved."""
     start, end = offset + run[0].token, offset + run[-1].end
     guess = "".join(event.out for event in run)
-    options = tuple(o for event in run for o in event.options)
+    options = tuple(o for event in run if event.completed is not None for o in event.completed.options)
     if not guess or not is_proved(text[start:end], options, misreading):
         return None
     return _weighed(text, start, end, guess, options)
