@@ -12,11 +12,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import accumulate
 from operator import itemgetter
 from typing import NamedTuple
 
+import numpy as np
+
 from tasks.damage.misreadings import Misreading, bytes_read, read
-from tasks.language import UNSEEN, fold_text, pair_score, pair_scores_after
+from tasks.language import UNSEEN, fold_text, highest_score, pair_score
 
 BEAM = 12
 """States kept after each character. Undamaged and whole text needs two or three; lost bytes fan out to `CHOICES`."""
@@ -40,6 +43,9 @@ LOSS_OF_PAIR = -2.0
 LETTER = -3.5
 """Score of a letter beyond ASCII that was written in UTF-8: of a language that the model does not know, or what text
 looks like that was read wrongly twice."""
+
+LOST = -3.0
+"""Score of the mark that readers leave in place of lost bytes, as it stands."""
 
 SWITCH = -1.0
 """Cost of going from text that is as it should be to damaged text: damage comes in runs."""
@@ -119,10 +125,14 @@ class Repair(NamedTuple):
 class _Completed:
     """Characters that bytes completed, each as those that it can be. Compared by identity: there may be hundreds."""
 
-    __slots__ = ("options",)
+    __slots__ = ("options", "sole", "tried")
 
     def __init__(self, options: tuple[tuple[str, ...], ...]) -> None:
         self.options = options
+        self.tried = [[(char, fold(char), _least(char)) for char in chars[:TRIED]] for chars in options]
+        """Those that the search looks at: as they are, as the model knows them, and what they score at least."""
+        self.sole = self.tried[0][0] if len(options) == 1 and len(options[0]) == 1 else None
+        """If it is one character, and no doubt which."""
 
 
 class _Event(NamedTuple):
@@ -198,24 +208,23 @@ def _searched(text: str, start: int, end: int, misreading: Misreading) -> list[R
 
 def _search(text: str, misreading: Misreading) -> _Event | None:
     states = [_State(0.0, None, "\n", None)]
-    folded = fold_text(text)
     index = tried = 0
     while index < len(text):
-        if index >= tried and text[index] > "\x7f" and _is_settled(states):
+        if index >= tried and text[index] > "\x7f" and not states[0].place:
             stretch = stretch_at(text, index, misreading, states[0].last)
-            if stretch is not None:
-                states, index = [_passed(states[0], index, stretch)], stretch.end
+            if stretch is not None and (_is_settled(states) or _is_beyond_doubt(stretch)):
+                states, index = [_passed(states, index, stretch)], stretch.end
                 continue
             tried = index + LEAST_STRETCH
-        states = _advanced(states, index, text[index : index + 2], folded[index], misreading)
+        states = _advanced(states, _token(text, index, misreading), misreading)
         index += 1
-    finished = list(_finished(states, len(text) - 1, misreading))
-    return max(finished, key=lambda s: s.score).event if finished else None
+    finished = [state for ways in (_finished(state, len(text) - 1, misreading) for state in states) for state in ways]
+    return max(finished, key=_SCORE).event if finished else None
 
 
 def _is_settled(states: Sequence[_State]) -> bool:
     """Whether there is no doubt about what was written so far."""
-    return not states[0].place and (len(states) == 1 or states[0].score - states[1].score >= SETTLED)
+    return len(states) == 1 or states[0].score - states[1].score >= SETTLED
 
 
 class Stretch(NamedTuple):
@@ -229,52 +238,120 @@ class Stretch(NamedTuple):
     """By how much that is likelier than what was observed."""
 
 
+LEAST_PROSE, LEAST_GAIN_OF_PROSE, PROSE = 8, 2.0, -3.3
+"""Characters of what is beyond doubt, by how much each has to be likelier than what was observed, their mean score."""
+
+
+def _is_beyond_doubt(stretch: Stretch) -> bool:
+    """Whether nothing that bytes can mean out of step, or with one lost, would read as well."""
+    n = len(stretch.out)
+    return n >= LEAST_PROSE and stretch.gain >= LEAST_GAIN_OF_PROSE * n and stretch.score >= PROSE * n
+
+
 def stretch_at(text: str, start: int, misreading: Misreading, last: str = "\n") -> Stretch | None:
     """What begins here and reads so well that it needs no search, nearly up to where it no longer does."""
-    longest = _parse(text, start, misreading, last)
-    ends = [stretch for stretch in longest if len(stretch.out) >= LEAST_STRETCH]
-    if not ends or longest[1].gain <= 0:  # perhaps the first character was meant as it stands
+    longest, out = _parse(text, start, misreading, last)
+    if len(out) < LEAST_STRETCH or longest[1].gain <= 0:  # perhaps the first character was meant as it stands
         return None
+    most, end = len(out), longest[-1].end
     # Something is wrong near its end: nothing else follows a character but what is no part of one.
-    if longest[-1].end < len(text) and text[longest[-1].end] >= "@":
-        ends = [stretch for stretch in ends if len(stretch.out) <= len(longest[-1].out) - UNSURE_END]
-    found = ends[-1] if ends else None
-    return found if found and found.gain >= SETTLED and found.score > WELL_WRITTEN * len(found.out) else None
+    if end < len(text) and text[end] >= "@":
+        most = longest[-1].length - UNSURE_END
+    found = next((place for place in reversed(longest) if place.length <= most), longest[0])
+    if found.length < LEAST_STRETCH or found.gain < SETTLED or found.score <= WELL_WRITTEN * found.length:
+        return None
+    return Stretch(found.end, "".join(out[: found.length]), found.score, found.gain)
 
 
-def _parse(text: str, start: int, misreading: Misreading, last: str) -> list[Stretch]:
-    """All that can be taken for a stretch from here on: one for each place where a character ends with a token."""
-    pending: Bytes = ()
-    out, score, gain, seen = "", 0.0, 0.0, last
+class _Reached(NamedTuple):
+    """A place where a character ends with a token, when all is taken for damaged from some place on."""
+
+    end: int
+    length: int
+    """Characters so far."""
+    score: float
+    gain: float
+
+
+def _parse(text: str, start: int, misreading: Misreading, last: str) -> tuple[list[_Reached], list[str]]:
+    """What can be taken for a stretch from here on, and where it can end."""
+    observed = _observed(text)
+    before = observed.sums[start + 1] - _score(last, observed.folded[start])
     least = -math.inf if misreading.written == "utf-8" else LEAST_LIKELY
-    found = [Stretch(start, "", 0.0, 0.0)]
+    pending: Bytes = ()
+    out, score = list[str](), 0.0
+    found = [_Reached(start, 0, 0.0, 0.0)]
     for index in range(start, min(len(text), start + LONGEST_STRETCH)):
-        char = text[index]
-        shown = _all_bytes_read(char, misreading.read)
-        if len(shown) != 1 or char in LOST_MARKS or (char < "\x80" and not pending):
+        fit = _fit(pending, text[index], misreading)
+        if fit is None:
             break
-        folded = fold(char)
-        gain, seen = gain - _score(seen, folded), folded
-        parsed = _parsed(pending, tuple(shown[0]), misreading.written)
-        if parsed is None:
-            return found
-        completed, pending = parsed
-        for written, *_ in completed:
-            step = _likely(last, written)
-            if step < least or written < "\x80":
-                return found
-            score, gain, last, out = score + step, gain + step, fold(written), out + written
+        completed, pending = fit
+        for (char, folded, lowest), *_ in completed.tried:
+            likely = max(pair_score(last, folded), lowest)
+            if likely < least or char < "\x80":
+                return found, out
+            score, last = score + likely, folded
+            out.append(char)
         if not pending:
-            found.append(Stretch(index + 1, out, score, gain))
-    return found
+            found.append(_Reached(index + 1, len(out), score, score - observed.sums[index + 1] + before))
+    return found, out
 
 
-def _passed(state: _State, index: int, stretch: Stretch) -> _State:
-    """The state behind a stretch."""
+class _Observed(NamedTuple):
+    """A text as the model sees it."""
+
+    folded: str
+    sums: list[float]
+    """Score of all characters before each place."""
+
+
+@lru_cache(maxsize=4)
+def _observed(text: str) -> _Observed:
+    folded = fold_text(text)
+    return _Observed(folded, [0.0, *accumulate(map(_score, "\n" + folded, folded))])
+
+
+@lru_cache(maxsize=1 << 15)
+def _fit(pending: Bytes, char: str, misreading: Misreading) -> "_Fit | None":
+    """What the bytes of a token complete behind those pending, if none was lost and there is no doubt about them."""
+    shown = _all_bytes_read(char, misreading.read)
+    if len(shown) != 1 or char in LOST_MARKS or (char < "\x80" and not pending):
+        return None
+    return _parsed(pending, tuple(shown[0]), misreading.written)
+
+
+def _passed(states: Sequence[_State], index: int, stretch: Stretch) -> _State:
+    """The state behind a stretch that begins behind the likeliest of these states."""
+    first = stretch.out[0]
+    joined = [(_switched(state) + _likely(state.last, first), state) for state in states if not state.place]
+    score, state = max(joined, key=_SCORE)
+    score += stretch.score - _likely(states[0].last, first)
     completed = _Completed(tuple((char,) for char in stretch.out))
-    event = _Event(state.event, index, stretch.end, stretch.out, completed)
-    score = state.score + stretch.score + (SWITCH if state.place is None else 0.0)
-    return _State(score, (), fold(stretch.out[-1]), event)
+    return _State(score, (), fold(stretch.out[-1]), _Event(state.event, index, stretch.end, stretch.out, completed))
+
+
+def _switched(state: _State) -> float:
+    """Score of a state if damaged text follows."""
+    return state.score + SWITCH if state.place is None else state.score
+
+
+class _Token(NamedTuple):
+    """An observed character."""
+
+    place: int
+    char: str
+    folded: str
+    score: float
+    """Of the character as it stands, behind what stands before it."""
+    following: int | None
+    """First byte of the next one, where this one is a mark for lost bytes."""
+
+
+def _token(text: str, index: int, misreading: Misreading) -> _Token:
+    char, observed = text[index], _observed(text)
+    score = LOST if char == "\ufffd" else observed.sums[index + 1] - observed.sums[index]
+    following = _first_byte(text[index + 1 : index + 2], misreading.read) if char in LOST_MARKS else None
+    return _Token(index, char, observed.folded[index], score, following)
 
 
 def _first_byte(char: str, codec: str) -> int | None:
@@ -289,124 +366,151 @@ _Candidate = tuple[float, Place, str, _Event | None, str, _Completed | None]
 _Candidates = dict[tuple[Place, str], _Candidate]
 """The best of each kind: what follows depends on the place and the last character alone."""
 
-
-def _advanced(states: Sequence[_State], index: int, tokens: str, folded: str, misreading: Misreading) -> list[_State]:
-    """The best states behind a token: all that it can be, coming from any state.
-
-    Args:
-        tokens: the token and the one that follows.
-        folded: the token as the model knows it.
-    """
-    char = tokens[0]
-    following = _first_byte(tokens[1:], misreading.read) if char in LOST_MARKS else None
-    best: _Candidates = {}
-    for state in states:
-        _keep(best, state, index, char, folded, misreading)
-        _feed(best, state, _moves(state.place, char, following, misreading))
-    if not best:  # a path always remains: the text as it stands
-        for state in states:
-            _keep_after(best, state, state.place is not None, char, folded)
-    chosen = sorted(best.values(), key=_SCORE, reverse=True)[:BEAM]
-    return [
-        _State(score, place, last, _Event(event, index, index + 1, out, completed))
-        for score, place, last, event, out, completed in chosen
-    ]
-
-
 _SCORE = itemgetter(0)
 
 
-def _keep(best: _Candidates, state: _State, index: int, char: str, folded: str, misreading: Misreading) -> None:
-    """The token as it stands, behind a state; what is pending there is completed with bytes that vanished."""
-    if not state.place:
-        _keep_after(best, state, state.place is not None, char, folded)
-        return
-    for finished in _finished((state,), index - 1, misreading):
-        _keep_after(best, finished, True, char, folded)
+def _advanced(states: Sequence[_State], token: _Token, misreading: Misreading) -> list[_State]:
+    """The best states behind a token: all that it can be, coming from any state."""
+    best: _Candidates = {}
+    least = -math.inf
+    for state in states:
+        if state.place:
+            _finish_and_keep(best, state, token, misreading)
+        else:
+            _keep(best, state, token)
+        if state.score >= least:
+            _feed(best, state, _moves(state.place or (), token.char, token.following, misreading), least)
+        if len(best) >= BEAM and least == -math.inf:
+            least = sorted(map(_SCORE, best.values()))[-BEAM]
+    if not best:  # a path always remains: the text as it stands
+        for state in states:
+            _keep(best, state, token)
+    start, end = token.place, token.place + 1
+    return [
+        _State(score, place, last, _Event(event, start, end, out, completed))
+        for score, place, last, event, out, completed in sorted(best.values(), key=_SCORE, reverse=True)[:BEAM]
+    ]
 
 
-def _keep_after(best: _Candidates, state: _State, inside: bool, char: str, folded: str) -> None:
-    score, _, last, event = state
-    score += -3.0 if char == "\ufffd" else _score(last, folded)
-    if char == "?" and inside:
-        score += MARK_MEANT
-    kind = (() if inside and char < "\x80" else None, folded)
+def _keep(best: _Candidates, state: _State, token: _Token) -> None:
+    """The token as it stands."""
+    score, place, last, event = state
+    char, folded = token.char, token.folded
+    if place is None:
+        kind, score = (None, folded), score + token.score
+    else:
+        kind = (() if char < "\x80" else None, folded)
+        score += LOST if char == "\ufffd" else _score(last, folded)
+        score += MARK_MEANT if char == "?" else 0.0
     known = best.get(kind)
     if known is None or known[0] < score:
         best[kind] = (score, *kind, event, char, None)
 
 
-def _feed(best: _Candidates, state: _State, moves: "tuple[_Move, ...]") -> None:
+def _finish_and_keep(best: _Candidates, state: _State, token: _Token, misreading: Misreading) -> None:
+    """The token as it stands, behind what bytes that vanished complete: only if that may be the best of its kind."""
+    highest = state.score + (LOST if token.char == "\ufffd" else max(highest_score(token.folded), UNSEEN - 0.5))
+    kind = (() if token.char < "\x80" else None, token.folded)
+    for end in _ends(state.place or (), misreading):
+        known = best.get(kind)
+        if known is None or known[0] < highest + end.highest:
+            for finished in _ended(state, token.place - 1, end):
+                _keep(best, finished, token)
+
+
+def _feed(best: _Candidates, state: _State, moves: "Sequence[_Move]", least: float) -> None:
     """The bytes of the token after those pending; one state for each choice of the characters that they complete."""
-    so_far, _, before, event = state
+    _, _, before, event = state
+    so_far = _switched(state)
     for cost, completed, place in moves:
-        for gain, last, out in _ways(before, completed):
-            score = so_far + cost + gain
+        score = so_far + cost
+        if completed.sole is not None:
+            out, last, lowest = completed.sole
+            ways: Sequence[_Way] = ((max(pair_score(before, last), lowest), last, out),)
+        elif score >= least:
+            ways = _ways(before, completed)
+        else:  # not among the best
+            continue
+        for gain, last, out in ways:
             kind = (place, last)
             known = best.get(kind)
-            if known is None or known[0] < score:
-                best[kind] = (score, place, last, event, out, completed)
+            if known is None or known[0] < score + gain:
+                best[kind] = (score + gain, place, last, event, out, completed)
 
 
-def _finished(states: Iterable[_State], index: int, misreading: Misreading) -> Iterator[_State]:
-    """Complete what is pending with bytes that vanished: runs end in the middle of a character when they do."""
-    for state in states:
-        if not state.place:
-            yield state
-            continue
-        for cost, completed, _ in _ends(state.place, misreading):
-            for gain, last, out in _ways(state.last, completed):
-                event = _Event(state.event, index, index + 1, out, completed)
-                yield _State(state.score + cost + gain, (), last, event)
+def _finished(state: _State, index: int, misreading: Misreading) -> list[_State]:
+    """A state behind the bytes that may have vanished: runs end in the middle of a character when they do."""
+    if not state.place:
+        return [state]
+    return [finished for end in _ends(state.place, misreading) for finished in _ended(state, index, end)]
 
+
+def _ended(state: _State, index: int, end: "_End") -> Iterator[_State]:
+    for gain, last, out in _ways(state.last, end.completed):
+        yield _State(state.score + end.cost + gain, (), last, _Event(state.event, index, index + 1, out, end.completed))
+
+
+_Fit = tuple[_Completed, Bytes]
+"""What bytes complete, and what is pending then."""
 
 _Move = tuple[float, _Completed, Bytes]
-"""What bytes do to a path: what they cost, what they complete, what is pending then."""
+"""The same, with what it costs."""
 
 
-@lru_cache(maxsize=1 << 13)
-def _moves(place: Place, char: str, following: int | None, misreading: Misreading) -> tuple[_Move, ...]:
+@lru_cache(maxsize=1 << 14)
+def _moves(pending: Bytes, char: str, following: int | None, misreading: Misreading) -> Sequence[_Move]:
     """All that the bytes of a token can do; `following` is the first byte of the next token if this one is a mark."""
-    if char < "\x80" and not place:
+    if char < "\x80" and not pending:
         return ()
     moves: list[_Move] = []
     for data in _all_bytes_read(char, misreading.read):
-        moves += _fed_or_restored(place, tuple(data), misreading)
-    if char in LOST_MARKS and place:
-        moves += _fed(place, _losses(misreading, following), (), misreading)
-    return tuple(moves)
+        moves += _fed_or_restored(pending, tuple(data), misreading)
+    if char in LOST_MARKS and pending:
+        moves += _fed(pending, _losses(misreading, following), (), misreading)
+    return moves
 
 
-def _fed_or_restored(place: Place, data: Bytes, misreading: Misreading) -> list[_Move]:
+def _fed_or_restored(pending: Bytes, data: Bytes, misreading: Misreading) -> list[_Move]:
     """Take the bytes of a token; where they don't fit, put back bytes that were lost before it."""
-    fitting = _fed(place or (), (((SWITCH if place is None else 0.0), ()),), data, misreading)
-    if not place or (fitting and len(data) > 1):
+    fitting = _fed(pending, ((0.0, ()),), data, misreading)
+    if not pending or (fitting and len(data) > 1):
         return fitting
     # A byte that was read as a character of its own can follow lost ones without showing that they are.
     losses = _losses(misreading, data[0])
     if not fitting and misreading == UTF8_AS_GBK:
         losses += LOST_IN_A_ROW
-    return fitting + _fed(place, losses, data, misreading)
+    return fitting + _fed(pending, losses, data, misreading)
+
+
+class _End(NamedTuple):
+    """How a character can end with bytes that vanished."""
+
+    cost: float
+    completed: _Completed
+    highest: float
+    """What that scores at most."""
 
 
 @lru_cache(maxsize=1 << 12)
-def _ends(pending: Bytes, misreading: Misreading) -> tuple[_Move, ...]:
-    """How a character can end with bytes that vanished."""
+def _ends(pending: Bytes, misreading: Misreading) -> Sequence[_End]:
+    """All ways in which a character can end with bytes that vanished."""
+    losses: Iterable[tuple[float, Bytes]] = ()
     if misreading.read in GONE or misreading.written == "utf-8":
-        return tuple(move for move in _fed(pending, _losses(misreading, None), (), misreading) if not move[2])
-    if len(pending) + 1 == _length(pending, misreading.written):
-        return tuple(_fed(pending, ((LOSS, (TRAILERS,)),), (), misreading))
-    return ()
+        losses = _losses(misreading, None)
+    elif len(pending) + 1 == _length(pending, misreading.written):
+        losses = ((LOSS, (TRAILERS,)),)
+    moves = _fed(pending, losses, (), misreading)
+    return [_End(cost, done, cost + _highest(done)) for cost, done, rest in moves if not rest]
+
+
+def _highest(completed: _Completed) -> float:
+    return sum(max(max(highest_score(folded), lowest) for _, folded, lowest in chars) for chars in completed.tried)
 
 
 def _fed(pending: Bytes, losses: Iterable[tuple[float, Bytes]], data: Bytes, misreading: Misreading) -> list[_Move]:
     """Parse bytes after those pending, with lost ones before them; one move for each kind of loss that fits."""
-    moves = []
-    for cost, lost in losses:
-        parsed = _parsed(pending, (*lost, *data), misreading.written)
-        if parsed is not None:
-            moves.append((cost, _Completed(parsed[0]), parsed[1]))
-    return moves
+    parsed = ((cost, _parsed(pending, (*lost, *data), misreading.written)) for cost, lost in losses)
+    return [(cost, *fit) for cost, fit in parsed if fit is not None]
 
 
 @cache
@@ -435,26 +539,26 @@ def _is_pair(lead: int, trail: int) -> bool:
     return lead > 0x80 and len(pair) == 1 and pair != "\ufffd"
 
 
+_Way = tuple[float, str, str]
+"""A choice of the characters that bytes completed: what they score, the last one folded, all of them."""
+
+
 @lru_cache(maxsize=1 << 13)
-def _ways(last: str, completed: _Completed) -> list[tuple[float, str, str]]:
-    """Choices of the characters that bytes completed: what they score, the last one folded, all of them."""
+def _ways(last: str, completed: _Completed) -> list[_Way]:
+    """The best choices behind a character."""
     paths = [(0.0, last, "")]
-    for options in completed.options:
-        longer = (found for path in paths for found in _longer(path, options[:TRIED]))
+    for options in completed.tried:
+        longer = [
+            (score + max(pair_score(before, folded), lowest), folded, out + char)
+            for score, before, out in paths
+            for char, folded, lowest in options
+        ]
         paths = sorted(longer, reverse=True)[:CHOICES]
     return paths
 
 
-def _longer(path: tuple[float, str, str], options: tuple[str, ...]) -> Iterator[tuple[float, str, str]]:
-    """A path with each of these characters behind it."""
-    score, last, out = path
-    folded = list(map(fold, options))
-    for char, as_known, likely in zip(options, folded, pair_scores_after(last, folded), strict=True):
-        yield score + max(likely, _least(char)), as_known, out + char
-
-
-@lru_cache(maxsize=1 << 12)
-def _parsed(pending: Bytes, data: Bytes, written: str) -> tuple[tuple[tuple[str, ...], ...], Bytes] | None:
+@lru_cache(maxsize=1 << 14)
+def _parsed(pending: Bytes, data: Bytes, written: str) -> _Fit | None:
     """The characters that bytes complete after those pending, and what is pending then."""
     completed: list[tuple[str, ...]] = []
     for byte in data:
@@ -471,7 +575,7 @@ def _parsed(pending: Bytes, data: Bytes, written: str) -> tuple[tuple[tuple[str,
                 return None
             completed.append(options)
             pending = ()
-    return tuple(completed), pending
+    return _Completed(tuple(completed)), pending
 
 
 def _length(pending: Bytes, written: str) -> int:
@@ -493,43 +597,65 @@ def _can_follow(pending: Bytes, written: str) -> bool:
     return 0x80 <= last <= 0xBF if written == "utf-8" else 0x40 <= last <= 0xFE
 
 
+@lru_cache(maxsize=1 << 13)
+def _options(pending: Bytes, written: str) -> tuple[str, ...]:
+    """Characters that bytes, known and lost, can stand for, the commonest first."""
+    known = bytes(b for b in pending if isinstance(b, int))
+    if len(known) == len(pending):
+        out = _decode(known, written)
+        return (out,) if len(out) == 1 else ()
+    chars, data = _common(written, len(pending), pending[0] if isinstance(pending[0], int) else None)
+    can_be = np.ones(len(chars), np.bool_)
+    for byte, of_all in zip(pending, data, strict=True):
+        can_be &= of_all == byte if isinstance(byte, int) else _is_any(byte)[of_all]
+    if len(known) == 1 and len(pending) == 3 and isinstance(pending[0], int):  # two bytes that were lost as a pair
+        can_be &= ~_pairs()[data[1] - 0x80, data[2] - 0x80]
+    return tuple(chars[can_be][:MOST_OPTIONS].tolist())
+
+
+_Chars = np.ndarray[tuple[int], np.dtype[np.str_]]
+_Bytes = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+_Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
 @cache
-def _common() -> tuple[str, ...]:
-    """What is tried where bytes are lost: signs and ideographs of GB2312, common ideographs of Big5, a space."""
+def _common(written: str, length: int, first: int | None) -> tuple[_Chars, _Bytes]:
+    """Characters of so many bytes that are tried where some are lost, and a row of each of their bytes."""
+    if first is not None:
+        chars, data = _common(written, length, None)
+        begins = data[0] == first
+        return chars[begins], data[:, begins]
+    encoded = [(char, char.encode(written, "ignore")) for char in _by_frequency()]
+    fitting = [(char, data) for char, data in encoded if len(data) == length]
+    rows = np.frombuffer(b"".join(data for _, data in fitting), np.uint8).reshape(-1, length)
+    return np.array([char for char, _ in fitting], np.str_), rows.T.copy()
+
+
+@cache
+def _by_frequency() -> tuple[str, ...]:
+    """Signs and ideographs of GB2312, common ideographs of Big5, a space; the commonest first."""
     pairs = [bytes((a, b)) for a in (*range(0xA1, 0xA4), *range(0xB0, 0xF8)) for b in range(0xA1, 0xFF)]
     chars = [pair.decode("gb2312", "ignore") for pair in pairs]
     pairs = [bytes((a, b)) for a in range(0xA4, 0xC7) for b in (*range(0x40, 0x7F), *range(0xA1, 0xFF))]
     chars += (pair.decode("big5", "ignore") for pair in pairs if pair < b"\xc6\xa1")
-    wide = (char for char in dict.fromkeys(chars) if char and not (char > "\uff00" and char.isalnum()))  # `１` of ASCII
-    return tuple(sorted((*wide, "\xa0"), key=lambda c: (-pair_score("\ue000", fold(c)), c)))
+    wide = [char for char in dict.fromkeys(chars) if char and not (char > "\uff00" and char.isalnum())]  # `１` of ASCII
+    wide.append("\xa0")
+    scores = (pair_score("\ue000", folded) for folded in fold_text("".join(wide)))
+    return tuple(char for _, char in sorted(zip((-score for score in scores), wide, strict=True)))
 
 
-@lru_cache(maxsize=1 << 13)
-def _options(pending: Bytes, written: str) -> tuple[str, ...]:
-    """Characters that bytes, known and lost, can stand for, the commonest first."""
-    known = tuple(i for i, b in enumerate(pending) if isinstance(b, int))
-    if len(known) == len(pending):
-        out = _decode(bytes(b for b in pending if isinstance(b, int)), written)
-        return (out,) if len(out) == 1 else ()
-    candidates = _index(written, len(pending), known).get(tuple(pending[i] for i in known), ())
-    if known == (0,) and len(pending) == 3:  # two bytes that were lost as a pair
-        candidates = [(char, data) for char, data in candidates if not _is_pair(data[1], data[2])]
-    return tuple(
-        char
-        for char, data in candidates
-        if all(b in p for b, p in zip(data, pending, strict=True) if isinstance(p, frozenset))
-    )[:MOST_OPTIONS]
+@lru_cache(maxsize=1 << 10)
+def _is_any(byte: "frozenset[int]") -> _Flags:
+    """For each byte, whether it is one of these."""
+    flags = np.zeros(256, np.bool_)
+    flags[list(byte)] = True
+    return flags
 
 
 @cache
-def _index(written: str, length: int, known: tuple[int, ...]) -> dict[Bytes, list[tuple[str, bytes]]]:
-    """Characters with their bytes, by the bytes at some of their places."""
-    index: dict[Bytes, list[tuple[str, bytes]]] = {}
-    for char in _common():
-        data = char.encode(written, "ignore")
-        if len(data) == length:
-            index.setdefault(tuple(data[i] for i in known), []).append((char, data))
-    return index
+def _pairs() -> "np.ndarray[tuple[int, int], np.dtype[np.bool_]]":
+    """For each two bytes that continue a character in UTF-8, whether they are one of GBK."""
+    return np.array([[_is_pair(a, b) for b in sorted(TRAILERS)] for a in sorted(TRAILERS)])
 
 
 def _decode(data: bytes, written: str) -> str:
