@@ -326,7 +326,7 @@ def pair_score(previous: str, char: str) -> float:
 def _highest() -> dict[str, float]:
     model = _model()
     highest = model.unigram[:-1] + model.backoff.max()
-    np.maximum.at(highest, model.second, -np.frombuffer(model.bigram, np.uint8).astype(np.int16))
+    np.maximum.at(highest, model.second, model.bigram)
     return dict(zip(model.chars, (highest / STEPS).tolist(), strict=True))
 
 

@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.damage.misreadings import Misreading, bytes_read, read
-from tasks.language import UNSEEN, fold_text, highest_score, pair_score
+from tasks.language import STEPS, UNSEEN, columns_of, fold_text, highest_score, pair_score, pair_steps
+from tasks.scripts import codes
 
 BEAM = 12
 """States kept after each character. Undamaged and whole text needs two or three; lost bytes fan out to `CHOICES`."""
@@ -39,6 +40,12 @@ MOST_OPTIONS = 400
 LOSS = -1.5
 """Cost of a lost byte, and `LOSS_OF_PAIR` of two: rarer than any pair of characters that the model knows well."""
 LOSS_OF_PAIR = -2.0
+
+FLOOR = UNSEEN - 0.5
+"""What the model can't know costs no more than what it has never seen."""
+
+UNLIKELY = -4.0
+"""Score of a character that is met, in sound text, in every twentieth place at most."""
 
 LETTER = -3.5
 """Score of a letter beyond ASCII that was written in UTF-8: of a language that the model does not know, or what text
@@ -200,16 +207,19 @@ def _whole(text: str, start: int, end: int, misreading: Misreading) -> Repair | 
 
 def _searched(text: str, start: int, end: int, misreading: Misreading) -> list[Repair]:
     """Repairs within a stretch, found by the search."""
-    if text[start:end].isascii():
+    piece = text[start:end]
+    if piece.isascii():
         return []
-    repairs = (_repair(text, start, run, misreading) for run in _runs(_search(text[start:end], misreading)))
+    events = (_search(piece, *doubtful, misreading) for doubtful in _doubtful(piece, misreading))
+    repairs = (_repair(text, start, run, misreading) for event in events for run in _runs(event))
     return [repair for repair in repairs if repair is not None]
 
 
-def _search(text: str, misreading: Misreading) -> _Event | None:
-    states = [_State(0.0, None, "\n", None)]
-    index = tried = 0
-    while index < len(text):
+def _search(text: str, start: int, end: int, misreading: Misreading) -> _Event | None:
+    """The likeliest path through a stretch of a text; what is around it stands as observed."""
+    states = [_State(0.0, None, observe(text).folded[start - 1] if start else "\n", None)]
+    index = tried = start
+    while index < end:
         if index >= tried and text[index] > "\x7f" and not states[0].place:
             stretch = stretch_at(text, index, misreading, states[0].last)
             if stretch is not None and (_is_settled(states) or _is_beyond_doubt(stretch)):
@@ -218,8 +228,48 @@ def _search(text: str, misreading: Misreading) -> _Event | None:
             tried = index + LEAST_STRETCH
         states = _advanced(states, _token(text, index, misreading), misreading)
         index += 1
+    if index < len(text):
+        kept: _Candidates = {}
+        for state in states:
+            _keep(kept, state, _token(text, index, misreading))
+        return max(kept.values(), key=_SCORE)[3]
     finished = [state for ways in (_finished(state, len(text) - 1, misreading) for state in states) for state in ways]
     return max(finished, key=_SCORE).event if finished else None
+
+
+def _doubtful(text: str, misreading: Misreading) -> list[tuple[int, int]]:
+    """Where a repair can be likelier than what stands there; all of a text where bytes don't come in pairs.
+
+    Between GBK and Big5 each character is one of the other codec or none at all. So what it scores at most is known,
+    and by how much a run of them can gain: no path that is likelier than the text as it stands leaves these stretches.
+    """
+    if misreading.written == "utf-8" or misreading.read in GONE:
+        return [(0, len(text))]
+    gains = np.cumsum(_highest_gains(text, misreading))
+    before = np.minimum.accumulate(np.append(0.0, gains[:-1]))
+    behind = np.maximum.accumulate(gains[::-1])[::-1]
+    can_gain = np.flatnonzero(np.diff(behind - before + SWITCH >= 0, prepend=False, append=False))
+    return list(zip(can_gain[::2].tolist(), can_gain[1::2].tolist(), strict=True))
+
+
+def _highest_gains(text: str, misreading: Misreading) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """By how much each character can be likelier at most if it was read wrongly, together with the one behind it."""
+    moves = [_moves((), char, None, misreading) for char in text]
+    soles = [move[0][1].sole if len(move) == 1 else None for move in moves]
+    n = len(text)
+    observed = columns_of(codes("\n" + observe(text).folded + "\n"))
+    written = columns_of(codes("".join([sole[1] if sole else "\n" for sole in soles])))
+    first = np.concatenate((observed[:n], np.append(observed[0], written[:-1]), written, observed[:-1]))
+    then = np.concatenate((written, written, observed[2:], observed[1:]))
+    outside, inside, leaving, kept = np.split(np.maximum(pair_steps(first, then) / STEPS, FLOOR), (n, 2 * n, 3 * n))
+    lowest = np.array([sole[2] if sole else 0.0 for sole in soles])
+    gains = np.maximum(np.maximum(outside, inside), lowest) - kept[:-1] + np.maximum(leaving - kept[1:], 0.0)
+    gains[[not move and char > "\x7f" for char, move in zip(text, moves, strict=True)]] = -IMPOSSIBLE
+    gains[[char < "\x80" for char in text]] = 0.0
+    return gains
+
+
+IMPOSSIBLE = 1e6
 
 
 def _is_settled(states: Sequence[_State]) -> bool:
@@ -275,7 +325,7 @@ class _Reached(NamedTuple):
 
 def _parse(text: str, start: int, misreading: Misreading, last: str) -> tuple[list[_Reached], list[str]]:
     """What can be taken for a stretch from here on, and where it can end."""
-    observed = _observed(text)
+    observed = observe(text)
     before = observed.sums[start + 1] - _score(last, observed.folded[start])
     least = -math.inf if misreading.written == "utf-8" else LEAST_LIKELY
     pending: Bytes = ()
@@ -297,18 +347,24 @@ def _parse(text: str, start: int, misreading: Misreading, last: str) -> tuple[li
     return found, out
 
 
-class _Observed(NamedTuple):
+class Observed(NamedTuple):
     """A text as the model sees it."""
 
     folded: str
     sums: list[float]
-    """Score of all characters before each place."""
+    """Score of all characters before each place, and of all."""
+    unlikely: list[int]
+    """How many of them score less than `UNLIKELY`."""
 
 
 @lru_cache(maxsize=4)
-def _observed(text: str) -> _Observed:
+def observe(text: str) -> Observed:
+    """What the model says to a text as it stands."""
     folded = fold_text(text)
-    return _Observed(folded, [0.0, *accumulate(map(_score, "\n" + folded, folded))])
+    columns = columns_of(codes("\n" + folded))
+    steps = np.maximum(pair_steps(columns[:-1], columns[1:]), int(FLOOR * STEPS))
+    sums = (np.cumsum(steps, dtype=np.int64) / STEPS).tolist()
+    return Observed(folded, [0.0, *sums], [0, *np.cumsum(steps < UNLIKELY * STEPS).tolist()])
 
 
 @lru_cache(maxsize=1 << 15)
@@ -348,7 +404,7 @@ class _Token(NamedTuple):
 
 
 def _token(text: str, index: int, misreading: Misreading) -> _Token:
-    char, observed = text[index], _observed(text)
+    char, observed = text[index], observe(text)
     score = LOST if char == "\ufffd" else observed.sums[index + 1] - observed.sums[index]
     following = _first_byte(text[index + 1 : index + 2], misreading.read) if char in LOST_MARKS else None
     return _Token(index, char, observed.folded[index], score, following)
@@ -409,7 +465,7 @@ def _keep(best: _Candidates, state: _State, token: _Token) -> None:
 
 def _finish_and_keep(best: _Candidates, state: _State, token: _Token, misreading: Misreading) -> None:
     """The token as it stands, behind what bytes that vanished complete: only if that may be the best of its kind."""
-    highest = state.score + (LOST if token.char == "\ufffd" else max(highest_score(token.folded), UNSEEN - 0.5))
+    highest = state.score + (LOST if token.char == "\ufffd" else max(highest_score(token.folded), FLOOR))
     kind = (() if token.char < "\x80" else None, token.folded)
     for end in _ends(state.place or (), misreading):
         known = best.get(kind)
@@ -677,7 +733,7 @@ def fold(char: str) -> str:
 
 def _score(last: str, char: str) -> float:
     """The model's; what it can't know costs no more than what it has never seen."""
-    return max(pair_score(last, char), UNSEEN - 0.5)
+    return max(pair_score(last, char), FLOOR)
 
 
 def _likely(last: str, char: str) -> float:
@@ -688,7 +744,7 @@ def _likely(last: str, char: str) -> float:
 @cache
 def _least(char: str) -> float:
     """What a repaired character costs at the most."""
-    return LETTER if "\x7f" < char < "\u0800" or "\u2010" < char < "\u2123" else UNSEEN - 0.5
+    return LETTER if "\x7f" < char < "\u0800" or "\u2010" < char < "\u2123" else FLOOR
 
 
 def _runs(event: _Event | None) -> Iterator[list[_Event]]:
