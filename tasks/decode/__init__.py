@@ -22,17 +22,19 @@ from numpy.typing import NDArray
 from schemas.document import BadByte, Decoded, RawDocument, Segment, Verbatim
 from tasks.decode.marks import (
     CHINESE,
+    ISLAND,
     MARK,
     POOR,
     big5_codec,
+    is_readable,
     n_beyond,
     n_lost,
     n_marks,
     plausibilities,
     plausibility,
     read,
+    read_lines,
     resynchronise,
-    suspect,
     write,
 )
 from tasks.decode.scores import folded_codes, single_scores
@@ -117,8 +119,6 @@ _OCTETS = "application/octet-stream"
 _HIGH = bytes(range(0x80, 0x100))
 _THREE_BYTES = re.compile("[\u0800-\U0010ffff]")
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
-_ISLAND = re.compile(rb"[^\x00-\x2f\x3a-\x3f\x7f]++")
-"""As in `tasks.decode.marks`: where a long line can be cut."""
 
 
 class Piece(NamedTuple):
@@ -386,11 +386,14 @@ def _by_line(lines: list[bytes], shapes: list[bool], base: str) -> Iterator[Piec
         yield from _whole(b"".join(lines), base)
         return
     names = [_shaped_codec(line, base) if shape else base for line, shape in zip(lines, shapes, strict=True)]
-    names = _one_big5(lines, _other_chinese(lines, names, base))
+    reading = read_lines(lines, names)
+    better = _one_big5(lines, _other_chinese(lines, names, base, [i for i in reading.suspects if names[i] == base]))
+    if better != names:
+        names, reading = better, read_lines(lines, better)
     n_bytes = sum(map(len, lines))
     if n_bytes > MAX_BAD_BYTES < sum(n_lost(_of(name, lines, names), name) for name in set(names)):
         return
-    texts = resynchronise(zip(lines, names, strict=True))
+    texts = resynchronise(lines, names, reading)
     current = next(name for line, name in zip(lines, names, strict=True) if not line.isascii())
     for i, line in enumerate(lines):
         current = names[i] = current if line.isascii() else names[i]
@@ -404,19 +407,16 @@ def _shaped_codec(line: bytes, base: str) -> str:
     return "utf-8" if plausibility(read(line, "utf-8")[:2000]) >= plausibility(read(line, base)[:3000]) else base
 
 
-def _other_chinese(lines: list[bytes], names: list[str], base: str) -> list[str]:
-    """Give the lines that read much better in the other Chinese encoding to it."""
-    suspects = [i for i, line in enumerate(lines) if names[i] == base and _is_suspect(line, base)]
-    if not any(_may_gain(lines[i], base) for i in suspects):
+def _other_chinese(lines: list[bytes], names: list[str], base: str, suspects: list[int]) -> list[str]:
+    """Give the lines that read much better in the other Chinese encoding to it; all others but suspects read well."""
+    others = CHINESE[1:] if base == "gb18030" else CHINESE[:1]
+    gains = {other: _gains(lines, suspects, base, other) for other in others}
+    if max((gain for of in gains.values() for gain in of.values()), default=0.0) < MIX_MARGIN:
         return names
     other = big5_codec(b"".join(lines[i] for i in suspects)) if base == "gb18030" else "gb18030"
-    gains: dict[int, float] = {}
-    for start in range(0, len(suspects), GAINS_AT_ONCE):
-        some = suspects[start : start + GAINS_AT_ONCE]
-        gains |= zip(some, _gains([lines[i][:2000] for i in some], base, other), strict=True)
-    if max(gains.values(), default=0.0) < MIX_MARGIN:
+    if max(gains[other].values(), default=0.0) < MIX_MARGIN:
         return names
-    return [other if gains.get(i, 0.0) > 3.0 else name for i, name in enumerate(names)]
+    return [other if gains[other].get(i, 0.0) > 3.0 else name for i, name in enumerate(names)]
 
 
 def _one_big5(lines: list[bytes], names: list[str]) -> list[str]:
@@ -426,28 +426,22 @@ def _one_big5(lines: list[bytes], names: list[str]) -> list[str]:
 
 
 def _of(name: str, lines: list[bytes], names: list[str]) -> bytes:
-    return b"".join(line for line, own in zip(lines, names, strict=True) if own == name)
+    """Lines of a codec, those of ASCII left out."""
+    return b"".join(line for line, own in zip(lines, names, strict=True) if own == name and not line.isascii())
 
 
-def _is_suspect(line: bytes, codec: str) -> bool:
-    return not line.isascii() and suspect().search(read(line, codec)) is not None
-
-
-def _may_gain(line: bytes, base: str) -> bool:
-    """Whether a line could be in another encoding, with one bad byte at most (as for `_gains`)."""
-    others = CHINESE[1:] if base == "gb18030" else CHINESE[:1]
-    return any(n_marks(read(line[:2000], other)) <= 1 for other in others)
-
-
-def _gains(lines: list[bytes], base: str, other: str) -> list[float]:
-    """How much better lines read in the other encoding; 0.0 where one does not read well."""
-    texts = [read(line, other) for line in lines]
-    there = {i: text for i, text in enumerate(texts) if n_marks(text) <= 1}
-    scores = dict(zip(there, plausibilities([*there.values()]) if there else (), strict=True))
-    good = [i for i, score in scores.items() if score >= NOISE * n_beyond(there[i])]
-    own = plausibilities([read(lines[i], base) for i in good]) if good else ()
-    gains = {i: scores[i] - before for i, before in zip(good, own, strict=True)}
-    return [gains.get(i, 0.0) for i in range(len(lines))]
+def _gains(lines: list[bytes], suspects: list[int], base: str, other: str) -> dict[int, float]:
+    """How much better lines read in the other encoding, by their numbers; without those that do not read well there."""
+    starts = {i: lines[i][:2000] for i in suspects}
+    readable = [i for i, start in starts.items() if is_readable(start, other)]
+    gains: dict[int, float] = {}
+    for at in range(0, len(readable), GAINS_AT_ONCE):
+        there = {i: read(starts[i], other) for i in readable[at : at + GAINS_AT_ONCE]}
+        scores = zip(there, plausibilities([*there.values()]), strict=True)
+        good = {i: score for i, score in scores if score >= NOISE * n_beyond(there[i])}
+        own = plausibilities([read(starts[i], base) for i in good]) if good else ()
+        gains |= {i: score - before for (i, score), before in zip(good.items(), own, strict=True)}
+    return gains
 
 
 # Which encoding
@@ -492,7 +486,7 @@ def _clear(sample: list[bytes], declared: tuple[str, ...]) -> Verdict | None:
 
 
 def _read_in_step(line: bytes, codec: str) -> str:
-    return resynchronise([(line, codec)])[0]
+    return resynchronise([line], [codec], read_lines([line], [codec]))[0]
 
 
 def _weigh(sample: list[bytes], declared: tuple[str, ...], reader: Callable[[bytes, str], str]) -> Verdict:
@@ -533,7 +527,7 @@ def _sample(lines: list[bytes], size: int) -> list[bytes]:
 def _stretches(line: bytes) -> Iterator[bytes]:
     if len(line) <= 1000:
         return iter([line])
-    return (match[0] for match in _ISLAND.finditer(line) if not match[0].isascii())
+    return (match[0] for match in ISLAND.finditer(line))
 
 
 def _ask(lines: list[bytes], declared: tuple[str, ...]) -> Verdict:
