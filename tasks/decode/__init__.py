@@ -151,13 +151,13 @@ def decode(raw: RawDocument) -> Decoded:
     content = raw.content
     if raw.known_encoding:
         return _decoded([_piece(content, raw.known_encoding)], Verdict(raw.known_encoding, 1.0, "given"), b"")
-    bom, codec = next(((bom, codec) for bom, codec in BOMS if content.startswith(bom)), (b"", ""))
+    bom, codec = next((row for row in BOMS if content.startswith(row[0])), (b"", ""))
     rest = content[len(bom) :]
     if codec.startswith(("utf-16", "utf-32")):
         if _is_wide_text(rest, codec):
             return _decoded([_piece(rest, codec)], Verdict(codec, 1.0, "bom"), bom)
         bom, rest = b"", content
-    pieces, verdict = _read(rest, _declared(raw))
+    pieces, verdict = _read(rest, raw)
     verdict = verdict if pieces else NO_TEXT
     if bom and pieces and {piece.codec for piece in pieces} <= {codec, "ascii"}:
         pieces, verdict = [piece._replace(codec=codec) for piece in pieces], Verdict(codec, 1.0, "bom")
@@ -200,8 +200,8 @@ def _whole(content: bytes, codec: str) -> list[Piece]:
     return [_piece(content, codec)] if n_lost(content, codec) <= MAX_BAD_BYTES else []
 
 
-def _read(content: bytes, declared: tuple[str, ...]) -> tuple[list[Piece], Verdict]:
-    """Bytes without a mark, by the strongest evidence first."""
+def _read(content: bytes, raw: RawDocument) -> tuple[list[Piece], Verdict]:
+    """Bytes of a document without their mark, by the strongest evidence first."""
     wide = _wide_codec(content)
     if wide:
         return [_piece(content, wide)], Verdict(wide, 0.95, "plausible")
@@ -215,7 +215,7 @@ def _read(content: bytes, declared: tuple[str, ...]) -> tuple[list[Piece], Verdi
         return [_piece(content, "ascii")], Verdict("ascii", 1.0, "strict")
     if text := _utf8(content):
         return [Piece("utf-8", content, text)], Verdict("utf-8", 1.0, "strict")
-    return _read_lines(content.splitlines(keepends=True), declared)
+    return _read_lines(content.splitlines(keepends=True), _declared(raw))
 
 
 # What is no superset of ASCII, and what is no text
@@ -237,6 +237,8 @@ def _wide_codec(content: bytes) -> str:
         if "\0" not in start.decode(codec, "ignore") and not n_lost(start, codec):
             return codec
     sample = content[:65536]
+    if b"\0" not in sample and (content.isascii() or _n_rows(sample) < WIDE_SHARE * (len(sample) // 2) - 1):
+        return ""
     even, odd = sample[: len(sample) // 2 * 2 : 2], sample[1::2]
     for codec, high, low in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
         if (0 in high and _is_ascii_wide(*(np.frombuffer(side, np.uint8) for side in (high, low)))) or (
@@ -259,13 +261,19 @@ def _is_ascii_wide(high: _Bytes, low: _Bytes) -> bool:
     return bool(many and printable.mean() > 0.98 and (low == 0).mean() < 0.01 and usual.sum() >= 0.9 * len(others))
 
 
-_CHINESE_ROWS = bytes((*range(0x4E, 0xA0), 0, 0x20, 0x30, 0xFF))
+_CHINESE_ROWS = np.isin(np.arange(256), (*range(0x4E, 0xA0), 0, 0x20, 0x30, 0xFF))
+
+WIDE_SHARE = 0.9
+"""Part of the characters of Chinese UTF-16 that are ideographs of these rows, or signs and letters of Western ones."""
+
+
+def _n_rows(side: bytes) -> int:
+    return int(np.count_nonzero(_CHINESE_ROWS.take(np.frombuffer(side, np.uint8))))
 
 
 def _is_chinese_wide(content: bytes, codec: str, high: bytes, low: bytes) -> bool:
     """UTF-16 with next to no ASCII: rows 4E to 9F on one side, anything on the other; then it must read well."""
-    share, other = ((len(side) - len(side.translate(None, _CHINESE_ROWS))) / len(side) for side in (high, low))
-    if share < 0.9 or other > 0.8:
+    if _n_rows(high) / len(high) < WIDE_SHARE or _n_rows(low) / len(low) > 0.8:
         return False
     text = read(content[:2048], codec)
     return not n_marks(text) and plausibility(text) > NOISE * len(text)
@@ -563,7 +571,7 @@ def _decoded(pieces: list[Piece], verdict: Verdict, bom: bytes = b"") -> Decoded
     segments: list[Segment] = []
     verbatim = [Verbatim(0, 0, bom)] if bom else []
     position, offset = 0, len(bom)
-    if len(pieces) == 1 and not n_marks(pieces[0].marked) and write(pieces[0].marked, pieces[0].codec) == pieces[0].raw:
+    if len(pieces) == 1 and _is_plain(pieces[0]):
         codec, _, text = pieces[0]
         return Decoded(text, codec, verdict.confidence, verdict.method, (), (), tuple(verbatim))
     for piece in pieces:
@@ -579,6 +587,14 @@ def _decoded(pieces: list[Piece], verdict: Verdict, bom: bytes = b"") -> Decoded
     decoded = Decoded(text, encoding, confidence, verdict.method, tuple(bad), (), tuple(verbatim))
     decoded = replace(decoded, segments=tuple(segments)) if len(segments) > 1 else decoded
     return decoded if encode(decoded) == content else replace(decoded, verbatim=(Verbatim(0, len(text), content),))
+
+
+def _is_plain(piece: Piece) -> bool:
+    """Whether no byte is bad, and the codec gives all of them back."""
+    try:
+        return piece.marked.encode(piece.codec) == piece.raw
+    except UnicodeEncodeError:
+        return False
 
 
 def _bad_bytes(piece: Piece, offset: int, position: int) -> Iterator[BadByte]:
