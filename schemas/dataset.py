@@ -743,7 +743,7 @@ def _work(outcome: Outcome) -> dict[str, Any]:
         "n_edits": sum(entry["edits"] for entry in by_step),
         "edits_by_step": by_step,
         "chars_removed": sum(entry["chars_removed"] for entry in by_step),
-        "min_confidence": min((edit.confidence for stage in stages for edit in stage.edits), default=1.0),
+        "min_confidence": min((stage.confidence for stage in stages), default=1.0),
         "flags": _flags(outcome),
         "damage": [{"kind": d.kind, "start": d.start, "text": d.text} for d in cleaned.damage] if cleaned else [],
     }
@@ -755,7 +755,7 @@ def edits_by_step(stages: tuple[Stage, ...]) -> list[dict[str, Any]]:
     removed: Counter[str] = Counter()
     for stage in stages:
         edits[stage.step] += len(stage.edits)
-        removed[stage.step] += sum(max(len(edit.before) - len(edit.after), 0) for edit in stage.edits)
+        removed[stage.step] += stage.n_removed
     return [{"step": step, "edits": n, "chars_removed": removed[step]} for step, n in edits.items()]
 
 

@@ -274,9 +274,8 @@ def spun_score(text: str) -> float:
 
 def edit_figures(decoded_chars: int, cleaned: Cleaned) -> EditFigures:
     """Figures of what the steps did to a text of so many characters."""
-    edits = [edit for stage in cleaned.stages if stage.step != "script" for edit in stage.edits]
-    removed = sum(max(len(e.before) - len(e.after), 0) for stage in cleaned.stages for e in stage.edits)
-    touched = sum(max(len(e.before), len(e.after)) for e in edits)
+    removed = sum(stage.n_removed for stage in cleaned.stages)
+    touched = sum(stage.n_touched for stage in cleaned.stages if stage.step != "script")
     return EditFigures(
         min(_share(removed, decoded_chars), 1.0), min(_share(touched, decoded_chars), 1.0), _covered(cleaned.damage)
     )

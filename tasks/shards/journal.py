@@ -203,7 +203,7 @@ class _Unpickler(pickle.Unpickler):
 
 _PICKLED = {
     *("Outcome", "Origin", "Decoded", "BadByte", "Segment", "Verbatim", "Page"),
-    *("Cleaned", "Stage", "Edit", "Damage", "Rejection", "Reason"),
+    *("Cleaned", "Stage", "Edit", "Edits", "Damage", "Rejection", "Reason"),
 }
 """What an `Outcome` consists of."""
 
