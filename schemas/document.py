@@ -137,8 +137,9 @@ class Edits(Sequence[Edit]):
 
 def places(lengths: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.int64]:
     """Where pieces of such lengths begin if one follows the other, and where the last one ends."""
-    found = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=found[1:])
+    found = np.empty(len(lengths) + 1, np.int64)
+    found[0] = 0
+    lengths.cumsum(out=found[1:])
     return found
 
 
