@@ -32,6 +32,7 @@ from schemas.document import (
     Damage,
     Decoded,
     Edit,
+    Edits,
     Origin,
     Outcome,
     Page,
@@ -251,22 +252,33 @@ def _outcome(told: _Told) -> Outcome:
 
 
 def _told_decoded(*told: Any) -> _Told:
-    *rest, bad_bytes, segments, verbatim = told
-    return *rest, _columns(bad_bytes), _columns(segments), _columns(verbatim)
+    return *told[:-3], *map(_columns, told[-3:])
 
 
 def _decoded(*told: Any) -> Decoded:
-    *rest, bad_bytes, segments, verbatim = told
-    return Decoded(*rest, _rows(BadByte, bad_bytes), _rows(Segment, segments), _rows(Verbatim, verbatim))
+    lists = zip((BadByte, Segment, Verbatim), told[-3:], strict=True)
+    return Decoded(*told[:-3], *(_rows(kind, columns) for kind, columns in lists))
 
 
 def _told_cleaned(text: str, stages: Sequence[Stage], facts: Any, damage: Sequence[Damage], flags: Any) -> _Told:
-    return text, [(stage.step, _columns(stage.edits)) for stage in stages], facts, _columns(damage), flags
+    return text, [(stage.step, _told_edits(stage.edits)) for stage in stages], facts, _columns(damage), flags
 
 
 def _cleaned(text: str, stages: Any, facts: Any, damage: Any, flags: Any) -> Cleaned:
-    found = tuple(Stage(step, _rows(Edit, edits)) for step, edits in stages)
+    found = tuple(Stage(step, _edits(edits)) for step, edits in stages)
     return Cleaned(text, found, facts, _rows(Damage, damage), flags)
+
+
+def _told_edits(edits: Sequence[Edit]) -> Any:
+    return edits.__getstate__() if isinstance(edits, Edits) else _columns(edits)
+
+
+def _edits(told: Any) -> Edits | tuple[Edit, ...]:
+    if isinstance(told, list):
+        return _rows(Edit, told)
+    edits = Edits.__new__(Edits)
+    edits.__setstate__(told)
+    return edits
 
 
 _Row = TypeVar("_Row", bound=NamedTuple)
