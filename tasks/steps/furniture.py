@@ -8,6 +8,8 @@ import re
 from functools import cache, lru_cache
 from typing import NamedTuple
 
+from ahocorasick_rs import AhoCorasick, MatchKind
+
 from tasks.rules import load
 from tasks.steps.dates import DATETIME, MONTH, iso_datetime
 from tasks.steps.lines import fold, is_chinese, key
@@ -200,6 +202,41 @@ _NO_SECTION = re.compile(
 )
 
 
+_STAFF_LABELS = "校对|审校|审核|排版|制图|监制|统筹|策划"
+_YEAR = re.compile(
+    r"(?:19|20)\d\d(?:\s?年\s?|[-/.])\d|民国|1[01]\d[-/.年]\d|[-/]\d{1,2}[-/](?:19|20)\d\d"
+    rf"|{MONTH}[^\n]{{1,16}}?(?:19|20)\d\d|[一二][〇零一二三四五六七八九o○0]{{3}}年"
+)
+"""In all that `DATETIME` matches."""
+
+
+def may_tell(line: str) -> bool:
+    """Whether a folded line could have a date, a token of an office, or one that is enough to make it furniture.
+
+    It never says no of a line that has one: taking apart a line that is none of it costs thirty times as much.
+    """
+    bare = "".join(line.split())
+    return (
+        bool(_telling().find_matches_as_indexes(bare))
+        or ("网" in bare and (">" in bare or "/" in bare))  # a breadcrumb that begins with the name of the site
+        or _YEAR.search(line) is not None
+    )
+
+
+@cache
+def _telling() -> AhoCorasick:
+    """What stands in such tokens, without white space."""
+    told = [
+        label for label, (kind, strong) in _labels().items() if strong or kind in {"office", "published", "updated"}
+    ]
+    words = [word for word, place in _words().items() if place == "anywhere"]
+    headings = [heading for (heading,) in load("boilerplate-lists")]
+    fixed = ["以下文章来源于", "首页", "主页", "home", "index", "编辑", "责编", *_STAFF_LABELS.split("|")]
+    return AhoCorasick(
+        sorted({"".join(told.split()) for told in (*told, *words, *headings, *fixed)}), MatchKind.Standard
+    )
+
+
 def _skip(line: str, at: int) -> int:
     gap = _GAP.match(line, at)
     return gap.end() if gap else at
@@ -277,7 +314,7 @@ def _labelled(line: str, at: int) -> Token | None:
 
 
 _STAFF = re.compile(
-    r"[\u4e00-\u9fff]{0,4}(?:(?P<editor>编辑|责编)|校对|审校|审核|排版|制图|监制|统筹|策划)\s?:\s{0,3}"
+    rf"[\u4e00-\u9fff]{{0,4}}(?:(?P<editor>编辑|责编)|{_STAFF_LABELS})\s?:\s{{0,3}}"
     r"(?P<names>[\u4e00-\u9fff]{2,4}(?:[\s、/]{1,2}[\u4e00-\u9fff]{2,4}){0,3})(?=\s|[)\]|]|$)"
 )
 """Labels of people who made the page: newspapers have one for each department (`报纸编辑：`)."""
