@@ -98,9 +98,19 @@ def key(text: str) -> str:
     return _line_key(text) if len(text) <= _KEPT_CHARS else _SIGNS.sub("", fold(text))
 
 
+def line_key(line: Line) -> str:
+    """The same of a line."""
+    return _folded_key(line.folded) if len(line.text) <= _KEPT_CHARS else _SIGNS.sub("", line.folded)
+
+
 @lru_cache(maxsize=_KEPT_LINES)
 def _line_key(text: str) -> str:
     return _SIGNS.sub("", fold(text))
+
+
+@lru_cache(maxsize=_KEPT_LINES)
+def _folded_key(folded: str) -> str:
+    return _SIGNS.sub("", folded)
 
 
 def is_chinese(text: str) -> bool:
