@@ -248,27 +248,29 @@ def _observed(columns: _Columns) -> _Observed:
     chosen = columns.of_char(columns.is_substitution)
     made = columns.of_char(columns.edits.kind)[chosen] << 2 * _CODE_BITS
     made |= (columns.before[chosen].astype(np.int64) << _CODE_BITS) | columns.after[chosen]
-    changes, first, n_changes = np.unique(made, return_index=True, return_counts=True)
+    order = np.argsort(made, kind="stable")
+    changes, at, n_changes = _tallied(made[order])
     after = (changes & _CODE).astype(np.uint32)
-    kept, counts = np.unique(columns.chars[columns.is_kept], return_counts=True)
-    chars = np.sort(np.concatenate([kept, after]))
-    chars = chars[_is_new(chars)]
+    kept, _, counts = _tallied(np.sort(columns.chars[columns.is_kept]))
+    chars, _, _ = _tallied(np.sort(np.concatenate([kept, after])))
     n_kept = np.zeros(len(chars), np.int64)
     n_kept[np.searchsorted(chars, kept)] = counts
     place = np.searchsorted(chars, after)
     n_all = n_kept + np.bincount(place, n_changes, len(chars)).astype(np.int64)
-    order = np.lexsort((first, -n_changes, after))
-    best = order[_is_new(after[order])]
+    ranked = np.lexsort((order[at], -n_changes, after))
+    _, best, _ = _tallied(after[ranked])
+    best = ranked[best]
     top, n_top = np.zeros(len(chars), np.int64), np.zeros(len(chars), np.int64)
     top[place[best]], n_top[place[best]] = changes[best], n_changes[best]
     return _Observed(chars, n_kept, n_all, changes, n_changes, top, n_top)
 
 
-def _is_new(chars: _Codes) -> NDArray[np.bool_]:
-    """Whether each is another one than that before it."""
-    found = np.ones(len(chars), bool)
-    np.not_equal(chars[1:], chars[:-1], out=found[1:])
-    return found
+def _tallied(in_order: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
+    """Of sorted values each once, where it begins, and how often it is there."""
+    is_new = np.ones(len(in_order) + 1, bool)
+    np.not_equal(in_order[1:], in_order[:-1], out=is_new[1:-1])
+    (at,) = is_new.nonzero()
+    return in_order[at[:-1]], at[:-1], at[1:] - at[:-1]
 
 
 def _best_operation(observed: _Observed, kinds: Sequence[tuple[str, float]]) -> _Operation:
