@@ -11,7 +11,7 @@ from schemas.config import CleanConfig
 from schemas.dataset import clean_row
 from schemas.document import Origin, RawDocument, Run
 from tasks.document import clean_raw
-from tasks.steps import mojibake, trimmed
+from tasks.steps import mojibake, spam, symbols, trimmed
 
 _PAGE = """您的位置：首页 > 国内 >
 一則消息
@@ -36,6 +36,8 @@ nothing to find (what holds much memory is let go without it: `tasks.read.stream
 _clean_a_page()
 mojibake.prepare()
 trimmed.prepare()
+spam.prepare()
+symbols.prepare()
 gc.collect()
 gc.freeze()  # what all processes share is never looked through, so that it is not copied for that either
 gc.set_threshold(*_RARELY)
