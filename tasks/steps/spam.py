@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
@@ -40,8 +40,8 @@ SAMPLE = 6_000
 class Page(NamedTuple):
     """The rest of the page, as far as a line is compared with it."""
 
-    pairs: frozenset[str]
-    """Pairs of neighbouring characters, folded."""
+    pairs: frozenset[tuple[str, str]]
+    """Neighbouring characters, folded."""
     is_long: bool
     """Whether it is long enough for the pairs to tell anything."""
     script: str
@@ -527,9 +527,8 @@ def _is_touched(folded: str, start: int, end: int) -> bool:
     return any(char.isascii() and char.isalpha() for char in around)
 
 
-def _pairs(folded: str) -> frozenset[str]:
-    letters = _SIGNS.sub("", folded)
-    return frozenset(letters[i : i + 2] for i in range(len(letters) - 1))
+def _pairs(folded: str) -> frozenset[tuple[str, str]]:
+    return frozenset(pairwise(_SIGNS.sub("", folded)))
 
 
 def _page(texts: Iterator[str]) -> Page:
@@ -544,8 +543,8 @@ def _page(texts: Iterator[str]) -> Page:
 
 def _script(text: str) -> str:
     """`hans` or `hant`, by the characters that only one of them has; empty where there are too few, or of both."""
-    simplified = len(simplified_only().intersection(text))
-    traditional = len(traditional_only().intersection(text))
+    chars = set(text)
+    simplified, traditional = len(chars & simplified_only()), len(chars & traditional_only())
     if min(simplified, traditional) * 8 > max(simplified, traditional) or max(simplified, traditional) < 2:
         return ""
     return "hans" if simplified > traditional else "hant"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from tasks.steps.lines import Line, fold, is_chinese, is_heading, key
 from tasks.steps.menus import is_call, is_item, is_menu
@@ -100,7 +101,7 @@ def could_be_title(text: str) -> bool:
     )
 
 
-def _points(text: str, keys: list[str], pairs: frozenset[str]) -> float:
+def _points(text: str, keys: list[str], pairs: frozenset[tuple[str, str]]) -> float:
     own = _pairs(text)
     shared = len(own & pairs) / max(1, len(own))
     letters = len(key(text)) * (1 if is_chinese(text) else 0.5)
@@ -109,9 +110,8 @@ def _points(text: str, keys: list[str], pairs: frozenset[str]) -> float:
     return min(1.0, 2 * shared) + min(1.0, letters / _LONG_ENOUGH) + again + is_titled(text) - 2 * is_menu_word
 
 
-def _pairs(text: str) -> frozenset[str]:
-    letters = key(text)
-    return frozenset(letters[i : i + 2] for i in range(len(letters) - 1))
+def _pairs(text: str) -> frozenset[tuple[str, str]]:
+    return frozenset(pairwise(key(text)))
 
 
 def bare_title(text: str) -> str:
