@@ -334,7 +334,7 @@ def _with_spaces(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 _BESIDE = re.compile(
-    f"[,;:!?](?:(?<=[,;:])[,;:]*+(?=[{HAN}{_OPENING}])|(?<=[{HAN}{_CLOSING}][,;:!?])[,;:!?]*+"
+    f"[,;:!?](?:(?<=[,;:])(?<![,;:]{{2}})[,;:]*+(?=[{HAN}{_OPENING}])|(?<=[{HAN}{_CLOSING}][,;:!?])[,;:!?]*+"
     f"|(?<=[{HAN}{_CLOSING}] [,;])(?= ?[{HAN}{_OPENING}]))"
 )
 
