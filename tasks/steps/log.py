@@ -25,15 +25,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.document import Edit, Stage
-from tasks.scripts import codes, simplify, text_of, traditionalize
+from schemas.document import Edit, Edits, Stage, places, within
+from tasks.scripts import codes, simplified_codes, text_of, traditional_codes
 from tasks.steps.edits import EditError, apply, revert
 
 BY_PAIRS = -1
 BY_TRADITIONAL = -2
 BY_SIMPLIFIED = -3
 
-_FORMS: dict[int, Callable[[str], str]] = {BY_PAIRS: str, BY_TRADITIONAL: traditionalize, BY_SIMPLIFIED: simplify}
+_Codes = NDArray[np.uint32]
+
+_FORMS: dict[int, Callable[[_Codes], _Codes]] = {
+    BY_PAIRS: np.copy,
+    BY_TRADITIONAL: traditional_codes,
+    BY_SIMPLIFIED: simplified_codes,
+}
 """What an operation says of the characters that are not among its pairs."""
 
 _ROW_COST = 9
@@ -69,77 +75,65 @@ class _Operation:
     pairs: Mapping[str, _Source]
 
 
-class _Lookup:
-    """What an operation says of characters, for looking up all of a text at once.
+class _Told(NamedTuple):
+    """What an operation says of characters."""
+
+    before: _Codes
+    """What each was before; itself where it was not changed."""
+    kind: NDArray[np.int64]
+    """Number of the rule by which it was changed; -1 where it was not."""
+
+
+def _told(operation: _Operation, chars: _Codes, kinds: dict[tuple[str, float], int]) -> _Told:
+    """What an operation says of characters.
 
     Args:
         operation: Says it.
-        chars: Code points to be looked up, in any order, each as often as it likes.
+        chars: Code points, in any order, each as often as it likes.
         kinds: Numbers, from 0, of rules with their confidence: those of the operation are added.
     """
-
-    def __init__(self, operation: _Operation, chars: NDArray[np.uint32], kinds: dict[tuple[str, float], int]) -> None:
-        size = int(chars.max(initial=0)) + 1
-        told = np.flatnonzero(np.bincount(chars, minlength=size)).astype(np.uint32)
-        formed = codes(_FORMS[operation.form](text_of(told)))
-        self._before = np.zeros(size, np.uint32)
-        self._before[told] = formed
-        self._kind = np.full(size, -1, np.int64)
-        self._kind[told[told != formed]] = kinds.setdefault(operation.main, len(kinds))
-        for char, source in operation.pairs.items():
-            if ord(char) < size:
-                is_kept = source.before == char
-                number = kinds.setdefault((source.rule, source.confidence), len(kinds))
-                self._before[ord(char)], self._kind[ord(char)] = ord(source.before), -1 if is_kept else number
-
-    def kind(self, chars: NDArray[np.uint32]) -> NDArray[np.int64]:
-        """Number of the rule by which each character was changed; -1 where it was not."""
-        found: NDArray[np.int64] = self._kind[chars]
-        return found
-
-    def before(self, chars: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """What each character was before; itself where it was not changed."""
-        found: NDArray[np.uint32] = self._before[chars]
-        return found
+    before = _FORMS[operation.form](chars)
+    kind = np.where(before != chars, kinds.setdefault(operation.main, len(kinds)), -1)
+    if operation.pairs:
+        pairs = sorted(operation.pairs.items())
+        named = codes("".join(char for char, _ in pairs))
+        sources = codes("".join(source.before for _, source in pairs))
+        numbers = [kinds.setdefault((source.rule, source.confidence), len(kinds)) for _, source in pairs]
+        place = np.minimum(np.searchsorted(named, chars), len(named) - 1)
+        is_pair = named[place] == chars
+        place = place[is_pair]
+        before[is_pair] = sources[place]
+        kind[is_pair] = np.where(sources == named, -1, numbers)[place]
+    return _Told(before, kind)
 
 
 class _Columns:
-    """The edits of a stage as columns, in their order, and the characters of those that keep the length."""
+    """The edits of a stage with the characters of the text, and of those edits that keep its length."""
 
-    def __init__(self, text: str, edits: Sequence[Edit]) -> None:
-        n = len(edits)
+    def __init__(self, text: str, edits: Edits) -> None:
+        self.edits = edits
         self.chars = codes(text)
-        self.starts = np.fromiter((edit.start for edit in edits), np.int64, n)
-        n_before = np.fromiter((len(edit.before) for edit in edits), np.int64, n)
-        self.ends = self.starts + n_before
-        self.kinds: dict[tuple[str, float], int] = {}
-        numbers = (self.kinds.setdefault((edit.rule, edit.confidence), len(self.kinds)) for edit in edits)
-        self.kind = np.fromiter(numbers, np.int64, n)
-        self.is_even = n_before == np.fromiter((len(edit.after) for edit in edits), np.int64, n)
-        even = [edit for edit, is_even in zip(edits, self.is_even.tolist(), strict=True) if is_even]
-        self.before, self.after = codes("".join(e.before for e in even)), codes("".join(e.after for e in even))
-        self._n_chars = n_before[self.is_even]
+        lengths = np.diff(edits.before_at)
+        self.ends = edits.starts + lengths
+        self._is_even = lengths == np.diff(edits.after_at)
+        self._n_chars = lengths[self._is_even]
+        self.before = codes(edits.before)[within(edits.before_at[:-1][self._is_even], self._n_chars)]
+        self.after = codes(edits.after)[within(edits.after_at[:-1][self._is_even], self._n_chars)]
         # Whether it replaces characters one by one, as an operation does.
         self.is_substitution = self.all_of(self.before != self.after)
+        # For each character of the text, whether no edit replaces or removes it.
+        self.is_kept = np.ones(len(self.chars), bool)
+        self.is_kept[within(edits.starts, lengths)] = False
 
     def all_of(self, is_so: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """For each edit, whether something holds for all of its characters; False for those that change the length."""
-        found = np.zeros(len(self.starts), bool)
-        if len(self._n_chars):
-            found[self.is_even] = np.logical_and.reduceat(is_so, np.cumsum(self._n_chars) - self._n_chars)
+        found = np.zeros(len(self.ends), bool)
+        found[self._is_even] = np.diff(places(~is_so)[places(self._n_chars)]) == 0
         return found
 
     def of_char(self, of_edit: NDArray[Any]) -> NDArray[Any]:
         """A value of edits for each of their characters."""
-        return np.repeat(of_edit[self.is_even], self._n_chars)
-
-    def is_kept(self) -> NDArray[np.bool_]:
-        """For each character of the text, whether no edit replaces or removes it."""
-        depth = np.zeros(len(self.chars) + 1, np.int8)
-        depth[self.starts[self.ends > self.starts]] += 1
-        depth[self.ends[self.ends > self.starts]] -= 1
-        is_kept: NDArray[np.bool_] = np.cumsum(depth[:-1], dtype=np.int8) == 0
-        return is_kept
+        return np.repeat(of_edit[self._is_even], self._n_chars)
 
 
 def pack(text_before: str, stages: Iterable[Stage]) -> tuple[list[dict[str, Any]], str]:
@@ -188,7 +182,7 @@ def take_back(text: str, rows: Sequence[Row]) -> Iterator[tuple[Stage, str]]:
     """
     for (_, step), group in groupby(reversed(rows), lambda row: (row["stage"], row["step"])):
         packed = [_Row(*(row[name] for name in _Row._fields)) for row in group][::-1]
-        stage = Stage(step, tuple(_unpack_stage(step, text, packed)))
+        stage = Stage(step, _unpack_stage(step, text, packed))
         text = revert(text, stage.edits)
         yield stage, text
 
@@ -207,15 +201,15 @@ class _Row(NamedTuple):
 
 def _pack_stage(text_before: str, text_after: str, stage: Stage) -> list[_Row]:
     """Operations and exceptions if they are smaller than the edits and say the same, or else the edits."""
-    plain = [_Row(*edit[1:]) for edit in stage.edits]
-    if len(plain) >= _WORTHWHILE:
-        columns = _Columns(text_before, stage.edits)
+    if len(stage.edits) >= _WORTHWHILE:
+        edits = stage.edits if isinstance(stage.edits, Edits) else Edits.of(stage.edits)
+        columns = _Columns(text_before, edits)
         if np.count_nonzero(columns.is_substitution) >= _WORTHWHILE:
-            operation = _best_operation(_observed(columns), list(columns.kinds))
-            packed = [*_operation_rows(operation), *_exceptions(columns, plain, operation)]
-            if len(packed) < len(plain) and tuple(_unpack_stage(stage.step, text_after, packed)) == stage.edits:
+            operation = _best_operation(_observed(columns), edits.kinds)
+            packed = [*_operation_rows(operation), *_exceptions(columns, operation)]
+            if len(packed) < len(edits) and edits == _unpack_stage(stage.step, text_after, packed):
                 return packed
-    return plain
+    return [_Row(*edit[1:]) for edit in stage.edits]
 
 
 class _Observed(NamedTuple):
@@ -244,15 +238,15 @@ _CODE = (1 << _CODE_BITS) - 1
 
 def _observed(columns: _Columns) -> _Observed:
     chosen = columns.of_char(columns.is_substitution)
-    made = columns.of_char(columns.kind)[chosen] << 2 * _CODE_BITS
+    made = columns.of_char(columns.edits.kind)[chosen] << 2 * _CODE_BITS
     made |= (columns.before[chosen].astype(np.int64) << _CODE_BITS) | columns.after[chosen]
     changes, first, n_changes = np.unique(made, return_index=True, return_counts=True)
-    kept = np.bincount(columns.chars[columns.is_kept()])
     after = (changes & _CODE).astype(np.uint32)
-    chars = np.union1d(after, np.flatnonzero(kept).astype(np.uint32))
+    kept, counts = np.unique(columns.chars[columns.is_kept], return_counts=True)
+    chars = np.sort(np.concatenate([kept, after]))
+    chars = chars[np.diff(chars, prepend=chars[:1] + 1) != 0]
     n_kept = np.zeros(len(chars), np.int64)
-    is_short = chars < len(kept)
-    n_kept[is_short] = kept[chars[is_short]]
+    n_kept[np.searchsorted(chars, kept)] = counts
     place = np.searchsorted(chars, after)
     n_all = n_kept + np.bincount(place, n_changes, len(chars)).astype(np.int64)
     order = np.lexsort((first, -n_changes, after))
@@ -277,7 +271,7 @@ def _best_operation(observed: _Observed, kinds: Sequence[tuple[str, float]]) -> 
 def _cost(observed: _Observed, form: int, main: int) -> tuple[int, int, NDArray[np.bool_]]:
     """What a form costs with its exceptions, the form, and which characters are better off with a pair."""
     chars = observed.chars.astype(np.int64)
-    formed = codes(_FORMS[form](text_of(observed.chars))).astype(np.int64)
+    formed = _FORMS[form](observed.chars).astype(np.int64)
     wanted = (main << 2 * _CODE_BITS) | (formed << _CODE_BITS) | chars
     at = np.minimum(np.searchsorted(observed.changes, wanted), len(observed.changes) - 1)
     n_made = np.where(observed.changes[at] == wanted, observed.n_changes[at], 0)
@@ -301,20 +295,22 @@ def _operation_rows(operation: _Operation) -> Iterator[_Row]:
         yield _Row(rule, form, before, after, confidence)
 
 
-def _exceptions(columns: _Columns, plain: Sequence[_Row], operation: _Operation) -> list[_Row]:
+def _exceptions(columns: _Columns, operation: _Operation) -> list[_Row]:
     """The edits that the operation does not imply, and the places where it would imply one that was not made."""
-    lookup = _Lookup(operation, np.concatenate([columns.chars, columns.after]), columns.kinds)
-    is_same = lookup.before(columns.after) == columns.before
-    is_same &= lookup.kind(columns.after) == columns.of_char(columns.kind)
+    edits = columns.edits
+    kinds = {kind: number for number, kind in enumerate(edits.kinds)}
+    told = _told(operation, columns.after, kinds)
+    is_same = (told.before == columns.before) & (told.kind == columns.of_char(edits.kind))
     is_implied = columns.all_of(is_same)
     # Two that touch and look alike would come back as one.
-    touch = is_implied[1:] & is_implied[:-1] & (columns.ends[:-1] == columns.starts[1:])
+    touch = is_implied[1:] & is_implied[:-1] & (columns.ends[:-1] == edits.starts[1:])
+    rules = [rule for rule, _ in edits.kinds]
     for i in np.flatnonzero(touch).tolist():
-        if is_implied[i] and plain[i].rule == plain[i + 1].rule:
+        if is_implied[i] and rules[edits.kind[i]] == rules[edits.kind[i + 1]]:
             is_implied[i + 1] = False
-    changed = columns.is_kept() & (lookup.kind(columns.chars) >= 0)
-    kept = ((at, chr(columns.chars[at])) for at in np.flatnonzero(changed).tolist())
-    rows = [plain[i] for i in np.flatnonzero(~is_implied).tolist()]
+    changed = np.flatnonzero(columns.is_kept & (_told(operation, columns.chars, kinds).kind >= 0))
+    kept = zip(changed.tolist(), text_of(columns.chars[changed]), strict=True)
+    rows = [_Row(*edit[1:]) for edit in edits.chosen(np.flatnonzero(~is_implied))]
     rows += (_Row(operation.main[0], at, char, char, 1.0) for at, char in kept)
     return sorted(rows, key=_start)  # one that puts something in before what is behind it
 
@@ -322,25 +318,49 @@ def _exceptions(columns: _Columns, plain: Sequence[_Row], operation: _Operation)
 _start = itemgetter(_Row._fields.index("start"))
 
 
-def _unpack_stage(step: str, text: str, rows: Sequence[_Row]) -> list[Edit]:
+def _unpack_stage(step: str, text: str, rows: Sequence[_Row]) -> tuple[Edit, ...] | Edits:
     """The edits of a stage, in order, from the text that it made."""
-    operations = [row for row in rows if row.is_operation]
-    edits: list[tuple[int, Edit]] = []
+    n_operations = sum(row.is_operation for row in rows)
     exceptions: list[_Exception] = []
     end = shift = 0
-    for row in rows[len(operations) :]:
+    for row in rows[n_operations:]:
         start = row.start + shift
         if start < end or not text.startswith(row.after, start):
             raise EditError(f"{row} of step {step!r} does not belong to this text: its 'after' is not at {start}")
         end = start + len(row.after)
         shift += len(row.after) - len(row.before)
         exceptions.append(_Exception(start, end, shift))
-        if row.before != row.after:
-            edits.append((start, Edit(step, *row)))
-    if operations:
-        edits += _implied(step, text, exceptions, _read_operation(operations))
-        edits.sort(key=itemgetter(0))  # stable: one that put nothing in comes before what is behind it
-    return [edit for _, edit in edits]
+    plain = [Edit(step, *row) for row in rows[n_operations:] if row.before != row.after]
+    if not n_operations:
+        return tuple(plain)
+    return _merged(plain, _implied(step, text, exceptions, _read_operation(rows[:n_operations])))
+
+
+def _merged(plain: Sequence[Edit], implied: Edits) -> Edits:
+    """Edits in their order: `plain` comes first where it puts something in."""
+    if not plain:
+        return implied
+    others = Edits.of(plain)
+    kinds = {kind: number for number, kind in enumerate(implied.kinds)}
+    numbers = np.array([kinds.setdefault(kind, len(kinds)) for kind in others.kinds])
+    starts = np.concatenate([others.starts, implied.starts])
+    order = np.argsort(starts, kind="stable")
+    return Edits(
+        *(implied.step, list(kinds), np.concatenate([numbers[others.kind], implied.kind])[order], starts[order]),
+        *_joined((others.before, others.before_at), (implied.before, implied.before_at), order),
+        *_joined((others.after, others.after_at), (implied.after, implied.after_at), order),
+    )
+
+
+_Pieces = tuple[str, NDArray[np.int64]]
+"""Pieces joined, and where each begins, as in `Edits`."""
+
+
+def _joined(some: _Pieces, others: _Pieces, order: NDArray[np.intp]) -> _Pieces:
+    """Pieces of both, in another order."""
+    at = np.concatenate([some[1][:-1], others[1][:-1] + len(some[0])])[order]
+    lengths = np.concatenate([np.diff(some[1]), np.diff(others[1])])[order]
+    return text_of(codes(some[0] + others[0])[within(at, lengths)]), places(lengths)
 
 
 class _Exception(NamedTuple):
@@ -362,28 +382,23 @@ def _read_operation(rows: Sequence[_Row]) -> _Operation:
     return _Operation(main.start, (main.rule, main.confidence), pairs)
 
 
-def _implied(
-    step: str, text: str, exceptions: Sequence[_Exception], operation: _Operation
-) -> Iterator[tuple[int, Edit]]:
-    """The edits that an operation stands for, with where they are in the text after the stage: runs of one rule."""
+def _implied(step: str, text: str, exceptions: Sequence[_Exception], operation: _Operation) -> Edits:
+    """The edits that an operation stands for: runs of one rule."""
     chars = codes(text)
     kinds: dict[tuple[str, float], int] = {}
-    lookup = _Lookup(operation, chars, kinds)
-    kind = lookup.kind(chars)
+    before, kind = _told(operation, chars, kinds)
     for start, end, _ in exceptions:
         kind[start:end] = -1
-    before = text_of(lookup.before(chars))
-    edges = np.flatnonzero(kind[1:] != kind[:-1]) + 1
+    is_edge = np.ones(len(chars) + 1, bool)
+    np.not_equal(kind[1:], kind[:-1], out=is_edge[1:-1])
     starts = np.array([exception.start for exception in exceptions], np.int64)
     # What an exception has removed leaves no place of its own, and two runs beside it all the same.
-    edges = np.unique(np.concatenate([[0], edges, starts, [len(chars)]]))
+    is_edge[starts] = True
+    edges = np.flatnonzero(is_edge)
     runs = np.flatnonzero(kind[edges[:-1]] >= 0)
+    begins, lengths = edges[runs], edges[runs + 1] - edges[runs]
     shifts = np.array([0, *(exception.shift for exception in exceptions)], np.int64)
-    shift = shifts[np.searchsorted(starts, edges[runs], "right")]
-    named = list(kinds)
-    of_run = zip(
-        edges[runs].tolist(), edges[runs + 1].tolist(), kind[edges[runs]].tolist(), shift.tolist(), strict=True
-    )
-    for start, end, number, moved in of_run:
-        rule, confidence = named[number]
-        yield start, Edit(step, rule, start - moved, before[start:end], text[start:end], confidence)
+    shift = shifts[np.searchsorted(starts, begins, "right")]
+    inside, at = within(begins, lengths), places(lengths)
+    sides = text_of(before[inside]), at, text_of(chars[inside]), at
+    return Edits(step, list(kinds), kind[begins], begins - shift, *sides)

@@ -16,7 +16,7 @@ import numpy as np
 
 from schemas.document import Context, Damage, Edit, Finding
 from tasks.damage.misreadings import GARBLED, Misreading, has_utf8_structure, read
-from tasks.language import Kinds, kinds_in, mean_score, pair_score, table_of_kinds
+from tasks.language import Kinds, kinds_in, mean_score, table_of_kinds
 from tasks.scripts import simplify
 from tasks.steps.choosing import OPEN, SURE, Choice, choose
 from tasks.steps.edits import apply
@@ -28,8 +28,8 @@ from tasks.steps.unreading import (
     UTF8_AS_GBK,
     Repair,
     Stretch,
-    fold,
     is_proved,
+    observe,
     stretch_at,
     unread,
 )
@@ -741,9 +741,8 @@ def _is_promising(repair: Repair, misreading: Misreading) -> bool:
 
 def _unlikely(text: str, match: re.Match[str]) -> int:
     """How many pairs of characters in and beside the place (four, save at ends of lines) the model finds unlikely."""
-    start = match.start() - 1
-    window = (text[start] if start >= 0 else "\n") + text[match.start() : match.end() + 2]
-    return sum(pair_score(a, b) < -4.0 for a, b in pairwise(map(fold, window)))
+    unlikely = observe(text).unlikely
+    return unlikely[min(match.end() + 2, len(text))] - unlikely[match.start()]
 
 
 _LATIN_GATES = {
