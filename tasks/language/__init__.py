@@ -340,6 +340,19 @@ def pair_score(previous: str, char: str) -> float:
     return score if score is not None else backoff + _unigram().get(char, UNSEEN)
 
 
+@cache
+def _highest() -> dict[str, float]:
+    model = _model()
+    highest = model.unigram[:-1] + model.backoff.max()
+    np.maximum.at(highest, model.second, model.bigram)
+    return dict(zip(model.chars, (highest / STEPS).tolist(), strict=True))
+
+
+def highest_score(char: str) -> float:
+    """What a folded character scores at most, whatever stands before it."""
+    return _highest().get(char, UNSEEN)
+
+
 def pair_scores_after(previous: str, chars: Iterable[str]) -> list[float]:
     """`pair_score` of some folded characters after the same one."""
     (backoff, seen), unigram = _SEEN[previous], _unigram()
