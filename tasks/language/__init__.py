@@ -344,7 +344,7 @@ def pair_score(previous: str, char: str) -> float:
 def _highest() -> dict[str, float]:
     model = _model()
     highest = model.unigram[:-1] + model.backoff.max()
-    np.maximum.at(highest, model.second, model.bigram)
+    np.maximum.at(highest, model.second, model.bigram[:-1])
     return dict(zip(model.chars, (highest / STEPS).tolist(), strict=True))
 
 
