@@ -537,7 +537,7 @@ def _completions(leads: frozenset[int], trails: frozenset[int], reading: str = "
         known = map(chr, characters().codes.take(chars).tolist())
         fitting = (i for i, char in enumerate(known) if reads(char, reading))
         chars = chars.take(np.fromiter(islice(fitting, CHOICES), np.int64))
-    return chars[:CHOICES]
+    return np.array(chars[:CHOICES])
 
 
 @cache

@@ -210,27 +210,31 @@ def _runs(text: str, stretches: _Ints, least: float, ends: Collection[int] = ())
     data = _two_bytes().take(chars, mode="clip")
     known = columns_in(f"\n{text}\n\n")  # with the line ends around it, so one further on
     edges = _edges(chars, data, stretches)
-    slots = _slots(data, known, edges)
-    leads = data.take(slots.place) >> 8
-    signs = _signs().take(leads)
-    at = ((signs >= 0) & (slots.offset < edges.width.take(slots.run))).nonzero()[0]
-    run, place, index, sign = slots.run.take(at), slots.place.take(at), slots.offset.take(at), signs.take(at)
-    end, new = slots.ends.take(run), slots.realigned
-    old = slots.as_is.take(end) - slots.as_is.take(at)
-    begin = _steps(sign, slots.columns.take(at)) + new.take(end) - new.take(at + 1)
-    begin *= index < edges.n_realigned.take(run)
-    begin += pair_steps(known.take(place), sign) - old
-    begin -= round(NOT_OPENING * STEPS) * ~(_OPENS.take(leads.take(at)) | (known.take(place + 1) == column("！")))
-    ahead = old - (new.take(end) - new.take(at - 1)) * (index > 1)
-    firsts = _firsts(run)
+    run, offset, begin, ahead = _begins(data, known, edges, _slots(data, known, edges))
+    first = _firsts(run)
     marked = np.zeros(len(chars), np.bool_)
     marked[list(ends)] = True
-    enough = np.where(marked.take(edges.end.take(run.take(firsts))), LEAST_GAIN_MARKED, least)
-    bounds = [*firsts.tolist(), len(at)]
-    for i in (_most_gained(begin, ahead, firsts) >= enough * STEPS).nonzero()[0].tolist():
-        rows = slice(bounds[i], bounds[i + 1])
-        edge = (int(numbers[run[rows][0]]) for numbers in (edges.start, edges.end, edges.n_realigned))
-        yield _Run(*edge, *(numbers[rows].tolist() for numbers in (index, begin / STEPS, ahead / STEPS)))
+    enough = np.where(marked.take(edges.end.take(run.take(first))), LEAST_GAIN_MARKED, least)
+    bounds = [*first.tolist(), len(run)]
+    for i in (_most_gained(begin, ahead, first) >= enough * STEPS).nonzero()[0].tolist():
+        rows, of = slice(bounds[i], bounds[i + 1]), int(run[bounds[i]])
+        edge = int(edges.start[of]), int(edges.end[of]), int(edges.n_realigned[of])
+        gains = (begin[rows] / STEPS).tolist(), (ahead[rows] / STEPS).tolist()
+        yield _Run(*edge, offset[rows].tolist(), *gains)
+
+
+def _begins(data: _Ints, known: _Ints, edges: "_Edges", slots: "_Slots") -> tuple[_Ints, _Ints, _Ints, _Ints]:
+    """Where signs of row A1 may begin: the run, the place in it, and what `_Run` has as `begin` and `ahead`."""
+    lead = data.take(slots.place) >> 8
+    at = ((_signs().take(lead) >= 0) & (slots.offset < edges.width.take(slots.run))).nonzero()[0]
+    run, place, offset, lead = (column.take(at) for column in (slots.run, slots.place, slots.offset, lead))
+    sign, end, new = _signs().take(lead), slots.ends.take(run), slots.realigned
+    old = slots.as_is.take(end) - slots.as_is.take(at)
+    begin = _steps(sign, slots.columns.take(at)) + new.take(end) - new.take(at + 1)
+    begin *= offset < edges.n_realigned.take(run)
+    begin += pair_steps(known.take(place), sign) - old
+    begin -= round(NOT_OPENING * STEPS) * ~(_OPENS.take(lead) | (known.take(place + 1) == column("！")))
+    return run, offset, begin, old - (new.take(end) - new.take(at - 1)) * (offset > 1)
 
 
 def _firsts(run: _Ints) -> _Ints:
