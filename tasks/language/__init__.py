@@ -85,7 +85,7 @@ Columns = NDArray[np.int64]
 class _Model(NamedTuple):
     """Scores, sorted by what they are of, and what a context adds when it has not seen the character that follows.
 
-    Flat arrays of 30 MB: as dicts of strings they take 200 MB and a second, in every process anew. What is looked up
+    Flat arrays of 29 MB: as dicts of strings they take 200 MB and a second, in every process anew. What is looked up
     one by one is made a dict of when it is asked for (`_Seen`, `_after`).
     """
 
@@ -104,7 +104,7 @@ class _Model(NamedTuple):
     """Numbers in each row of the following two."""
     seen: "np.ndarray[tuple[int], np.dtype[np.uint64]]"
     """Which columns were seen after each character, a bit each, in numbers of 64 of them."""
-    before: Columns
+    before: "np.ndarray[tuple[int], np.dtype[np.uint32]]"
     """How many pairs stand before each of these numbers (the rank of Jacobson 1989: it leads from a bit to a pair)."""
     triples: "np.ndarray[tuple[int], np.dtype[np.uint32]]"
     """The same as `pairs` for the triples of each pair."""
@@ -136,14 +136,14 @@ def _model() -> _Model:
             np.append(-file["unigram"].astype(np.int16), np.int16(UNSEEN * STEPS)),
             np.append(-file["backoff"].astype(np.int16), np.int16(0)),
             np.searchsorted(first, np.arange(n + 1)),
-            second,
+            second.astype(np.uint16),
             -np.append(file["bigram"], np.uint8(0)).astype(np.int16),
             -np.append(file["pair_backoff"], np.uint8(0)).astype(np.int16),
             len(seen) // (n + 1),
             seen,
             before,
             np.searchsorted(heads, np.arange(n_pairs + 2)).astype(np.uint32),
-            third,
+            third.astype(np.uint16),
             -file["trigram"].astype(np.int16),
             heads * (n + 1) + third,
         )
@@ -155,7 +155,7 @@ def _bits(first: Columns, second: Columns, n: int) -> tuple[Any, Any]:
     numbers, starts = np.unique(first * np.int64(width) + second // _BITS, return_index=True)
     seen = np.zeros(n * width, np.uint64)
     seen[numbers] = np.bitwise_or.reduceat(np.uint64(1) << (second % _BITS).astype(np.uint64), starts)
-    return seen, np.cumsum(np.bitwise_count(seen), dtype=np.int64) - np.bitwise_count(seen)
+    return seen, np.cumsum(np.bitwise_count(seen), dtype=np.uint32) - np.bitwise_count(seen)
 
 
 @cache
@@ -296,8 +296,7 @@ def _places(first: Columns, second: Columns) -> tuple[Any, Any]:
     bit = second & (_BITS - 1)
     number = first * model.width + (second >> _BITS.bit_length() - 1)
     seen = model.seen.take(number)
-    at = model.before.take(number)
-    at += np.bitwise_count(seen & _BELOW.take(bit))
+    at = np.add(model.before.take(number), np.bitwise_count(seen & _BELOW.take(bit)), dtype=np.int64)
     return at, seen & _BIT.take(bit) != 0
 
 
