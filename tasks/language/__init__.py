@@ -352,12 +352,6 @@ def highest_score(char: str) -> float:
     return _highest().get(char, UNSEEN)
 
 
-def pair_scores_after(previous: str, chars: Iterable[str]) -> list[float]:
-    """`pair_score` of some folded characters after the same one."""
-    (backoff, seen), unigram = _SEEN[previous], _unigram()
-    return [seen[char] if char in seen else backoff + unigram.get(char, UNSEEN) for char in chars]
-
-
 def next_score(context: str, char: str) -> float:
     """Score of one folded character after two others: sharper than `pair_score`."""
     backoff, seen = _after(context)
