@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -210,7 +210,7 @@ def _searched(text: str, start: int, end: int, misreading: Misreading) -> list[R
     piece = text[start:end]
     if piece.isascii():
         return []
-    events = (_search(piece, *doubtful, misreading) for doubtful in _doubtful(piece, misreading))
+    events = (_search(piece, *doubtful, misreading) for doubtful in doubtful_stretches(piece, misreading))
     repairs = (_repair(text, start, run, misreading) for event in events for run in _runs(event))
     return [repair for repair in repairs if repair is not None]
 
@@ -239,7 +239,7 @@ def _search(text: str, start: int, end: int, misreading: Misreading) -> _Event |
     return max(finished, key=_SCORE).event if finished else None
 
 
-def _doubtful(text: str, misreading: Misreading) -> list[tuple[int, int]]:
+def doubtful_stretches(text: str, misreading: Misreading) -> list[tuple[int, int]]:
     """Where a repair can be likelier than what stands there; all of a text where bytes don't come in pairs.
 
     Between GBK and Big5 each character is one of the other codec or none at all. So what it scores at most is known,
@@ -250,14 +250,14 @@ def _doubtful(text: str, misreading: Misreading) -> list[tuple[int, int]]:
     gains = np.cumsum(_highest_gains(text, misreading))
     before = np.minimum.accumulate(np.append(0.0, gains[:-1]))
     behind = np.maximum.accumulate(gains[::-1])[::-1]
-    can_gain = np.flatnonzero(np.diff(behind - before + SWITCH >= 0, prepend=False, append=False))
-    return list(zip(can_gain[::2].tolist(), can_gain[1::2].tolist(), strict=True))
+    can_gain = np.flatnonzero(np.diff(behind - before + SWITCH >= 0, prepend=False, append=False)).tolist()
+    return list(zip(can_gain[::2], can_gain[1::2], strict=True))
 
 
 def _highest_gains(text: str, misreading: Misreading) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
     """By how much each character can be likelier at most if it was read wrongly, together with the one behind it."""
-    moves = [_moves((), char, None, misreading) for char in text]
-    soles = [move[0][1].sole if len(move) == 1 else None for move in moves]
+    fits = [_fit((), char, misreading) for char in text]
+    soles = [fit[0].sole if fit else None for fit in fits]
     n = len(text)
     observed = columns_of(codes("\n" + observe(text).folded + "\n"))
     written = columns_of(codes("".join([sole[1] if sole else "\n" for sole in soles])))
@@ -266,7 +266,7 @@ def _highest_gains(text: str, misreading: Misreading) -> "np.ndarray[tuple[int],
     outside, inside, leaving, kept = np.split(np.maximum(pair_steps(first, then) / STEPS, FLOOR), (n, 2 * n, 3 * n))
     lowest = np.array([sole[2] if sole else 0.0 for sole in soles])
     gains = np.maximum(np.maximum(outside, inside), lowest) - kept[:-1] + np.maximum(leaving - kept[1:], 0.0)
-    gains[[not move and char > "\x7f" for char, move in zip(text, moves, strict=True)]] = -IMPOSSIBLE
+    gains[[sole is None for sole in soles]] = -IMPOSSIBLE
     gains[[char < "\x80" for char in text]] = 0.0
     return gains
 
