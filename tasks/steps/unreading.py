@@ -369,8 +369,8 @@ def observe(text: str) -> Observed:
     """What the model says to a text as it stands."""
     folded = fold_text(text)
     columns = columns_of(codes("\n" + folded))
-    scores = np.maximum(pair_steps(columns[:-1], columns[1:]) / STEPS, FLOOR).tolist()
-    return Observed(folded, [0.0, *accumulate(scores)], [0, *accumulate(score < UNLIKELY for score in scores)])
+    scores = np.maximum(pair_steps(columns[:-1], columns[1:]) / STEPS, FLOOR)
+    return Observed(folded, [0.0, *scores.cumsum().tolist()], [0, *(scores < UNLIKELY).cumsum().tolist()])
 
 
 @lru_cache(maxsize=1 << 15)
