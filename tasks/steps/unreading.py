@@ -385,9 +385,10 @@ def _fit(pending: Bytes, char: str, misreading: Misreading) -> "_Fit | None":
 def _passed(states: Sequence[_State], index: int, stretch: Stretch) -> _State:
     """The state behind a stretch that begins behind the likeliest of these states."""
     first = stretch.out[0]
-    joined = [(_switched(state) + _likely(state.last, first), state) for state in states if not state.place]
+    folded = fold(first)
+    joined = [(_switched(state) + _likely(state.last, folded, first), state) for state in states if not state.place]
     score, state = max(joined, key=_SCORE)
-    score += stretch.score - _likely(states[0].last, first)
+    score += stretch.score - _likely(states[0].last, folded, first)
     completed = _Completed(tuple((char,) for char in stretch.out))
     return _State(score, (), fold(stretch.out[-1]), _Event(state.event, index, stretch.end, stretch.out, completed))
 
@@ -673,9 +674,9 @@ def _can_follow(pending: Bytes, written: str) -> bool:
 @lru_cache(maxsize=1 << 13)
 def _options(pending: Bytes, written: str) -> tuple[str, ...]:
     """Characters that bytes, known and lost, can stand for, the commonest first."""
-    known = bytes(b for b in pending if isinstance(b, int))
+    known = [b for b in pending if isinstance(b, int)]
     if len(known) == len(pending):
-        out = _decode(known, written)
+        out = _decode(bytes(known), written)
         return (out,) if len(out) == 1 else ()
     chars, data = _common(written, len(pending), pending[0] if isinstance(pending[0], int) else None)
     can_be = np.ones(len(chars), np.bool_)
@@ -733,13 +734,15 @@ def _pairs() -> "np.ndarray[tuple[int, int], np.dtype[np.bool_]]":
 
 def _decode(data: bytes, written: str) -> str:
     """The text that the bytes are in full, or nothing."""
-    if written == "big5":
-        out = read(data, "big5")
-        return "" if "\ufffd" in out else out
     try:
-        return data.decode("gb18030" if written == "gbk" else written)
+        return data.decode(_CODECS[written])
     except UnicodeDecodeError:
-        return ""
+        out = read(data, "big5") if written == "big5" else "\ufffd"
+        return "" if "\ufffd" in out else out
+
+
+_CODECS = {"gbk": "gb18030", "big5": "cp950", "utf-8": "utf-8"}
+"""What decodes nearly all that was written in a codec, of which there are several."""
 
 
 @cache
@@ -753,9 +756,9 @@ def _score(last: str, char: str) -> float:
     return max(pair_score(last, char), FLOOR)
 
 
-def _likely(last: str, char: str) -> float:
+def _likely(last: str, folded: str, char: str) -> float:
     """Score of a repaired character."""
-    return max(pair_score(last, fold(char)), _least(char))
+    return max(pair_score(last, folded), _least(char))
 
 
 @cache
@@ -793,10 +796,11 @@ def _repair(text: str, offset: int, run: list[_Event], misreading: Misreading) -
 
 
 def _weighed(text: str, start: int, end: int, guess: str, options: tuple[tuple[str, ...], ...]) -> Repair:
-    context = fold(text[start - 1]) if start else "\n"
-    observed = [context, *map(fold, text[start:end])]
-    new = sum(map(_likely, [context, *map(fold, guess)], guess))
-    return Repair(start, end, guess, new - sum(map(_score, observed, observed[1:])), new / len(guess), options)
+    observed = observe(text)
+    folded = fold_text(guess)
+    new = sum(map(_likely, (observed.folded[start - 1] if start else "\n") + folded, folded, guess))
+    gain = new - observed.sums[end] + observed.sums[start]
+    return Repair(start, end, guess, gain, new / len(guess), options)
 
 
 def is_proved(observed: str, options: Sequence[tuple[str, ...]], misreading: Misreading) -> bool:
@@ -805,11 +809,30 @@ def is_proved(observed: str, options: Sequence[tuple[str, ...]], misreading: Mis
     `options` has for each character of the text what it can be: a single one if it is known.
     """
     try:
+        if _is_shown_whole(observed, options, misreading):
+            return True
         data = [byte for chars in options for byte in _bytes(chars, misreading.written)]
     except UnicodeEncodeError:
         return False
     # A proof for which bytes are taken as shown wherever they can be is the rule, and quick to find.
     return any(_is_proved(observed, data, misreading, thorough=thorough) for thorough in (False, True))
+
+
+def _is_shown_whole(observed: str, options: Sequence[tuple[str, ...]], misreading: Misreading) -> bool:
+    """Whether what was observed shows all bytes as they are, none of them lost.
+
+    Raises:
+        UnicodeEncodeError: if the codec lacks one of the characters.
+    """
+    shown = [_all_bytes_read(char, misreading.read) for char in observed]
+    if not all(shown) or any(len(chars) > 1 for chars in options):
+        return False
+    text = "".join([chars[0] for chars in options])
+    return b"".join([data[0] for data in shown]) == text.encode(_encoding(misreading.written))
+
+
+def _encoding(written: str) -> str:
+    return "gb18030" if written == "gbk" else written
 
 
 def _is_proved(observed: str, data: "Sequence[Byte]", misreading: Misreading, *, thorough: bool) -> bool:
@@ -842,7 +865,7 @@ Byte = frozenset[int]
 @lru_cache(maxsize=10_000)
 def _bytes(chars: tuple[str, ...], written: str) -> tuple[Byte, ...]:
     """What each byte of a character can be."""
-    codec = "gb18030" if written == "gbk" else written
+    codec = _encoding(written)
     return tuple(map(frozenset, zip(*(char.encode(codec) for char in chars), strict=True)))
 
 
