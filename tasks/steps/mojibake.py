@@ -740,9 +740,9 @@ class _Doubtful:
             return True
         if end > self.end:
             self.end = max(end, start + 4 * REACH)
-            piece = self.text[start : self.end]
-            found = doubtful_stretches(piece, self.misreading)
-            self.stretches = [(start + left, start + right) for left, right in found if _LONG.search(piece, left, right)]
+            found = doubtful_stretches(self.text[start : self.end], self.misreading)
+            spans = ((start + left, start + right) for left, right in found)
+            self.stretches = [span for span in spans if _LONG.search(self.text, *span)]
         return _meets(self.stretches, start, end)
 
 

@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
-from itertools import accumulate
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -60,6 +59,9 @@ SWITCH = -1.0
 SETTLED = 8.0
 """By so much the best state has to be ahead of the next before a stretch is passed over, and a stretch has to gain."""
 
+IMPOSSIBLE = -1e6
+"""Gain of what cannot be part of a repair: less than any run makes up for."""
+
 LEAST_STRETCH = 4
 """Characters that a stretch has at least that is passed over without a search."""
 
@@ -104,6 +106,8 @@ character."""
 
 LOST_MARKS = "?\ufffd"
 """What readers leave in place of bytes that they cannot read."""
+
+_Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 Bytes = tuple[int | frozenset[int], ...]
 """Bytes, and for lost ones the set of those that can have been lost."""
@@ -254,7 +258,7 @@ def doubtful_stretches(text: str, misreading: Misreading) -> list[tuple[int, int
     return list(zip(can_gain[::2], can_gain[1::2], strict=True))
 
 
-def _highest_gains(text: str, misreading: Misreading) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def _highest_gains(text: str, misreading: Misreading) -> _Floats:
     """By how much each character can be likelier at most if it was read wrongly, together with the one behind it."""
     fits = [_fit((), char, misreading) for char in text]
     soles = [fit[0].sole if fit else None for fit in fits]
@@ -265,13 +269,10 @@ def _highest_gains(text: str, misreading: Misreading) -> "np.ndarray[tuple[int],
     then = np.concatenate((written, written, observed[2:], observed[1:]))
     outside, inside, leaving, kept = np.split(np.maximum(pair_steps(first, then) / STEPS, FLOOR), (n, 2 * n, 3 * n))
     lowest = np.array([sole[2] if sole else 0.0 for sole in soles])
-    gains = np.maximum(np.maximum(outside, inside), lowest) - kept[:-1] + np.maximum(leaving - kept[1:], 0.0)
-    gains[[sole is None for sole in soles]] = -IMPOSSIBLE
+    gains: _Floats = np.maximum(np.maximum(outside, inside), lowest) - kept[:-1] + np.maximum(leaving - kept[1:], 0.0)
+    gains[[sole is None for sole in soles]] = IMPOSSIBLE
     gains[[char < "\x80" for char in text]] = 0.0
     return gains
-
-
-IMPOSSIBLE = 1e6
 
 
 def _is_settled(states: Sequence[_State]) -> bool:
@@ -298,6 +299,7 @@ def reads_as_prose(out: str, gain: float, score: float) -> bool:
     """Whether a repair leaves no doubt: nothing that its bytes mean out of step, or with one lost, would read as well.
 
     Args:
+        out: what was written.
         gain: by how much all of it is likelier than what was observed.
         score: of all of it.
     """
@@ -459,10 +461,10 @@ def _keep(best: _Candidates, state: _State, token: _Token) -> None:
     """The token as it stands."""
     score, place, last, event = state
     char, folded = token.char, token.folded
+    kind: tuple[Place, str] = (None if place is None or char > "\x7f" else (), folded)
     if place is None:
-        kind, score = (None, folded), score + token.score
+        score += token.score
     else:
-        kind = (() if char < "\x80" else None, folded)
         score += LOST if char == "\ufffd" else _score(last, folded)
         score += MARK_MEANT if char == "?" else 0.0
     known = best.get(kind)
@@ -699,23 +701,29 @@ def _common(written: str, length: int, first: int | None) -> tuple[_Chars, _Byte
         chars, data = _common(written, length, None)
         begins = data[0] == first
         return chars[begins], data[:, begins]
-    encoded = [(char, char.encode(written, "ignore")) for char in _by_frequency()]
-    fitting = [(char, data) for char, data in encoded if len(data) == length]
-    rows = np.frombuffer(b"".join(data for _, data in fitting), np.uint8).reshape(-1, length)
+    fitting = [(char, data) for char, data in _encoded(written) if len(data) == length]
+    rows = np.frombuffer(b"".join([data for _, data in fitting]), np.uint8).reshape(-1, length)
     return np.array([char for char, _ in fitting], np.str_), rows.T.copy()
 
 
 @cache
-def _by_frequency() -> tuple[str, ...]:
-    """Signs and ideographs of GB2312, common ideographs of Big5, a space; the commonest first."""
-    pairs = [bytes((a, b)) for a in (*range(0xA1, 0xA4), *range(0xB0, 0xF8)) for b in range(0xA1, 0xFF)]
-    chars = [pair.decode("gb2312", "ignore") for pair in pairs]
-    pairs = [bytes((a, b)) for a in range(0xA4, 0xC7) for b in (*range(0x40, 0x7F), *range(0xA1, 0xFF))]
-    chars += (pair.decode("big5", "ignore") for pair in pairs if pair < b"\xc6\xa1")
-    wide = [char for char in dict.fromkeys(chars) if char and not (char > "\uff00" and char.isalnum())]  # `１` of ASCII
+def _encoded(written: str) -> list[tuple[str, bytes]]:
+    """Signs and ideographs of GB2312, common ideographs of Big5, a space, in a codec; the commonest first."""
+    gb2312 = ((a, b) for a in (*range(0xA1, 0xA4), *range(0xB0, 0xF8)) for b in range(0xA1, 0xFF))
+    big5 = ((a, b) for a in range(0xA4, 0xC7) for b in (*range(0x40, 0x7F), *range(0xA1, 0xFF)))
+    common = (pair for pair in big5 if pair < (0xC6, 0xA1))
+    chars = dict.fromkeys([*_decoded(gb2312, "gb2312"), *_decoded(common, "big5")])
+    wide = [char for char in chars if not (char > "\uff00" and char.isalnum())]  # `１` is written in ASCII
     wide.append("\xa0")
     scores = (pair_score("\ue000", folded) for folded in fold_text("".join(wide)))
-    return tuple(char for _, char in sorted(zip((-score for score in scores), wide, strict=True)))
+    ordered = sorted(zip((-score for score in scores), wide, strict=True))
+    return [(char, char.encode(written, "ignore")) for _, char in ordered]
+
+
+def _decoded(pairs: Iterable[tuple[int, int]], codec: str) -> list[str]:
+    """The characters that pairs of bytes are, of those that are one."""
+    lines = b"\n".join(map(bytes, pairs)).decode(codec, "ignore").split("\n")
+    return [line for line in lines if len(line) == 1 and line > "\x7f"]
 
 
 @lru_cache(maxsize=1 << 10)
