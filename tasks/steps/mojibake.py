@@ -31,6 +31,7 @@ from tasks.steps.unreading import (
     doubtful_stretches,
     is_proved,
     observe,
+    paired,
     reads_as_prose,
     stretch_at,
     unread,
@@ -82,6 +83,9 @@ LEAST_SCORE = -4.3
 
 LEAST_NESTED = 3
 """Characters of a repair that are worth a second reading."""
+
+LEAST_CLEAR = 8
+"""Characters of a repair between GBK and Big5 that needs no other to bear it out."""
 
 _LATIN = re.compile("[¡-¯±-¶¸-ÖØ-þ]")
 """Anything read as Latin-1 or Windows-1252 has one of these (no degree, times or middle dot: Chinese has those)."""
@@ -524,7 +528,7 @@ def _is_clear(repair: Repair, misreading: Misreading) -> bool:
         return n >= 2 and n * 2 >= len(repair.after) and repair.gain >= 4 and repair.quality >= least
     if misreading.read == "windows-1252":
         return n >= 2 and repair.gain >= 4 and repair.quality >= (-3.6 if n < 4 else -4.3)
-    return n >= 8 and repair.gain >= 10 and repair.quality >= -3.0
+    return n >= LEAST_CLEAR and repair.gain >= 10 and repair.quality >= -3.0
 
 
 def _sure(repair: Repair) -> str:
@@ -741,13 +745,17 @@ class _Doubtful:
         if end > self.end:
             self.end = max(end, start + 4 * REACH)
             found = doubtful_stretches(self.text[start : self.end], self.misreading)
-            spans = ((start + left, start + right) for left, right in found)
-            self.stretches = [span for span in spans if _LONG.search(self.text, *span)]
+            spans = [(start + left, start + right) for left, right in found]
+            self.stretches = [span for span in spans if self._can_stand(*span)]
         return _meets(self.stretches, start, end)
 
+    def _can_stand(self, start: int, end: int) -> bool:
+        """Whether a repair can be clear, or mojibake itself. Between GBK and Big5 ASCII ends it."""
+        runs = [run.group() for run in _LONG.finditer(self.text, start, end)]
+        return any(len(run) >= LEAST_CLEAR or _may_be_misread(paired(run, self.misreading)) for run in runs)
 
-_LONG = re.compile(f"[^\x00-\x7f]{{{LEAST_NESTED}}}")
-"""Between GBK and Big5 ASCII ends a repair."""
+
+_LONG = re.compile(f"[^\x00-\x7f]{{{LEAST_NESTED},}}+")
 
 
 def _meets(spans: Sequence[tuple[int, int] | _Explained], start: int, end: int) -> bool:

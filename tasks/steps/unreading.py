@@ -258,6 +258,12 @@ def doubtful_stretches(text: str, misreading: Misreading) -> list[tuple[int, int
     return list(zip(can_gain[::2], can_gain[1::2], strict=True))
 
 
+def paired(text: str, misreading: Misreading) -> str:
+    """Each character of a text as that of the other codec that its bytes are; those that are none are left out."""
+    fits = (_fit((), char, misreading) for char in text)
+    return "".join([fit[0].sole[0] for fit in fits if fit and fit[0].sole])
+
+
 def _highest_gains(text: str, misreading: Misreading) -> _Floats:
     """By how much each character can be likelier at most if it was read wrongly, together with the one behind it."""
     fits = [_fit((), char, misreading) for char in text]
