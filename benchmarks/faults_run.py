@@ -316,7 +316,7 @@ def _make_small(keep_seconds: float) -> None:
     from tasks.ingest import batches  # noqa: PLC0415
 
     batches.FULL_DOCUMENTS = SMALL
-    shards.LEAST = shards.LEAST._replace(n_documents=SMALL)
+    shards.FULL = shards.FULL._replace(n_documents=SMALL)
     publish.expired.__defaults__ = (publish.KEEP_SNAPSHOTS, timedelta(seconds=keep_seconds))
 
 

@@ -481,6 +481,7 @@ def run_nothing(n: int, folder: Path) -> dict[str, Any]:
     from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
 
     from flows import local  # noqa: PLC0415
+    from flows.server import set_defaults  # noqa: PLC0415
     from tasks.shards.runners import Runner  # noqa: PLC0415
 
     @task(cache_policy=NO_CACHE)
@@ -493,7 +494,7 @@ def run_nothing(n: int, folder: Path) -> dict[str, Any]:
         with Runner("local", None, work) as runner:
             return len(runner.each(nothing, [{"number": number} for number in range(n)]))
 
-    local._set_defaults()  # noqa: SLF001  as a run from the command line does
+    set_defaults()  # as a run from the command line does
     temporary = local._start_server()  # noqa: SLF001
     assert temporary
     temporary.wait()
@@ -583,7 +584,7 @@ def _document_figures(kind: str, contents: Sequence[bytes], folder: Path) -> Ite
     with Journal(journals) as journal:
         for outcome in outcomes:
             journal.add(outcome)
-    revisions = (Revision(outcome, lines.features(outcome)) for outcome in outcomes)
+    revisions = (Revision(*pair) for pair in zip(outcomes, lines.features(outcomes), strict=True))
     draft = write_batch(revisions, RUN, {}, folder / "parts")
     parts = time.process_time() - started
     n, n_bytes = len(given), sum(map(len, contents))

@@ -4,12 +4,15 @@ Everything here is immutable: a stage takes one of these and returns another.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self, SupportsIndex, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from schemas.config import CleanConfig
 
@@ -29,6 +32,131 @@ class Edit(NamedTuple):
     """What replaces it; empty for a removal."""
     confidence: float = 1.0
     """1.0 = proved, or by a rule that leaves no choice; below that, the odds of being right."""
+
+
+class Edits(Sequence[Edit]):
+    """Edits of one step as columns: a tuple of `Edit` to all who read it, none of which exists until it is asked for.
+
+    For steps that make hundreds of edits a page: script conversion, and whatever the edit log has packed.
+
+    Args:
+        step: Name of the step.
+        kinds: Rules with their confidence.
+        kind: Which of these, by edit.
+        starts: As in `Edit`, by edit.
+        before: What stands at all of them, joined.
+        before_at: Where in `before` each begins, and its length at the end: one more than edits.
+        after: The same of what replaces it.
+        after_at: The same; the same array where no length changes.
+    """
+
+    __slots__ = ("after", "after_at", "before", "before_at", "kind", "kinds", "starts", "step")
+
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        step: str,
+        kinds: Sequence[tuple[str, float]],
+        kind: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        before: str,
+        before_at: NDArray[np.int64],
+        after: str,
+        after_at: NDArray[np.int64],
+    ) -> None:
+        self.step, self.kinds, self.kind, self.starts = step, tuple(kinds), kind, starts
+        self.before, self.before_at, self.after, self.after_at = before, before_at, after, after_at
+
+    @classmethod
+    def of(cls, edits: Sequence[Edit]) -> Self:
+        """The same as columns.
+
+        Args:
+            edits: Of one step; one at least.
+        """
+        steps, rules, starts, before, after, confidences = zip(*edits, strict=True)
+        kinds: dict[tuple[str, float], int] = {}
+        kind = [kinds.setdefault(pair, len(kinds)) for pair in zip(rules, confidences, strict=True)]
+        return cls(
+            *(steps[0], list(kinds), np.array(kind, np.int64), np.array(starts, np.int64)),
+            *("".join(before), places(np.fromiter(map(len, before), np.int64, len(before)))),
+            *("".join(after), places(np.fromiter(map(len, after), np.int64, len(after)))),
+        )
+
+    @property
+    def n_before(self) -> NDArray[np.int64]:
+        """Characters that stand at each."""
+        return self.before_at[1:] - self.before_at[:-1]
+
+    @property
+    def n_after(self) -> NDArray[np.int64]:
+        """Characters that replace them."""
+        return self.after_at[1:] - self.after_at[:-1]
+
+    def chosen(self, numbers: NDArray[np.intp]) -> Iterator[Edit]:
+        """Some of the edits, by their numbers."""
+        columns = (
+            *(self.kind[numbers], self.starts[numbers], self.before_at[numbers], self.before_at[numbers + 1]),
+            *(self.after_at[numbers], self.after_at[numbers + 1]),
+        )
+        for kind, start, i, j, k, l in zip(*(column.tolist() for column in columns), strict=True):  # noqa: E741
+            rule, confidence = self.kinds[kind]
+            yield Edit(self.step, rule, start, self.before[i:j], self.after[k:l], confidence)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[Edit]:
+        return self.chosen(np.arange(len(self)))
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> Edit: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Edit, ...]: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> Edit | tuple[Edit, ...]:
+        if isinstance(at, slice):
+            return tuple(self.chosen(np.arange(len(self))[at]))
+        (found,) = self.chosen(np.array([range(len(self))[at]]))
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Edits):
+            return tuple(self) == other
+        if (self.step, self.before, self.after) != (other.step, other.before, other.after):
+            return False
+        number = {pair: i for i, pair in enumerate(self.kinds)}
+        kinds = np.array([number.get(pair, -1) for pair in other.kinds], np.int64)
+        columns = ((self.starts, other.starts), (self.before_at, other.before_at), (self.after_at, other.after_at))
+        return all(np.array_equal(*pair) for pair in (*columns, (self.kind, kinds[other.kind])))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def __getstate__(self) -> tuple[object, ...]:
+        # Lengths: they take less than places when they are compressed.
+        columns = self.kind, self.starts, self.n_before, self.n_after
+        return self.step, self.kinds, self.before, self.after, np.array(columns, "<i4").tobytes()
+
+    def __setstate__(self, state: tuple[str, tuple[tuple[str, float], ...], str, str, bytes]) -> None:
+        self.step, self.kinds, self.before, self.after, numbers = state
+        self.kind, self.starts, n_before, n_after = np.frombuffer(numbers, "<i4").astype(np.int64).reshape(4, -1)
+        self.before_at, self.after_at = places(n_before), places(n_after)
+
+
+def places(lengths: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Where pieces of such lengths begin if one follows the other, and where the last one ends."""
+    found = np.empty(len(lengths) + 1, np.int64)
+    found[0] = 0
+    lengths.cumsum(out=found[1:])
+    return found
+
+
+def within(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Offsets of all characters of pieces, one piece after the other."""
+    at = places(lengths)
+    return np.repeat(starts - at[:-1], lengths) + np.arange(at[-1])
 
 
 class Fact(NamedTuple):
@@ -210,7 +338,29 @@ class Stage:
     """The edits that one step made in one pass: `apply` carries them out together."""
 
     step: str
-    edits: tuple[Edit, ...]
+    edits: tuple[Edit, ...] | Edits
+
+    @property
+    def n_removed(self) -> int:
+        """Characters by which those of its edits shortened the text that shortened it."""
+        if isinstance(self.edits, Edits):
+            return int(np.maximum(self.edits.n_before - self.edits.n_after, 0).sum())
+        return sum(max(len(edit.before) - len(edit.after), 0) for edit in self.edits)
+
+    @property
+    def n_touched(self) -> int:
+        """Characters that its edits replaced, removed or put in."""
+        if isinstance(self.edits, Edits):
+            return int(np.maximum(self.edits.n_before, self.edits.n_after).sum())
+        return sum(max(len(edit.before), len(edit.after)) for edit in self.edits)
+
+    @property
+    def confidence(self) -> float:
+        """The least of its edits."""
+        if isinstance(self.edits, Edits):
+            kinds: set[int] = set(self.edits.kind.tolist())
+            return min(self.edits.kinds[kind][1] for kind in kinds)
+        return min(edit.confidence for edit in self.edits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Cleaning one text: every step in its order, again and again until none finds anything to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from schemas.config import CleanConfig
-from schemas.document import Cleaned, Context, Damage, Edit, Fact, Stage, Step
+from schemas.document import Cleaned, Context, Damage, Edit, Edits, Fact, Stage, Step
 from tasks.steps import STEPS
 from tasks.steps.boilerplate import has_unsure_lines
 from tasks.steps.edits import apply
@@ -50,14 +50,18 @@ def _settle(cleaned: Cleaned, config: CleanConfig) -> Cleaned:
     for _ in range(MAX_PASSES):
         before = len(stages)
         for name, step in _steps(config):
-            findings = list(step(text, context))
-            if not findings:
-                continue
-            for fact in findings:
-                if isinstance(fact, Fact):
-                    facts.setdefault(fact.field, fact.value)
-            damage = _merge(damage, [f for f in findings if isinstance(f, Damage)])
-            edits = tuple(f for f in findings if isinstance(f, Edit))
+            findings = step(text, context)
+            if isinstance(findings, Edits):
+                edits: tuple[Edit, ...] | Edits = findings
+            else:
+                findings = list(findings)
+                if not findings:
+                    continue
+                for fact in findings:
+                    if isinstance(fact, Fact):
+                        facts.setdefault(fact.field, fact.value)
+                damage = _merge(damage, [f for f in findings if isinstance(f, Damage)])
+                edits = tuple(f for f in findings if isinstance(f, Edit))
             if edits:
                 text = apply(text, edits)
                 damage = list(_move(damage, edits, text))
@@ -82,7 +86,7 @@ def _merge(known: list[Damage], found: list[Damage]) -> list[Damage]:
     return sorted([*rest, *found], key=lambda d: d.start)
 
 
-def _move(damage: list[Damage], edits: tuple[Edit, ...], text: str) -> Iterator[Damage]:
+def _move(damage: list[Damage], edits: Sequence[Edit], text: str) -> Iterator[Damage]:
     """Damage where it stands in the edited text; what its own step repaired or an edit removed is damage no more."""
     upcoming = 0
     shift = 0

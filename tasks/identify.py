@@ -5,8 +5,9 @@ All is decided by counting, in one look-up over the characters, and says nothing
 
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,7 @@ _MIXED_SHARE = 0.1
 a Traditional page is some 3 %; Simplified text keeps below 1 % of the others (`乾隆`, `於姓`)."""
 
 MOST_CHARS = 1_000_000
-"""Of longer texts the words of the first so many characters are looked at, and characters are counted in slices of so
+"""Of longer texts the words of the first so many characters are looked at, and characters are counted in pieces of so
 many: work on whole texts takes up to 60 bytes a character."""
 
 _LETTERS_PER_WORD = {Kind.HAN: 2, Kind.KANA: 3, Kind.HANGUL: 2.5, Kind.LATIN: 5, Kind.LETTER: 5}
@@ -92,14 +93,18 @@ _HANGUL = ((0x1100, 0x11FF), (0xAC00, 0xD7A3))
 _BY_CATEGORY = {"L": Kind.LETTER, "M": Kind.LETTER, "N": Kind.DIGIT, "P": Kind.SIGN, "S": Kind.SIGN}
 
 
-@lru_cache(maxsize=2)
 def identify(text: str) -> Identity:
     """Language with its confidence, and script."""
-    counts = count_kinds(text)
-    latin = 2 * counts[Kind.LATIN] > counts[Kind.HAN : Kind.LETTER + 1].sum()
-    words = Counter(text[:MOST_CHARS].lower().split() if latin else ())
-    lang = _lang(counts, words)
-    return Identity(lang, _confidence(lang, counts, words), _script(text) if lang == "zh" else "")
+    (found,) = identities([text])
+    return found
+
+
+def identities(texts: Sequence[str]) -> list[Identity]:
+    """Language with its confidence, and script, of texts: of many together in a third of the time of one by one."""
+    langs = [_language(text, counts) for text, counts in zip(texts, count_kinds(texts), strict=True)]
+    chinese = [text for text, (lang, _) in zip(texts, langs, strict=True) if lang == "zh"]
+    scripts = iter(_counted(chinese, _script_table(), 3).tolist())
+    return [Identity(*found, _script(*next(scripts)) if found[0] == "zh" else "") for found in langs]
 
 
 def script(text: str) -> str:
@@ -113,20 +118,52 @@ def kinds(chars: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return found
 
 
-@lru_cache(maxsize=2)
-def count_kinds(text: str) -> NDArray[np.intp]:
-    """How many characters of each `Kind` there are. Callers share it: it can't be changed."""
-    counts = _counted(text, _kind_table(), len(Kind))
-    counts.flags.writeable = False
+def count_kinds(texts: Sequence[str]) -> list[list[int]]:
+    """For each text, how many characters of each `Kind` there are."""
+    counts: list[list[int]] = _counted(texts, _kind_table(), len(Kind)).tolist()
     return counts
 
 
-def _counted(text: str, table: NDArray[np.uint8], n: int) -> NDArray[np.intp]:
-    """How many characters there are of each number below `n` in a table by code point; in slices, to save memory."""
-    counts = np.zeros(n, np.intp)
-    for start in range(0, len(text), MOST_CHARS):
-        counts += np.bincount(table[codes(text[start : start + MOST_CHARS])], minlength=n)
+def _counted(texts: Sequence[str], table: NDArray[np.uint8], n: int) -> NDArray[np.intp]:
+    """For each text, how many characters there are of each number below `n` in a table by code point."""
+    counts = np.zeros((len(texts), n), np.intp)
+    for chars, pieces in joined(texts):
+        values = table[chars]
+        for number, start, end in pieces:
+            counts[number] += np.bincount(values[start:end], minlength=n)
     return counts
+
+
+class Piece(NamedTuple):
+    """A text, or `MOST_CHARS` of it, among others."""
+
+    number: int
+    """Of the text."""
+    start: int
+    end: int
+
+
+def joined(texts: Iterable[str]) -> Iterator[tuple[NDArray[np.uint32], list[Piece]]]:
+    """Code points of texts, a few thousand characters at a time, and where each text is among them.
+
+    Line feeds stand between them. To look up what is in a text takes little next to the call that does it.
+    """
+    parts, pieces, at = list[str](), list[Piece](), 0
+    for number, text in enumerate(texts):
+        for start in range(0, len(text), MOST_CHARS):
+            part = text[start : start + MOST_CHARS]
+            if at + len(part) > _TOGETHER and parts:
+                yield codes("\n".join(parts)), pieces
+                parts, pieces, at = [], [], 0
+            parts.append(part)
+            pieces.append(Piece(number, at, at + len(part)))
+            at += len(part) + 1
+    if parts:
+        yield codes("\n".join(parts)), pieces
+
+
+_TOGETHER = 50_000
+"""Characters: what is worked out about them, up to 16 bytes each, stays in a core's cache."""
 
 
 @cache
@@ -143,8 +180,15 @@ def _kind_table() -> NDArray[np.uint8]:
     return table
 
 
-def _lang(counts: NDArray[np.intp], words: Counter[str]) -> str:
-    letters = counts[Kind.HAN : Kind.LETTER + 1].sum()
+def _language(text: str, counts: Sequence[int]) -> tuple[str, float]:
+    """Language and confidence."""
+    letters = sum(counts[Kind.HAN : Kind.LETTER + 1])
+    words = Counter(text[:MOST_CHARS].lower().split() if 2 * counts[Kind.LATIN] > letters else ())
+    lang = _lang(counts, letters, words)
+    return lang, _confidence(lang, counts, letters, words)
+
+
+def _lang(counts: Sequence[int], letters: int, words: Counter[str]) -> str:
     if counts[Kind.KANA] > _KANA_SHARE * letters:
         return "ja"
     if counts[Kind.HANGUL] > _HANGUL_SHARE * letters:
@@ -165,33 +209,31 @@ def _reads_like_english(words: Counter[str]) -> bool:
 _WRITTEN_IN = {"zh": (Kind.HAN,), "ja": (Kind.HAN, Kind.KANA), "ko": (Kind.HANGUL,), "en": (Kind.LATIN,)}
 
 
-def _confidence(lang: str, counts: NDArray[np.intp], words: Counter[str]) -> float:
+def _confidence(lang: str, counts: Sequence[int], letters: int, words: Counter[str]) -> float:
     """The share of the text's words that are written in the letters of the language, less for a few letters.
 
     English shares its letters with others: less, too, where its commonest words are few, or fewer than in running text.
     """
     if lang == "und":
         return 0.0
-    by_kind = {kind: counts[kind] / letters for kind, letters in _LETTERS_PER_WORD.items()}
+    by_kind = {kind: counts[kind] / per_word for kind, per_word in _LETTERS_PER_WORD.items()}
     share = sum(by_kind[kind] for kind in _WRITTEN_IN[lang]) / sum(by_kind.values())
     if lang == "en":
         found = _stop_words(words)
         share *= min(1.0, found / (2 * _ENGLISH_SHARE * words.total())) * found / (found + 1)
-    letters = counts[Kind.HAN : Kind.LETTER + 1].sum()
-    return round(float(share * letters / (letters + _FEW_LETTERS)), 3)
+    return round(share * letters / (letters + _FEW_LETTERS), 3)
 
 
 def _stop_words(words: Counter[str]) -> int:
     return sum(words[word] for word in _STOP_WORDS)
 
 
-def _script(text: str) -> str:
+def _script(_: int, traditional: int, simplified: int) -> str:
     """By characters of one script that the national character set of the other lacks.
 
     The second condition leaves out what Traditional text uses as well, though dictionaries list another form:
     `台`, `里`, `吃`, `群`, `后`; and the `乾` of `乾隆`, which Simplified text keeps.
     """
-    _, traditional, simplified = _counted(text, _script_table(), 3)
     if min(traditional, simplified) > _MIXED_SHARE * (traditional + simplified):
         return "mixed"
     if traditional == simplified:

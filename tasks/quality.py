@@ -6,7 +6,7 @@ All are taken from the clean text (or, how much was edited, from the edits), in 
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from schemas.document import Cleaned, Damage
 from tasks import rules
-from tasks.identify import MOST_CHARS, Kind, count_kinds, kinds
-from tasks.scripts import codes
+from tasks.identify import MOST_CHARS, Kind, count_kinds, joined, kinds
 
 NGRAM = 10
 """Tokens in a row, for what is repeated (`_ngrams` is made for ten): the longest of the n-grams in which Gopher counts
@@ -84,15 +83,25 @@ class EditFigures(NamedTuple):
 
 def text_figures(text: str) -> TextFigures:
     """Figures of any text; what is repeated is looked for in its first `MOST_CHARS` characters."""
-    counts = count_kinds(text)
+    (found,) = figures([text])
+    return found
+
+
+def figures(texts: Sequence[str]) -> list[TextFigures]:
+    """Figures of texts: of many together in a third of the time of one by one."""
+    parts = zip(texts, count_kinds(texts), _repeated_shares(texts), strict=True)
+    return [_figures(text, counts, share) for text, counts, share in parts]
+
+
+def _figures(text: str, counts: Sequence[int], share: float) -> TextFigures:
     n_visible = len(text) - counts[Kind.UNSEEN]
-    lines = [line for line in text.split("\n") if line and not line.isspace()]
+    lines = [len(line) for line in text.split("\n") if line and not line.isspace()]
     return TextFigures(
         len(lines),
-        _share(sum(map(len, lines)), len(lines)),
+        _share(sum(lines), len(lines)),
         _share(counts[Kind.HAN], n_visible),
         _share(counts[Kind.SIGN], n_visible),
-        repeated_share(text[:MOST_CHARS]),
+        share,
     )
 
 
@@ -115,32 +124,56 @@ def repeated_share(text: str) -> float:
     A token is an ideograph, a kana, a Hangul syllable, or a word (letters, digits and marks in a row); all else is left
     out. The first occurrence counts as well as the later ones, as the paper has it.
     """
-    chars = codes(text)
-    of_kind = kinds(chars)
-    inside, member = _IN_WORD[of_kind], _IN_TOKEN[of_kind]
-    begins = member.copy()
-    begins[1:] &= ~(inside[1:] & inside[:-1])
-    starts = np.flatnonzero(begins)
-    if len(starts) <= NGRAM:
-        return 0.0
-    ngrams = _ngrams(_tokens(chars, member, starts))
-    in_order = np.sort(ngrams)
-    if not (in_order[1:] == in_order[:-1]).any():  # so it is with most texts
-        return 0.0
-    lengths = np.add.reduceat(member, starts, dtype=np.int64)
-    return _share(lengths[_in_repeated(ngrams, len(starts))].sum(), lengths.sum())
+    (share,) = _repeated_shares([text])
+    return share
 
 
-def _tokens(chars: NDArray[np.uint32], member: NDArray[np.bool_], starts: NDArray[np.intp]) -> NDArray[np.uint64]:
-    """A hash for each token: the sum of its characters, each mixed with its place in it."""
-    place = np.arange(len(chars), dtype=np.uint64)
-    place[starts[0] :] -= np.repeat(starts, np.diff(starts, append=len(chars))).astype(np.uint64)
-    mixed = (chars + (place << np.uint64(21))) * _MIX  # 21 bits hold a code point
-    mixed ^= mixed >> np.uint64(32)
-    mixed *= _MIX
-    mixed ^= mixed >> np.uint64(29)
-    mixed *= member
-    return np.add.reduceat(mixed, starts)
+def _repeated_shares(texts: Sequence[str]) -> list[float]:
+    shares = [0.0] * len(texts)
+    for chars, pieces in joined(text[:MOST_CHARS] for text in texts):
+        of_kind = kinds(chars)
+        inside, member = _IN_WORD[of_kind], _IN_TOKEN[of_kind]
+        goes_on = np.zeros(len(chars), bool)
+        np.logical_and(inside[1:], inside[:-1], out=goes_on[1:])
+        starts = np.flatnonzero(member & ~goes_on)
+        if len(starts) <= NGRAM:
+            continue
+        ngrams = _ngrams(_tokens(chars, starts, np.flatnonzero(goes_on)))
+        edges = np.searchsorted(starts, [*(piece.start for piece in pieces), len(chars)]).tolist()
+        for piece, first, last in zip(pieces, edges, edges[1:], strict=False):
+            own = ngrams[first : max(last - NGRAM + 1, first)]
+            order = np.argsort(own)
+            is_same = own[order[1:]] == own[order[:-1]]
+            if is_same.any():  # mostly there is none
+                at = starts[first:last] - piece.start
+                lengths = np.add.reduceat(member[piece.start : piece.end], at, dtype=np.int64)
+                inside = _in_repeated(np.concatenate([order[1:][is_same], order[:-1][is_same]]), last - first)
+                shares[piece.number] = _share(lengths[inside].sum(), lengths.sum())
+    return shares
+
+
+def _tokens(chars: NDArray[np.uint32], starts: NDArray[np.intp], rest: NDArray[np.intp]) -> NDArray[np.uint64]:
+    """A hash for each token: the sum of its characters, each mixed with its place in it.
+
+    Args:
+        chars: Code points.
+        starts: Where tokens begin.
+        rest: Where their other characters are.
+    """
+    tokens = _mixed(chars[starts].astype(np.uint64))
+    if len(rest):
+        token = np.searchsorted(starts, rest, "right") - 1
+        place = (rest - starts[token]).astype(np.uint64)
+        np.add.at(tokens, token, _mixed(chars[rest] + (place << np.uint64(21))))  # 21 bits hold a code point
+    return tokens
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    numbers *= _MIX
+    numbers ^= numbers >> np.uint64(32)
+    numbers *= _MIX
+    numbers ^= numbers >> np.uint64(29)
+    return numbers
 
 
 def _ngrams(tokens: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -151,16 +184,12 @@ def _ngrams(tokens: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return eight[:-2] * _MIX + two[8:]
 
 
-def _in_repeated(ngrams: NDArray[np.uint64], n_tokens: int) -> NDArray[np.bool_]:
-    """For each token, whether it is in an n-gram that occurs more than once."""
-    order = np.argsort(ngrams)
-    same = ngrams[order[1:]] == ngrams[order[:-1]]
-    repeated = np.zeros(len(ngrams), np.bool_)
-    repeated[order[1:][same]] = repeated[order[:-1][same]] = True
-    edges = np.zeros(n_tokens + 1, np.int64)
-    edges[: len(ngrams)] += repeated
-    edges[NGRAM:] -= repeated
-    return np.cumsum(edges[:-1]) > 0
+def _in_repeated(ngrams: NDArray[np.intp], n_tokens: int) -> NDArray[np.bool_]:
+    """For each token, whether it is in an n-gram that occurs more than once: in one of these."""
+    edges = np.zeros(n_tokens + 1, np.int8)
+    edges[ngrams] += 1  # once for each that is there: numpy adds before it stores
+    edges[ngrams + NGRAM] -= 1
+    return np.cumsum(edges[:-1], dtype=np.int8) > 0
 
 
 class _Phrase(NamedTuple):
@@ -274,9 +303,8 @@ def spun_score(text: str) -> float:
 
 def edit_figures(decoded_chars: int, cleaned: Cleaned) -> EditFigures:
     """Figures of what the steps did to a text of so many characters."""
-    edits = [edit for stage in cleaned.stages if stage.step != "script" for edit in stage.edits]
-    removed = sum(max(len(e.before) - len(e.after), 0) for stage in cleaned.stages for e in stage.edits)
-    touched = sum(max(len(e.before), len(e.after)) for e in edits)
+    removed = sum(stage.n_removed for stage in cleaned.stages)
+    touched = sum(stage.n_touched for stage in cleaned.stages if stage.step != "script")
     return EditFigures(
         min(_share(removed, decoded_chars), 1.0), min(_share(touched, decoded_chars), 1.0), _covered(cleaned.damage)
     )

@@ -40,11 +40,14 @@ class CharTable:
         """The text with these characters replaced; lone surrogates stay."""
         if len(text) < _SHORT:
             return text.translate(self.replaced)
-        chars = codes(text)
-        made = self._chars[np.minimum(chars, self._size - 1)]
-        if chars.max() >= self._size:
+        return text_of(self.of(codes(text)))
+
+    def of(self, chars: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """What becomes of code points."""
+        made: NDArray[np.uint32] = self._chars.take(chars, mode="clip")
+        if chars.max(initial=0) >= self._size:
             made = np.where(chars < self._size, made, chars)
-        return text_of(made)
+        return made
 
 
 _SHORT = 100
@@ -67,6 +70,16 @@ def _table(name: str) -> dict[int, str]:
         if len(key) == len(value) == 1 and key != value:
             table[ord(key)] = value
     return table
+
+
+def simplified_codes(chars: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """`simplify` for code points."""
+    return _converter("TSCharacters").of(chars)
+
+
+def traditional_codes(chars: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """`traditionalize` for code points."""
+    return _converter("STCharacters").of(chars)
 
 
 def simplified() -> dict[int, str]:

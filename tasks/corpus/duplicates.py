@@ -21,8 +21,8 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
+from functools import cache, lru_cache
+from itertools import chain, pairwise
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,8 +35,9 @@ from numpy.typing import NDArray
 
 from schemas.config import Dedup
 from schemas.dataset import CLEAN, REJECTED
-from schemas.document import Reason
+from schemas.document import Reason, places
 from tasks.publish.parts import BatchFiles
+from tasks.scripts import codes, text_of
 from tasks.steps.lines import fold
 
 GRAM = 5
@@ -72,8 +73,6 @@ LEADERS = 8
 
 Grams = NDArray[np.uint64]
 
-_DROPPED = re.compile("[^\\w\ufffd]+|_+")
-
 _LOST = "\ufffd"
 
 
@@ -89,29 +88,63 @@ def folded(text: str, damage: Iterable[tuple[int, int]] = ()) -> str:
         text: A clean text, in any script.
         damage: Where it is damaged: begin and end of each place, in order.
     """
+    chars, _ = _folded([_marked(text, damage)])
+    return text_of(chars)
+
+
+def _marked(text: str, damage: Iterable[tuple[int, int]]) -> str:
     pieces, at = list[str](), 0
     for start, end in damage:
         pieces += text[at:start], _LOST * (end - max(start, at))
         at = max(at, end)
+    return "".join([*pieces, text[at:]])
+
+
+def _folded(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Code points of texts folded, one after the other, and where each begins; and their end."""
     # `著` is folded by hand: clone sites make it of every `着` (docs/adr/0006-script-conversion.md).
-    return _DROPPED.sub("", fold("".join([*pieces, text[at:]])).replace("著", "着"))
+    chars = codes(fold("\n".join(texts)).replace("著", "着"))
+    ends = np.cumsum([0, *(len(text) + 1 for text in texts)])
+    stays = _is_said()[np.minimum(chars, _LAST)]
+    return chars[stays], places(stays)[np.minimum(ends, len(chars))]
+
+
+_LAST = 0x3FFFF
+"""No letter or digit is beyond; planes 2 and 3 hold ideographs."""
+
+
+@cache
+def _is_said() -> NDArray[np.bool_]:
+    """By code point, whether it is a letter, a digit or an ideograph, or U+FFFD."""
+    said = [chr(code).isalnum() for code in range(_LAST + 1)]
+    said[ord(_LOST)] = True
+    return np.array(said)
 
 
 def grams(text: str) -> Grams:
     """Hashes of the shingles of a folded text: each once, sorted. Those that U+FFFD is in are left out."""
-    codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
-    n = len(codes) - GRAM + 1
-    if n <= 0:
-        return np.empty(0, np.uint64)
+    hashes, is_whole = gram_hashes(codes(text))
+    return _set_of(hashes[is_whole])
+
+
+def gram_hashes(chars: NDArray[np.uint32]) -> tuple[Grams, NDArray[np.bool_]]:
+    """A hash for each shingle, and whether it is without U+FFFD."""
+    n = max(len(chars) - GRAM + 1, 0)
     hashes, high = np.zeros(n, np.uint64), np.empty(n, np.uint64)
     for i in range(GRAM):
         # Multiplying by the golden ratio spreads over the high bits, the shift brings these down (Fibonacci hashing).
-        hashes ^= codes[i : i + n]
+        hashes ^= chars[i : i + n]
         hashes *= _GOLDEN
         hashes ^= np.right_shift(hashes, _BITS, out=high)
-    if _LOST in text:
-        lost = codes == ord(_LOST)
-        hashes = hashes[~np.lib.stride_tricks.sliding_window_view(lost, GRAM).any(1)]
+    is_whole = np.ones(n, bool)
+    if n:
+        lost = np.flatnonzero(chars == ord(_LOST))
+        is_whole[np.clip(lost[:, None] - np.arange(GRAM), 0, n - 1)] = False
+    return hashes, is_whole
+
+
+def _set_of(hashes: Grams) -> Grams:
+    """Each once, sorted; `hashes` is sorted as well."""
     hashes.sort()  # and not `np.unique`, which takes five times as long
     is_new = np.empty(len(hashes), bool)
     is_new[:1] = True
@@ -146,11 +179,18 @@ def likeness(a: Grams, b: Grams) -> Likeness:
 
 def _weight(text: str) -> int:
     """How much there is to a folded text: in ideographs."""
-    n_other = len(_NO_IDEOGRAPH.findall(text))
-    return len(text) - n_other + n_other // LETTERS
+    return _weigh(len(text), len(_NO_IDEOGRAPH.findall(text)))
 
 
-_NO_IDEOGRAPH = re.compile("[\x00-\u2e7f�]")
+def _weigh(n_chars: int, n_other: int) -> int:
+    """The same, by how many characters there are, and how many of them are no ideographs."""
+    return n_chars - n_other + n_other // LETTERS
+
+
+_LAST_SIGN = 0x2E7F
+"""From the next one on there are ideographs and their radicals."""
+
+_NO_IDEOGRAPH = re.compile(f"[\x00-{chr(_LAST_SIGN)}{_LOST}]")
 
 
 def tells_the_same(a: str, b: str) -> bool:
@@ -256,12 +296,17 @@ _BATCH_ROWS = 1000
 
 
 def _sign(documents: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    read = [folded(document["text"], _places(document["damage"])) for document in documents]
-    shingles = list(map(grams, read))
+    chars, edges = _folded([_marked(document["text"], _places(document["damage"])) for document in documents])
+    text, bounds = text_of(chars), edges.tolist()
+    hashes, is_whole = gram_hashes(chars)
+    spans = [slice(start, max(end - GRAM + 1, start)) for start, end in pairwise(bounds)]
+    shingles = [_set_of(hashes[span][is_whole[span]]) for span in spans]
+    others = places((chars <= _LAST_SIGN) | (chars == ord(_LOST)))[edges].tolist()
     keys = np.ascontiguousarray(_band_keys(shingles).T, "<u4")
-    for document, text, shingle, bands in zip(documents, read, shingles, keys, strict=True):
-        is_signed = len(shingle) > SHORTEST - GRAM and _weight(text) >= SHORTEST
-        in_utf8 = text.encode()
+    of_each = zip(documents, pairwise(bounds), pairwise(others), shingles, keys, strict=True)
+    for document, (start, end), (before, after), shingle, bands in of_each:
+        is_signed = len(shingle) > SHORTEST - GRAM and _weigh(end - start, after - before) >= SHORTEST
+        in_utf8 = text[start:end].encode()
         yield {
             "folded_hash": hashlib.blake2b(in_utf8, digest_size=16).digest(),
             "folded_bytes": len(in_utf8),
@@ -293,7 +338,8 @@ def _band_keys(shingles: Sequence[Grams]) -> NDArray[np.uint32]:
     ends = np.cumsum([0, *map(len, shingles)], dtype=np.uint64)
     flat = np.concatenate([np.empty(0, np.uint64), *shingles])
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(flat, ends, num_perm=BANDS * BAND_ROWS, seed=SEED)
-    minima = np.array(matrix.to_rows(), dtype=np.uint64).reshape(len(shingles), BANDS, BAND_ROWS)
+    rows = chain.from_iterable(matrix.to_rows())
+    minima = np.fromiter(rows, np.uint64, len(shingles) * BANDS * BAND_ROWS).reshape(-1, BANDS, BAND_ROWS)
     keys = np.zeros((len(shingles), BANDS), np.uint64)
     for i in range(BAND_ROWS):
         keys = (keys ^ minima[:, :, i]) * np.uint64(0x9E3779B97F4A7C15)

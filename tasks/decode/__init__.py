@@ -22,17 +22,19 @@ from numpy.typing import NDArray
 from schemas.document import BadByte, Decoded, RawDocument, Segment, Verbatim
 from tasks.decode.marks import (
     CHINESE,
+    ISLAND,
     MARK,
     POOR,
     big5_codec,
+    is_readable,
     n_beyond,
     n_lost,
     n_marks,
     plausibilities,
     plausibility,
     read,
+    read_lines,
     resynchronise,
-    suspect,
     write,
 )
 from tasks.decode.scores import folded_codes, single_scores
@@ -117,8 +119,6 @@ _OCTETS = "application/octet-stream"
 _HIGH = bytes(range(0x80, 0x100))
 _THREE_BYTES = re.compile("[\u0800-\U0010ffff]")
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
-_ISLAND = re.compile(rb"[^\x00-\x2f\x3a-\x3f\x7f]++")
-"""As in `tasks.decode.marks`: where a long line can be cut."""
 
 
 class Piece(NamedTuple):
@@ -151,13 +151,13 @@ def decode(raw: RawDocument) -> Decoded:
     content = raw.content
     if raw.known_encoding:
         return _decoded([_piece(content, raw.known_encoding)], Verdict(raw.known_encoding, 1.0, "given"), b"")
-    bom, codec = next(((bom, codec) for bom, codec in BOMS if content.startswith(bom)), (b"", ""))
+    bom, codec = next((row for row in BOMS if content.startswith(row[0])), (b"", ""))
     rest = content[len(bom) :]
     if codec.startswith(("utf-16", "utf-32")):
         if _is_wide_text(rest, codec):
             return _decoded([_piece(rest, codec)], Verdict(codec, 1.0, "bom"), bom)
         bom, rest = b"", content
-    pieces, verdict = _read(rest, _declared(raw))
+    pieces, verdict = _read(rest, raw)
     verdict = verdict if pieces else NO_TEXT
     if bom and pieces and {piece.codec for piece in pieces} <= {codec, "ascii"}:
         pieces, verdict = [piece._replace(codec=codec) for piece in pieces], Verdict(codec, 1.0, "bom")
@@ -200,8 +200,8 @@ def _whole(content: bytes, codec: str) -> list[Piece]:
     return [_piece(content, codec)] if n_lost(content, codec) <= MAX_BAD_BYTES else []
 
 
-def _read(content: bytes, declared: tuple[str, ...]) -> tuple[list[Piece], Verdict]:
-    """Bytes without a mark, by the strongest evidence first."""
+def _read(content: bytes, raw: RawDocument) -> tuple[list[Piece], Verdict]:
+    """Bytes of a document without their mark, by the strongest evidence first."""
     wide = _wide_codec(content)
     if wide:
         return [_piece(content, wide)], Verdict(wide, 0.95, "plausible")
@@ -215,7 +215,7 @@ def _read(content: bytes, declared: tuple[str, ...]) -> tuple[list[Piece], Verdi
         return [_piece(content, "ascii")], Verdict("ascii", 1.0, "strict")
     if text := _utf8(content):
         return [Piece("utf-8", content, text)], Verdict("utf-8", 1.0, "strict")
-    return _read_lines(content.splitlines(keepends=True), declared)
+    return _read_lines(content.splitlines(keepends=True), _declared(raw))
 
 
 # What is no superset of ASCII, and what is no text
@@ -237,6 +237,8 @@ def _wide_codec(content: bytes) -> str:
         if "\0" not in start.decode(codec, "ignore") and not n_lost(start, codec):
             return codec
     sample = content[:65536]
+    if b"\0" not in sample and (content.isascii() or _n_rows(sample) < WIDE_SHARE * (len(sample) // 2) - 1):
+        return ""
     even, odd = sample[: len(sample) // 2 * 2 : 2], sample[1::2]
     for codec, high, low in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
         if (0 in high and _is_ascii_wide(*(np.frombuffer(side, np.uint8) for side in (high, low)))) or (
@@ -259,13 +261,19 @@ def _is_ascii_wide(high: _Bytes, low: _Bytes) -> bool:
     return bool(many and printable.mean() > 0.98 and (low == 0).mean() < 0.01 and usual.sum() >= 0.9 * len(others))
 
 
-_CHINESE_ROWS = bytes((*range(0x4E, 0xA0), 0, 0x20, 0x30, 0xFF))
+_CHINESE_ROWS = np.isin(np.arange(256), (*range(0x4E, 0xA0), 0, 0x20, 0x30, 0xFF))
+
+WIDE_SHARE = 0.9
+"""Part of the characters of Chinese UTF-16 that are ideographs of these rows, or signs and letters of Western ones."""
+
+
+def _n_rows(side: bytes) -> int:
+    return int(np.count_nonzero(_CHINESE_ROWS.take(np.frombuffer(side, np.uint8))))
 
 
 def _is_chinese_wide(content: bytes, codec: str, high: bytes, low: bytes) -> bool:
     """UTF-16 with next to no ASCII: rows 4E to 9F on one side, anything on the other; then it must read well."""
-    share, other = ((len(side) - len(side.translate(None, _CHINESE_ROWS))) / len(side) for side in (high, low))
-    if share < 0.9 or other > 0.8:
+    if _n_rows(high) / len(high) < WIDE_SHARE or _n_rows(low) / len(low) > 0.8:
         return False
     text = read(content[:2048], codec)
     return not n_marks(text) and plausibility(text) > NOISE * len(text)
@@ -386,11 +394,14 @@ def _by_line(lines: list[bytes], shapes: list[bool], base: str) -> Iterator[Piec
         yield from _whole(b"".join(lines), base)
         return
     names = [_shaped_codec(line, base) if shape else base for line, shape in zip(lines, shapes, strict=True)]
-    names = _one_big5(lines, _other_chinese(lines, names, base))
+    reading = read_lines(lines, names)
+    better = _one_big5(lines, _other_chinese(lines, names, base, [i for i in reading.suspects if names[i] == base]))
+    if better != names:
+        names, reading = better, read_lines(lines, better)
     n_bytes = sum(map(len, lines))
     if n_bytes > MAX_BAD_BYTES < sum(n_lost(_of(name, lines, names), name) for name in set(names)):
         return
-    texts = resynchronise(zip(lines, names, strict=True))
+    texts = resynchronise(lines, names, reading)
     current = next(name for line, name in zip(lines, names, strict=True) if not line.isascii())
     for i, line in enumerate(lines):
         current = names[i] = current if line.isascii() else names[i]
@@ -404,19 +415,16 @@ def _shaped_codec(line: bytes, base: str) -> str:
     return "utf-8" if plausibility(read(line, "utf-8")[:2000]) >= plausibility(read(line, base)[:3000]) else base
 
 
-def _other_chinese(lines: list[bytes], names: list[str], base: str) -> list[str]:
-    """Give the lines that read much better in the other Chinese encoding to it."""
-    suspects = [i for i, line in enumerate(lines) if names[i] == base and _is_suspect(line, base)]
-    if not any(_may_gain(lines[i], base) for i in suspects):
+def _other_chinese(lines: list[bytes], names: list[str], base: str, suspects: list[int]) -> list[str]:
+    """Give the lines that read much better in the other Chinese encoding to it; all others but suspects read well."""
+    others = CHINESE[1:] if base == "gb18030" else CHINESE[:1]
+    gains = {other: _gains(lines, suspects, base, other) for other in others}
+    if max((gain for of in gains.values() for gain in of.values()), default=0.0) < MIX_MARGIN:
         return names
     other = big5_codec(b"".join(lines[i] for i in suspects)) if base == "gb18030" else "gb18030"
-    gains: dict[int, float] = {}
-    for start in range(0, len(suspects), GAINS_AT_ONCE):
-        some = suspects[start : start + GAINS_AT_ONCE]
-        gains |= zip(some, _gains([lines[i][:2000] for i in some], base, other), strict=True)
-    if max(gains.values(), default=0.0) < MIX_MARGIN:
+    if max(gains[other].values(), default=0.0) < MIX_MARGIN:
         return names
-    return [other if gains.get(i, 0.0) > 3.0 else name for i, name in enumerate(names)]
+    return [other if gains[other].get(i, 0.0) > 3.0 else name for i, name in enumerate(names)]
 
 
 def _one_big5(lines: list[bytes], names: list[str]) -> list[str]:
@@ -426,28 +434,22 @@ def _one_big5(lines: list[bytes], names: list[str]) -> list[str]:
 
 
 def _of(name: str, lines: list[bytes], names: list[str]) -> bytes:
-    return b"".join(line for line, own in zip(lines, names, strict=True) if own == name)
+    """Lines of a codec, those of ASCII left out."""
+    return b"".join(line for line, own in zip(lines, names, strict=True) if own == name and not line.isascii())
 
 
-def _is_suspect(line: bytes, codec: str) -> bool:
-    return not line.isascii() and suspect().search(read(line, codec)) is not None
-
-
-def _may_gain(line: bytes, base: str) -> bool:
-    """Whether a line could be in another encoding, with one bad byte at most (as for `_gains`)."""
-    others = CHINESE[1:] if base == "gb18030" else CHINESE[:1]
-    return any(n_marks(read(line[:2000], other)) <= 1 for other in others)
-
-
-def _gains(lines: list[bytes], base: str, other: str) -> list[float]:
-    """How much better lines read in the other encoding; 0.0 where one does not read well."""
-    texts = [read(line, other) for line in lines]
-    there = {i: text for i, text in enumerate(texts) if n_marks(text) <= 1}
-    scores = dict(zip(there, plausibilities([*there.values()]) if there else (), strict=True))
-    good = [i for i, score in scores.items() if score >= NOISE * n_beyond(there[i])]
-    own = plausibilities([read(lines[i], base) for i in good]) if good else ()
-    gains = {i: scores[i] - before for i, before in zip(good, own, strict=True)}
-    return [gains.get(i, 0.0) for i in range(len(lines))]
+def _gains(lines: list[bytes], suspects: list[int], base: str, other: str) -> dict[int, float]:
+    """How much better lines read in the other encoding, by their numbers; without those that do not read well there."""
+    starts = {i: lines[i][:2000] for i in suspects}
+    readable = [i for i, start in starts.items() if is_readable(start, other)]
+    gains: dict[int, float] = {}
+    for at in range(0, len(readable), GAINS_AT_ONCE):
+        there = {i: read(starts[i], other) for i in readable[at : at + GAINS_AT_ONCE]}
+        scores = zip(there, plausibilities([*there.values()]), strict=True)
+        good = {i: score for i, score in scores if score >= NOISE * n_beyond(there[i])}
+        own = plausibilities([read(starts[i], base) for i in good]) if good else ()
+        gains |= {i: score - before for (i, score), before in zip(good.items(), own, strict=True)}
+    return gains
 
 
 # Which encoding
@@ -492,7 +494,7 @@ def _clear(sample: list[bytes], declared: tuple[str, ...]) -> Verdict | None:
 
 
 def _read_in_step(line: bytes, codec: str) -> str:
-    return resynchronise([(line, codec)])[0]
+    return resynchronise([line], [codec], read_lines([line], [codec]))[0]
 
 
 def _weigh(sample: list[bytes], declared: tuple[str, ...], reader: Callable[[bytes, str], str]) -> Verdict:
@@ -533,7 +535,7 @@ def _sample(lines: list[bytes], size: int) -> list[bytes]:
 def _stretches(line: bytes) -> Iterator[bytes]:
     if len(line) <= 1000:
         return iter([line])
-    return (match[0] for match in _ISLAND.finditer(line) if not match[0].isascii())
+    return (match[0] for match in ISLAND.finditer(line))
 
 
 def _ask(lines: list[bytes], declared: tuple[str, ...]) -> Verdict:
@@ -569,7 +571,7 @@ def _decoded(pieces: list[Piece], verdict: Verdict, bom: bytes = b"") -> Decoded
     segments: list[Segment] = []
     verbatim = [Verbatim(0, 0, bom)] if bom else []
     position, offset = 0, len(bom)
-    if len(pieces) == 1 and not n_marks(pieces[0].marked) and write(pieces[0].marked, pieces[0].codec) == pieces[0].raw:
+    if len(pieces) == 1 and _is_plain(pieces[0]):
         codec, _, text = pieces[0]
         return Decoded(text, codec, verdict.confidence, verdict.method, (), (), tuple(verbatim))
     for piece in pieces:
@@ -585,6 +587,14 @@ def _decoded(pieces: list[Piece], verdict: Verdict, bom: bytes = b"") -> Decoded
     decoded = Decoded(text, encoding, confidence, verdict.method, tuple(bad), (), tuple(verbatim))
     decoded = replace(decoded, segments=tuple(segments)) if len(segments) > 1 else decoded
     return decoded if encode(decoded) == content else replace(decoded, verbatim=(Verbatim(0, len(text), content),))
+
+
+def _is_plain(piece: Piece) -> bool:
+    """Whether no byte is bad, and the codec gives all of them back."""
+    try:
+        return piece.marked.encode(piece.codec) == piece.raw
+    except UnicodeEncodeError:
+        return False
 
 
 def _bad_bytes(piece: Piece, offset: int, position: int) -> Iterator[BadByte]:

@@ -8,17 +8,19 @@ its codec say all there is to say about the bytes. Marks never leave `tasks.deco
 import codecs
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks import language
-from tasks.decode.scores import Codes, Scores, folded_codes, pair_scores
-from tasks.language import fold_text, fold_width, pair_score
-from tasks.scripts import codes
+from tasks.decode.scores import Codes, Scores, folded_codes, pair_score, pair_scores
+from tasks.language import fold_text, fold_width
+from tasks.scripts import CharTable, codes
 
 CHINESE = ("gb18030", "cp950", "big5hkscs")
 
@@ -70,9 +72,14 @@ POOR = -3.2
 
 _FLAT = re.compile("|".join(f"({pattern})" for pattern, _ in FLAT))
 
-_ISLAND = re.compile(rb"[^\x00-\x2f\x3a-\x3f\x7f]++")
+ISLAND = re.compile(rb"(?<![0-9@-~\x80-\xff])[0-9@-~]*+[\x80-\xff][^\x00-\x2f\x3a-\x3f\x7f]*+")
+_ISLAND_READ = re.compile(r"(?<![^\x00-\x2f\x3a-\x3f\x7f])[0-9@-~]*+[^\x00-\x7f][^\x00-\x2f\x3a-\x3f\x7f]*+")
 """Bytes between two that are no part of a longer character in GB18030, Big5, Shift_JIS or EUC: below 0x30, from `:` to
-`?`, and DEL. A reading that lost its step is in step again after one of these."""
+`?`, and DEL. A reading that lost its step is in step again after one of these. Not all of an island is ASCII; each is
+an island as well in what was read, since those bytes are always read as they are, and no others like them."""
+
+_LINE = re.compile(r"[^\r\n]*+(?:\r\n?|\n)|[^\r\n]++")
+"""As `bytes.splitlines` splits, for what was read: that of strings splits at more."""
 
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 
@@ -80,7 +87,7 @@ _GLOSSED = re.compile("[\udc80-\udcff] ?\\([a-zɡāáǎàōóǒòēéěèīíǐ�
 """A bad byte before a reading in brackets: the mangler of DAMAGE.md split a character here, and the shift that follows
 is evidence for the step that repairs it."""
 
-_WEB_BIG5 = str.maketrans("•､‾∼♁☉／＼¥¢£", "‧﹑¯～⊕⊙∕﹨￥￠￡")
+_WEB_BIG5 = CharTable({ord(a): b for a, b in zip("•､‾∼♁☉／＼¥¢£", "‧﹑¯～⊕⊙∕﹨￥￠￡", strict=True)})
 """Signs of rows A1 and A2 where Python's big5hkscs differs from the Encoding Standard (index Big5) and from cp950."""
 
 _ETEN = re.compile("[ぁ-ヶЁ-ё①-⑩⑴-⑽ゝゞヾ々]")
@@ -112,7 +119,7 @@ def _handler(codec: str) -> str:
 def read(content: bytes, codec: str) -> str:
     """Decode, with a mark for each bad byte."""
     text = content.decode(codec, _handler(codec))
-    return text.translate(_WEB_BIG5) if codec == "big5hkscs" else text
+    return _WEB_BIG5(text) if codec == "big5hkscs" else text
 
 
 def write(marked: str, codec: str) -> bytes:
@@ -131,11 +138,38 @@ def write(marked: str, codec: str) -> bytes:
 
 def n_marks(marked: str) -> int:
     """How many bytes of a reading are bad."""
-    return 0 if marked.isascii() else len(MARK.findall(marked))
+    try:
+        marked.encode()  # many times as fast as looking for them
+    except UnicodeEncodeError:
+        return len(MARK.findall(marked))
+    return 0
+
+
+def is_lossy(content: bytes, codec: str) -> bool:
+    """Whether there are bytes that a codec can make nothing of."""
+    try:
+        content.decode(codec)
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def is_readable(content: bytes, codec: str) -> bool:
+    """Whether a Chinese codec leaves one bad byte at most: what is behind a second one is not read."""
+    for _ in range(2):
+        try:
+            content.decode(codec)
+        except UnicodeDecodeError as error:
+            content = content[error.start + 1 :]
+        else:
+            return True
+    return False
 
 
 def n_lost(content: bytes, codec: str) -> int:
     """How many bytes a codec can make nothing of: as many as marks, but counted fast, however many there are."""
+    if codec in CHINESE and not is_lossy(content, codec):
+        return 0
     return len(content) - len(content.decode(codec, "ignore").encode(codec, "ignore"))
 
 
@@ -208,12 +242,21 @@ def _flat_kinds() -> NDArray[np.uint8]:
     return kinds
 
 
+def suspects(text: str) -> list[int]:
+    """Places of what undamaged text hardly holds: marks, private use, and what the language model does not know."""
+    places: list[int] = np.flatnonzero(_suspects().take(codes(text), mode="clip")).tolist()
+    return places
+
+
 @cache
-def suspect() -> re.Pattern[str]:
-    """What undamaged text hardly holds: marks, private use, and characters that the language model does not know."""
+def _suspects() -> NDArray[np.bool_]:
+    """By code point of the Basic Multilingual Plane; its last one stands for all that are beyond."""
     chars = np.array([*range(0x80, 0xD800), *range(0xF900, 0x10000)], np.uint32)
-    known = "".join(map(chr, chars[_is_known(chars)].tolist()))
-    return re.compile(f"[^\x00-\x7f{known}]")
+    table = np.ones(0x10000, np.bool_)
+    table[:0x80] = False
+    table[chars[_is_known(chars)]] = False
+    table[0xFFFF] = True
+    return table
 
 
 def _is_known(chars: Codes) -> NDArray[np.bool_]:
@@ -227,55 +270,146 @@ def _is_known(chars: Codes) -> NDArray[np.bool_]:
     return np.where(ideographs, seen, east_asian)
 
 
-def resynchronise(lines: Iterable[tuple[bytes, str]]) -> list[str]:
-    """Read lines, each with its codec, such that a stray or lost byte costs itself and not the rest of its line.
+class Reading(NamedTuple):
+    """Lines as their codecs read them."""
+
+    texts: list[str]
+    suspects: dict[int, list[int]]
+    """Of the lines that have some, by their numbers."""
+
+
+def read_lines(lines: Sequence[bytes], names: Sequence[str]) -> Reading:
+    """Read lines, each with its codec: all that follow each other in the same one at once.
+
+    Their ends are never part of a longer character, so each is read as it is by itself.
+    """
+    beyond = [i for i, line in enumerate(lines) if not line.isascii()]
+    own: list[str] = []
+    for name, group in itertools.groupby(beyond, names.__getitem__):
+        some = [lines[i] for i in group]
+        own += _LINE.findall(read(b"".join(some), name)) if len(some) > 1 else [read(some[0], name)]
+    of = dict(zip(beyond, own, strict=True))
+    texts = [of[i] if i in of else line.decode() for i, line in enumerate(lines)]
+    found: dict[int, list[int]] = {}
+    ends = [*itertools.accumulate(map(len, own))]
+    for place in suspects("".join(own)):
+        n = bisect_right(ends, place)
+        found.setdefault(beyond[n], []).append(place - ends[n] + len(own[n]))
+    return Reading(texts, found)
+
+
+class _Island(NamedTuple):
+    """Bytes between two that are surely ASCII, with suspects among what was read of them."""
+
+    line: int
+    start: int
+    """In what was read of the line; likewise `end`."""
+    end: int
+    raw: bytes
+    plain: str
+    """What was read."""
+    margin: float
+    """By how much another reading must be better."""
+
+
+def resynchronise(lines: Sequence[bytes], names: Sequence[str], reading: Reading) -> list[str]:
+    """Texts of lines, read such that a stray or lost byte costs itself and not the rest of its line.
 
     In GB18030 and Big5 a stray byte makes pairs of the second half of one character and the first of the next, up to
     the next byte that is surely ASCII, and most such pairs are valid. Where a line holds suspects, the best of all ways
     to cut it into characters and bad bytes is searched for with the language model (Viterbi, a few states a byte).
+
+    Args:
+        lines: As bytes.
+        names: Codec of each.
+        reading: What `read_lines` made of them.
     """
-    left = REPAIR_BYTES
-    texts = []
-    for line, codec in lines:
-        text = read(line, codec)
-        if codec in CHINESE and suspect().search(text) and len(line) <= left and not _GLOSSED.search(text):
-            left -= len(line)
-            text = _cut_line(line, codec)
-        texts.append(text)
+    texts = list(reading.texts)
+    islands = [island for i in _repairable(lines, names, reading) for island in _islands(i, lines, names, reading)]
+    doubtful = _are_doubtful([island.plain for island in islands])
+    for island, is_doubtful in reversed([*zip(islands, doubtful, strict=True)]):  # the last one first: places stay
+        if is_doubtful or island.margin < _MARGIN:
+            text = texts[island.line]
+            cut = _cut_island(island, names[island.line])
+            texts[island.line] = f"{text[: island.start]}{cut}{text[island.end :]}"
     return texts
 
 
-def _cut_line(line: bytes, codec: str) -> str:
-    pieces: list[str] = []
-    end = 0
-    for match in _ISLAND.finditer(line):
-        island = match[0]
-        inside = island.decode("ascii") if island.isascii() else _cut_island(island, codec)
-        pieces += line[end : match.start()].decode("ascii"), inside
-        end = match.end()
-    return "".join([*pieces, line[end:].decode("ascii")])
+def _repairable(lines: Sequence[bytes], names: Sequence[str], reading: Reading) -> Iterator[int]:
+    """Lines that may be read anew."""
+    left = REPAIR_BYTES
+    for i in reading.suspects:
+        if names[i] in CHINESE and len(lines[i]) <= left and not _GLOSSED.search(reading.texts[i]):
+            left -= len(lines[i])
+            yield i
 
 
-def _cut_island(island: bytes, codec: str) -> str:
-    plain = read(island, codec)
-    if not suspect().search(plain):
-        return plain
-    margin = 14.0  # a reading without bad bytes has a strong prior, one with private use less of it
-    if _PRIVATE.search(plain):
-        margin = 4.0
-    if n_marks(plain) or _swallows(plain, codec):
-        margin = 0.0
-    begin, end = _nonsense(plain) if margin == 14.0 else (0, len(plain))
+def _islands(i: int, lines: Sequence[bytes], names: Sequence[str], reading: Reading) -> Iterator[_Island]:
+    text, places = reading.texts[i], reading.suspects[i]
+    for raw, read_ in zip(ISLAND.finditer(lines[i]), _ISLAND_READ.finditer(text), strict=True):
+        start, end = read_.span()
+        first, last = bisect_left(places, start), bisect_left(places, end)
+        if first < last:
+            plain = read_[0]
+            margin = _margin(plain, [place - start for place in places[first:last]], names[i])
+            yield _Island(i, start, end, raw[0], plain, margin)
+
+
+_MARGIN = 14.0
+"""A reading without bad bytes has a strong prior."""
+
+
+def _margin(plain: str, suspects: Sequence[int], codec: str) -> float:
+    if n_marks(plain) or _swallows(plain, suspects, codec):
+        return 0.0
+    return 4.0 if _PRIVATE.search(plain) else _MARGIN  # private use has less of a prior
+
+
+def _cut_island(island: _Island, codec: str) -> str:
+    plain = island.plain
+    begin, end = _nonsense(plain) if island.margin == _MARGIN else (0, len(plain))
     if begin == end:
         return plain
     before, middle = fold_text(plain[begin - 1 : begin]) if begin else "\n", plain[begin:end]
     at = len(write(plain[:begin], codec))
-    score, best = _search(island[at : at + len(write(middle, codec))], codec, before)
-    return f"{plain[:begin]}{best}{plain[end:]}" if score > _path_score(middle, before) + margin else plain
+    score, best = _search(island.raw[at : at + len(write(middle, codec))], codec, before)
+    return f"{plain[:begin]}{best}{plain[end:]}" if score > _path_score(middle, before) + island.margin else plain
+
+
+def _are_doubtful(texts: Sequence[str]) -> list[bool]:
+    """Whether there may be `_nonsense` in texts: in the others there is none. All in one go."""
+    if not texts:
+        return []
+    excess = _excess("\n".join(texts))
+    ends = np.cumsum([len(text) + 1 for text in texts])[:-1]
+    excess[ends - 1] = -1.0 - excess.clip(0).sum()  # nothing adds up across texts
+    found = np.maximum.reduceat(_stretches(excess), np.concatenate([[0], ends])) > SPURIOUS - _ROUNDING
+    doubtful: list[bool] = found.tolist()
+    return doubtful
+
+
+_ROUNDING = 0.01
+"""Much more than sums over a document are off by their order."""
 
 
 def _nonsense(plain: str) -> tuple[int, int]:
     """Where a reading without bad bytes may be out of step: from the first stretch of nonsense to the last."""
+    stretches = _stretches(_excess(plain))
+    if stretches.max() < SPURIOUS:
+        return 0, 0
+    found = np.flatnonzero(stretches > SPURIOUS / 2)
+    return max(0, int(found[0]) - AROUND), int(found[-1]) + AROUND
+
+
+def _stretches(excess: Scores) -> Scores:
+    """The worst stretch that ends at each character (Kadane)."""
+    sums = np.concatenate([[0.0], np.cumsum(excess)])
+    worst: Scores = (sums - np.minimum.accumulate(sums))[1:]
+    return worst
+
+
+def _excess(plain: str) -> Scores:
+    """By how much each character is worse than those of a text that is not quite ordinary."""
     chars = codes(plain)
     folded = folded_codes(chars)
     before = np.concatenate([[np.uint16(ord("\n"))], folded[:-1]])
@@ -284,18 +418,13 @@ def _nonsense(plain: str) -> tuple[int, int]:
     breaks = np.flatnonzero((chars[:-1] == ord("\\")) & (chars[1:] == ord("n")))  # of JSON: in every other reading, too
     scores[np.concatenate([breaks, breaks + 1, np.flatnonzero(_flat_kinds()[chars])])] = POOR
     scores[chars == before] = REPEATED
-    sums = np.concatenate([[0.0], np.cumsum(POOR - scores)])
-    stretches = (sums - np.minimum.accumulate(sums))[1:]  # the worst that ends here (Kadane)
-    if stretches.max() < SPURIOUS:
-        return 0, 0
-    found = np.flatnonzero(stretches > SPURIOUS / 2)
-    return max(0, int(found[0]) - AROUND), int(found[-1]) + AROUND
+    return POOR - scores
 
 
-def _swallows(plain: str, codec: str) -> bool:
+def _swallows(text: str, suspects: Sequence[int], codec: str) -> bool:
     """Whether a rare character may be a lone first byte that took the first letter of a word for its second."""
-    ideographs = (m for m in suspect().finditer(plain) if "\u3400" <= m[0] <= "\u9fff")
-    return any(_is_letter(plain[m.end() : m.end() + 1]) and _is_letter(write(m[0], codec)[-1:]) for m in ideographs)
+    ideographs = (at for at in suspects if "\u3400" <= text[at] <= "\u9fff")
+    return any(_is_letter(text[at + 1 : at + 2]) and _is_letter(write(text[at], codec)[-1:]) for at in ideographs)
 
 
 def _is_letter(char: str | bytes) -> bool:
@@ -332,20 +461,35 @@ _Node = tuple[float, str, "_Node | None", str]
 
 def _search(island: bytes, codec: str, before: str) -> tuple[float, str]:
     """The most plausible way to cut an island, and its score after a character."""
+    pairs = _pairs(codec)
     table: list[list[_Node]] = [[] for _ in range(len(island) + 4)]
     table[0].append((0.0, before, None, ""))
-    for i in range(len(island)):
+    for i, byte in enumerate(island):
         nodes = table[i]
-        for width, char, folded in _choices(island, i, codec):
-            if width == 1 and char >= "\udc00":  # a mark costs the same after any character
-                node = max(nodes, key=_score_of)
-                table[i + 1].append((node[0] + BAD, node[1], node, char))
-                continue
-            scores = [node[0] + _step_score(node[1], char, folded) for node in nodes]
-            score = max(scores)
-            table[i + width].append((score, folded, nodes[scores.index(score)], char))
+        if byte < 0x80:
+            table[i + 1].append(_best(nodes, chr(byte), fold_width(chr(byte))))
+            continue
+        node = max(nodes, key=_score_of)  # a mark costs the same after any character
+        table[i + 1].append((node[0] + BAD, node[1], node, chr(0xDC00 + byte)))
+        if pair := pairs.get(island[i : i + 2]):
+            table[i + 2].append(_best(nodes, *pair))
+        elif codec == "gb18030" and (char := _four_bytes(island[i : i + 4])):
+            table[i + 4].append(_best(nodes, char, char))
     last = max(table[len(island)])
     return last[0], _spell(last)
+
+
+def _best(nodes: list[_Node], char: str, folded: str) -> _Node:
+    """A character after the best of what may stand before it."""
+    scores = [node[0] + _step_score(node[1], char, folded) for node in nodes]
+    score = max(scores)
+    return score, folded, nodes[scores.index(score)], char
+
+
+def _four_bytes(raw: bytes) -> str:
+    """The character of GB18030 that four bytes are, or nothing."""
+    text = raw.decode("gb18030", "ignore") if raw[1:2].isdigit() else ""
+    return text if len(text) == 1 and ord(text) > 0x7F else ""
 
 
 _score_of = itemgetter(0)
@@ -359,25 +503,11 @@ def _spell(node: _Node | None) -> str:
     return "".join(reversed(chars))
 
 
-def _choices(island: bytes, i: int, codec: str) -> Iterator[tuple[int, str, str]]:
-    """Widths and characters that can start at a byte: itself if ASCII or else as a mark, a pair, four bytes."""
-    byte = island[i]
-    if byte < 0x80:
-        yield 1, chr(byte), fold_width(chr(byte))
-        return
-    yield 1, chr(0xDC00 + byte), ""
-    pair = _pairs(codec).get(island[i : i + 2])
-    if pair:
-        yield 2, *pair
-    elif codec == "gb18030" and island[i + 1 : i + 2].isdigit():
-        text = island[i : i + 4].decode(codec, "ignore")
-        if len(text) == 1 and ord(text) > 0x7F:
-            yield 4, text, text
-
-
 @cache
 def _pairs(codec: str) -> dict[bytes, tuple[str, str]]:
     """Two bytes to their character, as read and as folded for the language model."""
-    pairs = (bytes([a, b]) for a in range(0x81, 0xFF) for b in range(0x40, 0xFF))
-    texts = ((pair, read(pair, codec)) for pair in pairs)
-    return {pair: (t, fold_text(t)) for pair, t in texts if len(t) == 1}
+    pairs = [bytes([a, b]) for a in range(0x81, 0xFF) for b in range(0x40, 0xFF)]
+    text = b"\n".join(pairs).decode(codec, "replace")  # which takes less time than marks; neither leaves one character
+    text = _WEB_BIG5(text) if codec == "big5hkscs" else text
+    rows = zip(pairs, text.split("\n"), fold_text(text).split("\n"), strict=True)
+    return {pair: (char, folded) for pair, char, folded in rows if len(char) == 1}

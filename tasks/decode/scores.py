@@ -4,6 +4,7 @@ The numbers are those of `tasks.language.pair_score`, multiples of 1/32, so that
 Loading takes a fifth of what the dictionaries of `tasks.language` take, in time and in memory.
 """
 
+from bisect import bisect_left
 from functools import cache
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.language import MODEL_PATH, UNSEEN, fold_text
-from tasks.scripts import codes
+from tasks.scripts import codes, text_of
 
 Codes = NDArray[np.uint32]
 Folded = NDArray[np.uint16]
@@ -42,9 +43,7 @@ def _key(first: Folded, second: Folded) -> Codes:
 @cache
 def _folding() -> NDArray[np.uint16]:
     """What each code point is folded to for the model; what is beyond U+FFFF then is U+FFFF, which it doesn't know."""
-    plain = "".join(map(chr, (*range(0xD800), *range(0xE000, _LAST))))
-    folded = np.arange(_LAST + 1)
-    folded[codes(plain)] = codes(fold_text(plain))
+    folded = codes(fold_text(text_of(np.arange(_LAST + 1, dtype=np.uint32))))
     return np.minimum(folded, 0xFFFF).astype(np.uint16)
 
 
@@ -65,6 +64,17 @@ def pair_scores(before: Folded, chars: Folded) -> Scores:
     at = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
     scores: Scores = np.where(pairs[at] == wanted, bigram[at] / -32.0, backoff[before] + unigram[chars])
     return scores
+
+
+def pair_score(before: str, char: str) -> float:
+    """Score of one folded character after another: a search in the table, which has no dict of what follows each."""
+    unigram, backoff, pairs, bigram = _tables()
+    first, second = min(ord(before), 0xFFFF), min(ord(char), 0xFFFF)
+    wanted = first << 16 | second
+    at = bisect_left(pairs.data, wanted)
+    if at < len(pairs) and pairs[at] == wanted:
+        return int(bigram[at]) / -32.0
+    return float(backoff[first] + unigram[second])
 
 
 def single_scores(chars: Folded) -> Scores:

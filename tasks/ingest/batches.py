@@ -4,12 +4,10 @@ Documents leave a batch, and get other marks as duplicates: then its parts are w
 look into the texts. Small neighbours are joined on that occasion, so that many small runs don't leave many small files.
 """
 
-import json
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.config import Dedup
-from schemas.dataset import TABLES, clean_row, cleaned_with, edits_row, rejected_row
+from schemas.dataset import TABLES, clean_rows, cleaned_with, edits_row, rejected_row
 from schemas.document import Outcome, Reason, Rejection, Run
 from schemas.index import INTERNAL
 from tasks.corpus import Revision
@@ -31,8 +29,9 @@ from tasks.publish.store import Store
 _GROUP_BYTES = 64 * 1024 * 1024
 """A row group of large documents is closed earlier, by a rough measure of what its rows take in memory."""
 
-_EDIT_BYTES = 500
-"""Memory of one edit as a dict of seven entries."""
+_DOCUMENTS_TOGETHER = 250
+_BYTES_TOGETHER = 1024 * 1024
+"""Rows are made of so many documents at a time, or so much text: what they take beside the texts of a row group."""
 
 FULL_DOCUMENTS = 1000
 FULL_BYTES = 4 * 1000 * 1000
@@ -97,75 +96,118 @@ def write_batch(revisions: Iterable[Revision], run: Run, first_runs: Mapping[str
     with ExitStack() as stack:
         for writer in writers.values():
             stack.callback(writer.discard)
-        for group in _groups(_rows(revision, run, first_runs) for revision in revisions):
-            _sign(group)
-            written = {table: writers[table].write_rows(rows) for table, rows in group.items()}
+        maker = _Maker(writers, run, first_runs)
+        for group in _groups(maker.tables(some) for some in _together(revisions)):
+            written = {table: writers[table].write(rows) for table, rows in group.items()}
             counts += count_rows(written["clean"], written["rejected"])
         made = {table: writer.finish() for table, writer in writers.items()}
         return Draft({table: part for table, part in made.items() if part}, counts)
 
 
-_Rows = dict[str, list[dict[str, Any]]]
+_Tables = dict[str, pa.Table]
 """By table."""
 
 
-def _groups(documents: Iterable[_Rows]) -> Iterator[_Rows]:
-    """Rows of as many documents as make a row group."""
-    group: _Rows = {table: [] for table in BATCH_TABLES}
+def _together(revisions: Iterable[Revision]) -> Iterator[list[Revision]]:
+    """A few at a time, none across the bounds of row groups."""
+    some: list[Revision] = []
     n_bytes = 0
-    for rows in documents:
-        for table, of_table in rows.items():
-            group[table] += of_table
-        text = next(chain(rows["clean"], rows["rejected"])).get("text") or ""
-        n_bytes += 3 * len(text) + _EDIT_BYTES * sum(len(row["edits"]) for row in rows["edits"])
-        if len(group["index"]) >= ROWS_PER_GROUP or n_bytes >= _GROUP_BYTES:
-            yield group
-            group, n_bytes = {table: [] for table in BATCH_TABLES}, 0
-    if group["index"]:
-        yield group
+    for n_documents, revision in enumerate(revisions, 1):
+        some.append(revision)
+        n_bytes += _text_bytes(revision.outcome)
+        is_group = n_documents % ROWS_PER_GROUP == 0
+        if is_group or len(some) >= _DOCUMENTS_TOGETHER or n_bytes >= min(_BYTES_TOGETHER, _GROUP_BYTES):
+            yield some
+            some, n_bytes = [], 0
+    if some:
+        yield some
 
 
-def _rows(revision: Revision, run: Run, first_runs: Mapping[str, str]) -> _Rows:
-    try:
-        rows = _rows_as_is(revision, run, first_runs)
-        json.dumps(rows, default=repr, ensure_ascii=False).encode()  # finds lone surrogates
-    except Exception:  # noqa: BLE001  # whatever it is, the other documents are unaffected
-        rejection = Rejection(Reason.FAILED, f"It can't be stored. {traceback.format_exc()}")
-        # What it adds to the counts stays: they were made with it.
-        failed = revision._replace(outcome=Outcome(revision.outcome.origin, rejection=rejection), removed_lines=())
-        return _rows_as_is(failed, run, first_runs)
-    return rows
+def _text_bytes(outcome: Outcome) -> int:
+    """Roughly what its text takes in a row."""
+    return 3 * len(outcome.cleaned.text if outcome.cleaned else outcome.text_in or "")
 
 
-def _rows_as_is(revision: Revision, run: Run, first_runs: Mapping[str, str]) -> _Rows:
-    outcome, features = revision.outcome, revision.features
-    first = first_runs.get(outcome.origin.doc_id, run.run_id)
-    is_kept = outcome.rejection is None
-    index = {
-        "doc_id": outcome.origin.doc_id,
-        "source_uri": outcome.origin.source_uri,
-        "record": outcome.origin.record,
-        "state": outcome.origin.state,
-        "cleaned_with": cleaned_with(run),
-        "first_run_id": first,
-        "run_id": run.run_id,
-        "reason": None if outcome.rejection is None else str(outcome.rejection.reason),
-        "sites": features.sites if features else (),
-        "lines": features.lines if features else (),
-        "body": features.body if features else (),
-        "headed": bool(features and features.headed),
-        "learned": revision.learned,
-        "removed_lines": revision.removed_lines,
-    }
-    return {
-        "clean": [clean_row(outcome, run, first)] if is_kept else [],
-        "rejected": [] if is_kept else [rejected_row(outcome, run, first)],
-        "edits": [edits_row(outcome)],
-        "index": [index],
-    }
+def _groups(tables: Iterable[_Tables]) -> Iterator[_Tables]:
+    """Rows of as many documents as make a row group."""
+    group: list[_Tables] = []
+    n_documents = n_bytes = 0
+    for some in tables:
+        group.append(some)
+        n_documents += len(some["index"])
+        n_bytes += sum(some[table].nbytes for table in ("clean", "rejected", "edits"))
+        if n_documents >= ROWS_PER_GROUP or n_bytes >= _GROUP_BYTES:
+            yield _joined(group)
+            group, n_documents, n_bytes = [], 0, 0
+    if group:
+        yield _joined(group)
 
 
-def _sign(group: _Rows) -> None:
+def _joined(group: Sequence[_Tables]) -> _Tables:
+    return {table: pa.concat_tables([some[table] for some in group]) for table in BATCH_TABLES}
+
+
+class _Maker:
+    """Makes the rows of documents."""
+
+    def __init__(self, writers: Mapping[str, PartWriter], run: Run, first_runs: Mapping[str, str]) -> None:
+        self._writers, self._run, self._first_runs = writers, run, first_runs
+        self._cleaned_with = cleaned_with(run)
+
+    def tables(self, revisions: Sequence[Revision]) -> _Tables:
+        """Their rows, by table."""
+        try:
+            return self._tables(revisions)
+        except Exception:  # noqa: BLE001  whatever it is, the other documents are unaffected
+            return self._tables([self._storable(revision) for revision in revisions])
+
+    def _storable(self, revision: Revision) -> Revision:
+        """The same, or rejected if it can't be stored."""
+        try:
+            self._tables([revision])
+        except Exception:  # noqa: BLE001  as above
+            rejection = Rejection(Reason.FAILED, f"It can't be stored. {traceback.format_exc()}")
+            # What it adds to the counts stays: they were made with it.
+            return revision._replace(outcome=Outcome(revision.outcome.origin, rejection=rejection), removed_lines=())
+        return revision
+
+    def _tables(self, revisions: Sequence[Revision]) -> _Tables:
+        outcomes = [revision.outcome for revision in revisions]
+        kept = [outcome for outcome in outcomes if outcome.rejection is None]
+        rejected = [outcome for outcome in outcomes if outcome.rejection is not None]
+        rows = {
+            "clean": clean_rows(kept, self._run, [self._first(outcome) for outcome in kept]),
+            "rejected": [rejected_row(outcome, self._run, self._first(outcome)) for outcome in rejected],
+            "edits": [edits_row(outcome) for outcome in outcomes],
+            "index": [self._index_row(revision) for revision in revisions],
+        }
+        _sign(rows)
+        return {table: self._writers[table].table(rows[table]) for table in BATCH_TABLES}
+
+    def _first(self, outcome: Outcome) -> str:
+        return self._first_runs.get(outcome.origin.doc_id, self._run.run_id)
+
+    def _index_row(self, revision: Revision) -> dict[str, Any]:
+        outcome, features = revision.outcome, revision.features
+        return {
+            "doc_id": outcome.origin.doc_id,
+            "source_uri": outcome.origin.source_uri,
+            "record": outcome.origin.record,
+            "state": outcome.origin.state,
+            "cleaned_with": self._cleaned_with,
+            "first_run_id": self._first(outcome),
+            "run_id": self._run.run_id,
+            "reason": None if outcome.rejection is None else str(outcome.rejection.reason),
+            "sites": features.sites if features else (),
+            "lines": features.lines if features else (),
+            "body": features.body if features else (),
+            "headed": bool(features and features.headed),
+            "learned": revision.learned,
+            "removed_lines": revision.removed_lines,
+        }
+
+
+def _sign(group: Mapping[str, list[dict[str, Any]]]) -> None:
     """Add the signatures of clean documents to their rows of the index."""
     kept = {row["doc_id"] for row in group["clean"]}
     signed = (row for row in group["index"] if row["doc_id"] in kept)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from tasks.ingest.before import Known, write_before
 from tasks.publish.counts import Tally
 from tasks.publish.snapshots import DatasetError, Snapshot
 from tasks.publish.store import Store
-from tasks.read import SPLIT_BYTES, split_source
+from tasks.read import piece_bytes, split_source
 from tasks.read.records import Span
 from tasks.read.sources import Source, source_at
 
@@ -206,11 +207,12 @@ def plan_replay(last: Snapshot, store: Store, reasons: Sequence[str]) -> Plan:
 
 def split_sources(sources: Sequence[Source]) -> Iterator[Span]:
     """Pieces of sources, in their order."""
-    large = [source for source in sources if source.n_bytes > SPLIT_BYTES]
+    size = piece_bytes(sum(source.n_bytes for source in sources))
+    large = [source for source in sources if source.n_bytes > size]
     with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
-        split = pool.map(split_source, large)
+        split = pool.map(partial(split_source, size=size), large)
         for source in sources:
-            yield from next(split) if source.n_bytes > SPLIT_BYTES else [Span(source, n_bytes=source.n_bytes)]
+            yield from next(split) if source.n_bytes > size else [Span(source, n_bytes=source.n_bytes)]
 
 
 def _by_span(rows: pd.DataFrame, spans: Sequence[Span]) -> dict[Span, Sequence[int]]:

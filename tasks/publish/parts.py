@@ -76,7 +76,16 @@ class PartWriter:
             pa.ArrowException: if they don't fit the schema.
             OSError: if they can't be written.
         """
-        return self.write(pa.Table.from_pylist(rows, schema=self._schema))
+        return self.write(self.table(rows))
+
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+        """Rows as a table, for `write`.
+
+        Raises:
+            pa.ArrowException: if they don't fit the schema.
+            UnicodeEncodeError: if there is a lone surrogate in them.
+        """
+        return pa.Table.from_pylist(rows, schema=self._schema)
 
     def write(self, table: pa.Table) -> pa.Table:
         """Write a table; nothing if it has no rows."""

@@ -40,7 +40,13 @@ ARCHIVES = {"tar", "zip"}
 """Kinds whose members may be containers again."""
 
 SPLIT_BYTES = 4 * 1000 * 1000
-"""A larger file is split where its kind can be: as much as a shard has at least (`tasks.shards`)."""
+"""A larger file is split where its kind can be: as much as a shard has (`tasks.shards`)."""
+
+PIECES = 8
+"""A small input becomes so many, lest workers have nothing to do. Two with four each end at about the same time."""
+
+_LEAST_BYTES = 1000 * 1000
+"""Of a piece of a small input: some seconds of work, a shard takes 0.2 s that its documents don't."""
 
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError, ValueError)
 """What libraries raise on streams that end too soon or hold nonsense."""
@@ -91,8 +97,18 @@ def read_span(span: Span, config: CleanConfig, progress: Callable[[int], None] =
         yield rejected(place, "", Reason.UNREADABLE, f"The file could not be read: {why}.")
 
 
-def split_source(source: Source) -> list[Span]:
-    """Pieces of a large source, in order: the whole, if it can't be split, or can't be read."""
+def piece_bytes(n_bytes: int) -> int:
+    """Bytes of a piece, of so many in all."""
+    return min(max(n_bytes // PIECES, _LEAST_BYTES), SPLIT_BYTES)
+
+
+def split_source(source: Source, size: int | None = None) -> list[Span]:
+    """Pieces of a large source, in order: the whole, if it can't be split, or can't be read.
+
+    Args:
+        source: What is split.
+        size: Bytes of a piece; `SPLIT_BYTES`, if nothing is said.
+    """
     whole = Span(source, n_bytes=source.n_bytes)
     try:
         with open_source(source) as stream:
@@ -100,7 +116,7 @@ def split_source(source: Source) -> list[Span]:
             if not hasattr(reader, "split") or not stream.seekable():
                 return [whole]
             stream.seek(0)
-            return list(reader.split(stream, source, SPLIT_BYTES)) or [whole]
+            return list(reader.split(stream, source, size or SPLIT_BYTES)) or [whole]
     except (*_DAMAGE, BrokenError, UnreadableError):
         return [whole]  # reading it will say what is wrong
 

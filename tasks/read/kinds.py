@@ -20,6 +20,9 @@ MAGIC = {
 }
 """By kind, how streams of it begin: by more than a word that a text might begin with, too."""
 
+_MAGIC = re.compile(b"|".join(b"(?P<%b>%b)" % (kind.encode(), mark.pattern) for kind, mark in MAGIC.items()), re.DOTALL)
+"""The same in one look, in that order."""
+
 COMPRESSIONS = {
     "gzip": (".gz", ".gzip", ".tgz"),
     "bzip2": (".bz2", ".bz", ".tbz2", ".tbz"),
@@ -80,7 +83,7 @@ def kind_of(name: str, head: bytes) -> str:
     name = name.lower()
     if name.endswith(DOCUMENTS):
         return "text"
-    magic = next((kind for kind, mark in MAGIC.items() if mark.match(head)), "")
+    magic = _magic(head)
     if magic == "gzip" and _is_warc(name, _unpacked(head)):
         return "warc"  # whose records are compressed one by one
     if magic == "zip" and head[30:].startswith(_DOCUMENT_MEMBERS):
@@ -88,6 +91,11 @@ def kind_of(name: str, head: bytes) -> str:
     if magic or (head[257:262] == b"ustar" and b"\0" in head[:257]):
         return magic or "tar"
     return _cut(name, head) or _by_name(_undone(name), head)
+
+
+def _magic(head: bytes) -> str:
+    found = _MAGIC.match(head)
+    return (found.lastgroup or "") if found else ""
 
 
 def _by_name(name: str, head: bytes) -> str:
@@ -102,15 +110,17 @@ def _by_name(name: str, head: bytes) -> str:
 
 def _is_warc(name: str, unpacked: bytes) -> bool:
     """Whether a gzip file is one of WARC: by its first record, or if that is damaged, by its name."""
-    found = next((kind for kind, mark in MAGIC.items() if mark.match(unpacked)), "")
+    found = _magic(unpacked)
     return found == "warc" or (not found and _by_name(_undone(name), b"") == "warc")
 
 
 def _cut(name: str, head: bytes) -> str:
     """A compressed stream of which so little is left that its mark isn't whole."""
+    if not 0 < len(head) < 10:
+        return ""
     kind = next((kind for kind, suffixes in COMPRESSIONS.items() if name.endswith(suffixes)), "")
     begins = {"gzip": b"\x1f\x8b\x08", "bzip2": b"BZh", "xz": b"\xfd7zXZ\x00", "zstd": b"\x28\xb5\x2f\xfd"}
-    return kind if head and len(head) < 10 and (begins.get(kind, b"").startswith(head[:3])) else ""
+    return kind if begins.get(kind, b"").startswith(head[:3]) else ""
 
 
 def bare_name(name: str, kind: str) -> str:

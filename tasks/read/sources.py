@@ -5,6 +5,7 @@ What lies elsewhere is found and read by `tasks.read.remote`, lists by `tasks.re
 
 import glob
 import hashlib
+import io
 import os
 import stat
 import sys
@@ -36,6 +37,9 @@ STDIN = "-"
 
 _AT_A_TIME = 1000
 """Names of a list that are looked up together."""
+
+SMALL_BYTES = 1 << 20
+"""A file of so many bytes is read in one go: looking at its beginning first takes a dozen calls of the system."""
 
 NOT_OPENED = "It was not opened; to read it, give its content as a file or on standard input."
 
@@ -79,9 +83,18 @@ def open_source(source: Source) -> BinaryIO:
         from tasks.read.remote import open_remote  # noqa: PLC0415  only where it is used
 
         return open_remote(source.path, source.n_bytes, source.mtime_ns)
-    if kind := _kind(source.path.stat().st_mode):
+    state = source.path.stat()
+    if kind := _kind(state.st_mode):
         raise UnreadableError(f"This is {kind} and no file. {NOT_OPENED}")
-    return source.path.open("rb")
+    content = _whole(source.path, state.st_size) if 0 < state.st_size <= SMALL_BYTES else None
+    return io.BytesIO(content) if content is not None else source.path.open("rb")
+
+
+def _whole(path: Path, n_bytes: int) -> bytes | None:
+    """All of a small file at once; None if there is more or less in it than was told."""
+    with io.FileIO(path) as file:
+        content = file.read(n_bytes + 1)
+    return content if len(content) == n_bytes else None
 
 
 def _kind(mode: int) -> str:

@@ -3,10 +3,9 @@
 import hashlib
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import replace
 
-from schemas.document import Origin
-from tasks.read.records import BrokenError, Document, Input, Item, document, too_large
+from schemas.document import Origin, RawDocument
+from tasks.read.records import BrokenError, Document, Input, Item, too_large
 
 _CHUNK_BYTES = 1 << 20
 
@@ -22,8 +21,9 @@ def read(given: Input) -> Iterator[Item]:
         yield _hashed(given, content)
     else:
         behind = _behind(given)
-        made = document(given, "", content)
-        yield made._replace(origin=replace(made.origin, record_sha256=""))  # there is nothing beside it
+        place = given.place
+        origin = Origin(place.uri, place.record, hashlib.sha256(content).hexdigest(), len(content))
+        yield Document(origin, RawDocument(place.uri, content, place.record, name=place.name))
         if behind:
             raise behind
 

@@ -22,17 +22,21 @@ from tasks.document import clean_document
 from tasks.ingest.batches import FULL_BYTES, FULL_DOCUMENTS, write_batch
 from tasks.ingest.before import Before, Fate
 from tasks.publish.parts import Draft
-from tasks.read import read_span
+from tasks.read import PIECES, piece_bytes, read_span
 from tasks.read.records import Document, Item, Place, Skipped, Span, rejected
 from tasks.shards.journal import Entry, Journal, Taken, index_journals, read
 from tasks.shards.processes import ProcessDiedError, Report, cpu_limit, end_if_alone, run_isolated, stop_processes
 from tasks.shards.progress import tell
 
 SHARD_BYTES = FULL_BYTES
-"""At least: several seconds of work, next to which Prefect's 4 ms a task and the start of a process don't count."""
+"""Seconds of work, next to which Prefect's task and the start of a process count little. Small inputs are spread over
+smaller shards (`tasks.read.piece_bytes`), whose parts are joined when they are written anew; large ones get larger."""
 
 SHARD_DOCUMENTS = FULL_DOCUMENTS
-"""At least: one row group of the dataset."""
+"""One row group of the dataset."""
+
+_LEAST_DOCUMENTS = 250
+"""Of a shard of a small input, as `tasks.read.piece_bytes` has for bytes."""
 
 BATCH_FACTOR = 10
 """A batch may have so many times the documents of a shard, if it is of containers with short ones: each batch is one
@@ -49,7 +53,7 @@ class Limits(NamedTuple):
     n_documents: int
 
 
-LEAST = Limits(SHARD_BYTES, SHARD_DOCUMENTS)
+FULL = Limits(SHARD_BYTES, SHARD_DOCUMENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Shard:
 
     number: int
     spans: tuple[Span, ...]
-    full: Limits = LEAST
+    full: Limits = FULL
     """A container may hold more: then its documents become several batches (`BATCH_FACTOR`)."""
 
 
@@ -138,11 +142,12 @@ memory."""
 def plan_shards(spans: Iterable[Span], begin: int = 0) -> list[Shard]:
     """Pack sorted pieces into shards, by bytes and by number, in order; numbered from `begin`."""
     spans = list(spans)
-    full = _limits(spans)
+    most = _limits(spans)
+    full = Limits(*map(max, FULL, most))
     batches: list[list[Span]] = []
     n_bytes = 0
     for span in spans:
-        if not batches or n_bytes + span.n_bytes > full.n_bytes or len(batches[-1]) >= full.n_documents:
+        if not batches or n_bytes + span.n_bytes > most.n_bytes or len(batches[-1]) >= most.n_documents:
             batches.append([])
             n_bytes = 0
         batches[-1].append(span)
@@ -151,9 +156,10 @@ def plan_shards(spans: Iterable[Span], begin: int = 0) -> list[Shard]:
 
 
 def _limits(spans: list[Span]) -> Limits:
-    """Half the shards can be full by bytes and half by number, hence twice the mean."""
-    n_bytes = 2 * sum(span.n_bytes for span in spans) // MAX_SHARDS
-    return Limits(max(LEAST.n_bytes, n_bytes), max(LEAST.n_documents, 2 * len(spans) // MAX_SHARDS))
+    """Of a shard. Half the shards can be full by bytes and half by number, hence twice the mean for large inputs."""
+    n_bytes, n_documents = sum(span.n_bytes for span in spans), len(spans)
+    some = min(max(n_documents // PIECES, _LEAST_DOCUMENTS), FULL.n_documents)
+    return Limits(max(piece_bytes(n_bytes), 2 * n_bytes // MAX_SHARDS), max(some, 2 * n_documents // MAX_SHARDS))
 
 
 def survey_shard(shard: Shard, before: Path | None, taken: Path | None, work: Work) -> Surveyed:

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from schemas.config import CleanConfig
 from schemas.dataset import clean_row
 from schemas.document import Origin, RawDocument, Run
+from tasks.corpus import lines
 from tasks.document import clean_raw
-from tasks.steps import mojibake, trimmed
+from tasks.steps import mojibake, spam, symbols, trimmed
 
 _PAGE = """您的位置：首页 > 国内 >
 一則消息
@@ -26,6 +27,7 @@ def _clean_a_page() -> None:
     run = Run("", datetime.now(UTC), CleanConfig(), "", "")
     outcome = clean_raw(Origin("file:///", "", "", 0), RawDocument("file:///", _PAGE.encode()), run.config)
     clean_row(outcome, run)
+    list(lines.features([outcome]))
 
 
 _RARELY = (50_000, 20, 50)
@@ -36,6 +38,8 @@ nothing to find (what holds much memory is let go without it: `tasks.read.stream
 _clean_a_page()
 mojibake.prepare()
 trimmed.prepare()
+spam.prepare()
+symbols.prepare()
 gc.collect()
 gc.freeze()  # what all processes share is never looked through, so that it is not copied for that either
 gc.set_threshold(*_RARELY)

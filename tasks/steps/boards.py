@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tasks.steps.furniture import Token
-from tasks.steps.lines import Line, fold
+from tasks.steps.lines import Line
 
 _FIRST_LINES = 6
 """Lines that may stand above the author: the name of the board and its menu."""
@@ -36,7 +36,7 @@ _BELOW = re.compile(
 def board_header(lines: Sequence[Line]) -> dict[int, tuple[Token, ...]]:
     """What the lines above a post say, by place; empty unless author, title and time are all there."""
     for first, line in enumerate(lines[:_FIRST_LINES]):
-        author = _AUTHOR.match(fold(line.text[:200]))
+        author = _AUTHOR.match(line.folded[:200])
         if author:
             said: dict[int, tuple[Token, ...]] = {
                 first: (Token("author", author["author"], True, *author.span("author")),)
@@ -50,7 +50,7 @@ def board_header(lines: Sequence[Line]) -> dict[int, tuple[Token, ...]]:
 def _rest(lines: Sequence[Line], first: int) -> dict[int, tuple[Token, ...]]:
     said: dict[int, tuple[Token, ...]] = {}
     for i in range(first + 1, min(first + _HEADER, len(lines))):
-        folded = fold(lines[i].text[:200])
+        folded = lines[i].folded[:200]
         if title := _TITLE.match(folded):
             said[i] = (Token("title", title["title"], True, *title.span("title")),)
         elif time := _TIME.match(folded):
@@ -68,6 +68,6 @@ def _iso(time: str) -> str:
         return ""
 
 
-def is_below_post(line: str) -> bool:
-    """Whether a line says where a post was sent from, or is a remark on it."""
-    return len(line) <= 200 and _BELOW.match(fold(line)) is not None
+def is_below_post(folded: str) -> bool:
+    """Whether a folded line says where a post was sent from, or is a remark on it."""
+    return len(folded) <= 200 and _BELOW.match(folded) is not None

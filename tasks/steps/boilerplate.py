@@ -16,8 +16,8 @@ from schemas.document import Context, Edit, Fact, Finding
 from tasks.rules import load
 from tasks.steps.boards import board_header, is_below_post
 from tasks.steps.dates import DATETIME
-from tasks.steps.furniture import Token, levels, parse, parse_loosely, parse_start
-from tasks.steps.lines import Line, fold, is_chinese, is_heading, is_prose, key, lines_of, removal
+from tasks.steps.furniture import Token, levels, may_tell, parse, parse_loosely, parse_start
+from tasks.steps.lines import Line, fold, is_chinese, is_heading, is_prose, key, key_of, lines_of, removal
 from tasks.steps.menus import is_call, is_item, is_likely_call, is_menu
 from tasks.steps.names import is_outlet, is_outlet_alone, is_person
 from tasks.steps.notices import is_notice, is_notice_heading, may_be_notice, notice_start
@@ -116,7 +116,9 @@ def find(text: str, context: Context) -> Iterator[Finding]:  # noqa: ARG001 (a s
         cuts += _cut_end(lines[last])
     said = [(lines[i].text, token) for i in sorted(found) for token in found[i].tokens]
     said += [(cut.before, token) for cut in cuts for token in parse(fold(cut.before))]
-    yield from _facts(said, frozenset(key(line.text) for line in lines[:HEAD_LINES] if len(line.text) <= LONGEST_META))
+    if said:
+        headings = frozenset(key_of(line.folded) for line in lines[:HEAD_LINES] if len(line.text) <= LONGEST_META)
+        yield from _facts(said, headings)
     if title is not None and title not in found:
         yield Fact(STEP, "title-above-data", "title", bare_title(_shortest(lines, found, title)))
     removals = [removal(text, lines[i], STEP, found[i].rule, found[i].confidence) for i in found]
@@ -143,7 +145,7 @@ def _walk(lines: list[Line], order: Iterable[int], patience: int, judge: _Judge)
         beside = verdict is not None
         if verdict:
             found[i] = verdict
-        elif is_prose(lines[i].text) and not is_menu(fold(lines[i].text)) and not _is_slogan(lines, i):
+        elif is_prose(lines[i].text) and not is_menu(lines[i].folded) and not _is_slogan(lines, i):
             return found, i
         else:
             patience -= 1
@@ -159,14 +161,13 @@ def _is_slogan(lines: list[Line], i: int) -> bool:
     """Whether a sentence is among the first lines of a page, above its breadcrumb: the site's, not the article's."""
     if i >= 3 or len(lines[i].text) > _LONGEST_SLOGAN:
         return False
-    below = (line.text for line in lines[i + 1 : i + 1 + HEAD_LINES] if "位置" in line.text[:40])
-    return any(token.kind == "crumb" for text in below for token in parse(fold(text[:LONGEST_META])))
+    below = (line.folded for line in lines[i + 1 : i + 1 + HEAD_LINES] if "位置" in line.text[:40])
+    return any(token.kind == "crumb" for folded in below for token in parse(folded[:LONGEST_META]))
 
 
 def _judge_beside(lines: list[Line], i: int) -> Found | None:
     """Whether a line beside one that goes is made of what counts beside others only: `微信`, `图片：王晴`."""
-    line = lines[i].text
-    tokens = parse(fold(line)) if len(line) <= 30 else ()
+    tokens = parse(lines[i].folded) if len(lines[i].text) <= 30 else ()
     kinds = {token.kind for token in tokens}
     if kinds and kinds <= {"part", "edge"}:
         return Found("buttons", 0.95)
@@ -178,13 +179,13 @@ def _judge_head(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
     line = lines[i]
     if not _may_be_meta(line.text):
         return None
-    tokens = parse(fold(line.text))
+    tokens = parse(line.folded)
     if tokens and all(token.kind == "date" for token in tokens) and not _is_on_card(lines, i):
         return _judge_date(lines, i, tokens) if has_body else None
     found = _judge_tokens(lines, i, tokens, has_body=has_body) or _judge_words(line, has_body=has_body)
-    if not found and has_body and (_is_on_card(lines, i) or _EDITED.fullmatch(fold(line.text))):
+    if not found and has_body and (_is_on_card(lines, i) or _EDITED.fullmatch(line.folded)):
         return Found("member-card", 0.95)
-    if not found and has_body and (trail := _TRAIL.fullmatch(fold(line.text))):
+    if not found and has_body and (trail := _TRAIL.fullmatch(line.folded)):
         return Found("breadcrumb", 0.95, (Token("crumb", "", True, trail.start("rest"), len(line.text)),))
     if (
         not found
@@ -194,7 +195,7 @@ def _judge_head(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
     ):
         return Found("data-line", 0.95, tuple(t._replace(kind="outlet") if t.kind == "segment" else t for t in tokens))
     is_asked = not found and has_body and not _is_entry(lines, i)
-    return _judge_loosely(line.text, tokens) if is_asked else found
+    return _judge_loosely(line, tokens) if is_asked else found
 
 
 _ENTRY = re.compile(rf"(?:{DATETIME.pattern})\s{{0,3}}:?\s{{0,3}}[\u4e00-\u9fff]{{2}}")
@@ -203,8 +204,8 @@ _ENTRY = re.compile(rf"(?:{DATETIME.pattern})\s{{0,3}}:?\s{{0,3}}[\u4e00-\u9fff]
 def _is_entry(lines: list[Line], i: int) -> bool:
     """Whether a line and one beside it are entries of a timeline or a programme: a date and what happens then."""
     beside = lines[max(0, i - 1) : i + 2]
-    return _ENTRY.match(fold(lines[i].text[:60])) is not None and (
-        sum(_ENTRY.match(fold(line.text[:60])) is not None for line in beside) >= 2
+    return _ENTRY.match(lines[i].folded[:60]) is not None and (
+        sum(_ENTRY.match(line.folded[:60]) is not None for line in beside) >= 2
     )
 
 
@@ -219,10 +220,10 @@ _CARD_LINES = 12
 def _is_on_card(lines: list[Line], i: int) -> bool:
     """Whether a line is a word of a member's card or the value beside it, and three such words stand around it."""
     at, end = max(0, i - _CARD_LINES), i + _CARD_LINES
-    if not (_CARD.fullmatch(key(lines[i].text)) or _CARD_VALUE.fullmatch(fold(lines[i].text))):
+    if not (_CARD.fullmatch(key_of(lines[i].folded)) or _CARD_VALUE.fullmatch(lines[i].folded)):
         return False
-    near = {word for line in lines[at:end] if len(line.text) <= 8 and _CARD.fullmatch(word := key(line.text))}
-    beside = [key(line.text) for line in lines[max(0, i - 1) : i + 2]]
+    near = {word for line in lines[at:end] if len(line.text) <= 8 and _CARD.fullmatch(word := key_of(line.folded))}
+    beside = [key_of(line.folded) for line in lines[max(0, i - 1) : i + 2]]
     return len(near) >= 3 and any(_CARD.fullmatch(word) for word in beside)
 
 
@@ -237,34 +238,36 @@ _SPOKEN = re.compile(r"[,，。!！?？;；、“”]|[了将被把]")
 """Signs and words of sentences."""
 
 
-def _judge_loosely(line: str, tokens: tuple[Token, ...]) -> Found | None:
+def _judge_loosely(line: Line, tokens: tuple[Token, ...]) -> Found | None:
     """Whether a line above the body is one of data although not all of it is known.
 
     What is not must look like the name of a person or an outlet beside a date; beside a strong label it may be a few
     words, if they are no sentence.
     """
-    if tokens or len(line) > _LONGEST_LOOSE:
+    text, folded = line.text, line.folded
+    is_original = folded.startswith("原创 ")  # WeChat marks its own so
+    if tokens or len(text) > _LONGEST_LOOSE or not (is_original or may_tell(folded)):
         return None
     tokens = tuple(
-        _named(token, line) for token in parse_loosely(fold(line)) if key(token.value) or token.kind != "unknown"
+        _named(token, line) for token in parse_loosely(folded) if key(token.value) or token.kind != "unknown"
     )
-    if _dates_something_else(tokens, fold(line)):
+    if _dates_something_else(tokens, folded):
         return None
-    tokens = _with_poster(tokens, fold(line))
+    tokens = _with_poster(tokens, folded)
     kinds = {token.kind for token in tokens}
     unknown = [token for token in tokens if token.kind == "unknown"]
     has_date = bool(kinds & _DATES)
-    if has_date and not unknown and not _STOP_OR_COMMA.search(line):
+    if has_date and not unknown and not _STOP_OR_COMMA.search(text):
         return Found("data-line", 0.95, tokens)
-    if not unknown and kinds & {"author", "outlet"} and line.startswith("原"):
-        return Found("data-line", 0.9, tokens) if fold(line).startswith("原创 ") else None  # WeChat marks its own so
-    if _is_timed(tokens, unknown, line):
+    if not unknown and kinds & {"author", "outlet"} and text.startswith("原"):
+        return Found("data-line", 0.9, tokens) if is_original else None
+    if _is_timed(tokens, unknown, text):
         return Found("data-line", 0.92, tokens)
     is_strong = any(token.strong for token in tokens)
     known = sum(token.kind != "unknown" for token in tokens)
     is_little = len(unknown) <= 2 and sum(len(token.value) for token in unknown) <= 24
     is_labelled = is_strong and (has_date or (known >= 2 and not kinds <= _PEOPLE | {"unknown"})) and is_little
-    is_silent = not _SPOKEN.search(line if is_chinese(line) else "") and not any(
+    is_silent = not _SPOKEN.search(text if is_chinese(text) else "") and not any(
         _SPOKEN.search(t.value) for t in unknown
     )
     return Found("data-line", 0.9, tokens) if is_labelled and is_silent else None
@@ -288,7 +291,7 @@ def _dates_something_else(tokens: tuple[Token, ...], folded: str) -> bool:
 def dates_something_else(line: str) -> bool:
     """Whether a short line is an unknown label with a date: that of what a text is about, not of the text."""
     folded = fold(line) if len(line) <= _LONGEST_LOOSE else ""
-    return _dates_something_else(parse_loosely(folded), folded)
+    return may_tell(folded) and _dates_something_else(parse_loosely(folded), folded)
 
 
 _POSTED = re.compile(r"\s{1,3}发[表布]于\s?:?\s?")
@@ -318,15 +321,15 @@ _ORIGINAL = re.compile(r"\(?原标题:[^。]{2,100}$")
 """Below an article: what it was called where it came from. Above it, this is the title."""
 
 
-def _named(token: Token, line: str) -> Token:
+def _named(token: Token, line: Line) -> Token:
     """An unknown word as the author or the outlet whose name it looks like."""
-    if token.kind != "unknown" or _WITHIN_LABEL.match(fold(line), token.end):
+    if token.kind != "unknown" or _WITHIN_LABEL.match(line.folded, token.end):
         return token
     if token.value in _CREDITED:
         return token._replace(kind="part")
     if token.value.endswith("记者") and is_outlet(token.value[:-2]):
         return token._replace(kind="outlet", value=token.value[:-2], end=token.end - 2)
-    written = line[token.start : token.end]
+    written = line.text[token.start : token.end]
     if is_person(token.value):
         return token._replace(kind="author")
     if _CAPITALS.fullmatch(written):
@@ -346,22 +349,23 @@ _LATIN_PERSON = re.compile(
 
 
 def _judge_tail(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
-    line = lines[i].text
-    if _may_be_meta(line):
-        tokens = parse(fold(line))
+    line, folded = lines[i].text, lines[i].folded
+    may_be_meta = _may_be_meta(line)
+    if may_be_meta:
+        tokens = parse(folded)
         found = _judge_tokens(lines, i, tokens, has_body=has_body) or _judge_words(lines[i], has_body=has_body)
         if found or (tokens and all(token.kind == "date" for token in tokens)):  # the date under a document is its own
             return found
     is_signature = line == "--" and i + 1 < len(lines) and lines[i + 1].text.startswith("※")
-    if has_body and (is_signature or is_below_post(line)):
+    if has_body and (is_signature or is_below_post(folded)):
         return Found("board", 0.97)
-    if has_body and len(line) <= LONGEST_META and _ORIGINAL.match(fold(line)):
+    if has_body and len(line) <= LONGEST_META and _ORIGINAL.match(folded):
         return Found("label", 0.97)
     return (
-        _judge_copyright(line)
-        or _judge_call(line)
+        (_judge_copyright(lines[i]) if may_be_meta else None)
+        or _judge_call(lines[i])
         or _judge_notice(lines, i)
-        or (_judge_flat(line) if has_body else None)
+        or (_judge_flat(lines[i]) if has_body else None)
     )
 
 
@@ -370,15 +374,14 @@ _LONGEST_FLAT = 400
 _AFTER_STOP = re.compile(r"(?<=[。!！])")
 
 
-def _judge_flat(line: str) -> Found | None:
+def _judge_flat(line: Line) -> Found | None:
     """Whether a tail was flattened to one line: labels first, then notices and buttons, and nothing else."""
-    if len(line) > _LONGEST_FLAT:
+    if len(line.text) > _LONGEST_FLAT:
         return None
-    folded = fold(line)
-    tokens, end = parse_start(folded)
-    if not any(token.strong for token in tokens) or end >= len(line):
+    tokens, end = parse_start(line.folded)
+    if not any(token.strong for token in tokens) or end >= len(line.text):
         return None
-    pieces = [piece for piece in _AFTER_STOP.split(line[end:]) if key(piece)]
+    pieces = [piece for piece in _AFTER_STOP.split(line.text[end:]) if key(piece)]
     is_furniture = all(is_notice(piece) or _is_button(piece) or parse(fold(piece)) for piece in pieces)
     return Found("flattened", 0.95, tuple(tokens)) if is_furniture else None
 
@@ -389,8 +392,8 @@ _CALL = re.compile(
 """Calls to scan and to follow, which come in endless variety."""
 
 
-def _judge_call(line: str) -> Found | None:
-    return Found("call", 0.97) if len(line) <= 40 and _CALL.match(fold(line)) else None
+def _judge_call(line: Line) -> Found | None:
+    return Found("call", 0.97) if len(line.text) <= 40 and _CALL.match(line.folded) else None
 
 
 def _may_be_meta(line: str) -> bool:
@@ -400,7 +403,7 @@ def _may_be_meta(line: str) -> bool:
 
 def _judge_tokens(lines: list[Line], i: int, tokens: tuple[Token, ...], *, has_body: bool) -> Found | None:
     """Whether what a line was taken apart into makes it furniture."""
-    if len(tokens) == 1 and tokens[0].kind == "count" and _CARD.fullmatch(key(lines[i].text)):
+    if len(tokens) == 1 and tokens[0].kind == "count" and _CARD.fullmatch(key_of(lines[i].folded)):
         return None  # without a number such a word may be the heading of a column (`积分`)
     kinds = {token.kind for token in tokens}
     strong = next((token.kind for token in tokens if token.strong), None)
@@ -410,9 +413,9 @@ def _judge_tokens(lines: list[Line], i: int, tokens: tuple[Token, ...], *, has_b
         return None if stays else Found(_RULES.get(strong, "label"), 0.99, tokens)
     if kinds & _DATES and (len(kinds & _DOCUMENTED) >= 2 or kinds & _BESIDE_DATE):
         return Found("data-line", 0.98, tokens)
-    if has_body and kinds == {"office"} and len(tokens) >= 2 and _HOST.match(fold(lines[i].text)):
+    if has_body and kinds == {"office"} and len(tokens) >= 2 and _HOST.match(lines[i].folded):
         return Found("registration", 0.97)
-    if has_body and _PLACED.search(fold(lines[i].text)) and kinds <= {"outlet", "byline"}:
+    if has_body and _PLACED.search(lines[i].folded) and kinds <= {"outlet", "byline"}:
         return Found("data-line", 0.95, tokens)
     is_button = kinds and kinds <= _BUTTONS and (kinds != {"part"} or len(tokens) >= 3)
     return Found("buttons", 0.98) if has_body and is_button else None
@@ -435,7 +438,7 @@ def _is_dialogue(lines: list[Line], i: int) -> bool:
 
 def _judge_words(line: Line, *, has_body: bool) -> Found | None:
     """Whether a line as a whole, without its signs, is a known one."""
-    place = _places().get(key(line.text)) if len(line.text) <= 80 else None
+    place = _places().get(key_of(line.folded)) if len(line.text) <= 80 else None
     return Found("buttons", 0.99) if place == "anywhere" or (place == "edge" and has_body) else None
 
 
@@ -454,20 +457,17 @@ def _judge_date(lines: list[Line], i: int, tokens: tuple[Token, ...]) -> Found |
     written_out = "年" in text and not any(":" in token.value for token in tokens)
     if text.startswith(("(", "（")) or (i == 0 and written_out):
         return None
-    chronicle = (
-        sum(bool(_BARE_DATE.fullmatch(fold(line.text))) for line in lines[:SURVEYED] if len(line.text) <= 40) >= 2
-    )
+    chronicle = sum(bool(_BARE_DATE.fullmatch(line.folded)) for line in lines[:SURVEYED] if len(line.text) <= 40) >= 2
     return None if chronicle else Found("date-line", 0.97, tokens)
 
 
 _BARE_DATE = re.compile(rf"\W{{0,3}}(?:{DATETIME.pattern})\W{{0,3}}")
 
 
-def _judge_copyright(line: str) -> Found | None:
-    folded = fold(line) if _may_be_meta(line) else ""
-    if _COPYRIGHT.match(folded):
-        return Found("copyright", 0.99, (Token("licence", line, True, 0, len(line)),))
-    return Found("registration", 0.99) if _REGISTERED.match(folded) else None
+def _judge_copyright(line: Line) -> Found | None:
+    if _COPYRIGHT.match(line.folded):
+        return Found("copyright", 0.99, (Token("licence", line.text, True, 0, len(line.text)),))
+    return Found("registration", 0.99) if _REGISTERED.match(line.folded) else None
 
 
 def _judge_notice(lines: list[Line], i: int) -> Found | None:
@@ -482,7 +482,7 @@ def _judge_notice(lines: list[Line], i: int) -> Found | None:
 def _is_below_furniture(lines: list[Line], i: int) -> bool:
     """Whether a heading of notices or a label stands above a line, with nothing but possible notices between them."""
     for line in reversed(lines[max(0, i - 6) : i]):
-        tokens = parse(fold(line.text)) if _may_be_meta(line.text) else ()
+        tokens = parse(line.folded) if _may_be_meta(line.text) else ()
         if is_notice_heading(line.text) or any(token.strong for token in tokens):
             return True
         if is_prose(line.text) and not may_be_notice(line.text):
@@ -492,11 +492,19 @@ def _is_below_furniture(lines: list[Line], i: int) -> bool:
 
 def _anywhere(lines: list[Line]) -> dict[int, Found]:
     """Buttons that no article has as a line of its own, between paragraphs."""
+    starts = _unmistakable_starts()
     return {
         i: Found("buttons", 0.98)
         for i, line in enumerate(lines)
-        if len(line.text) <= 40 and _is_unmistakable(line.text)
+        if len(line.text) <= 40
+        and ((start := line.folded[0]) in starts or not start.isalnum())
+        and _is_unmistakable(line)
     }
+
+
+@cache
+def _unmistakable_starts() -> frozenset[str]:
+    return frozenset(word[0] for word, place in _places().items() if place == "anywhere")
 
 
 _TAG_WITH_ID = re.compile(r'<([a-z]{1,10}) id="([a-z0-9]{4,8})">')
@@ -523,8 +531,8 @@ def _markup(lines: list[Line], text: str) -> dict[int, Found]:
     }
 
 
-def _is_unmistakable(text: str) -> bool:
-    return text[-1] not in "。，、；" and _places().get(key(text)) == "anywhere"
+def _is_unmistakable(line: Line) -> bool:
+    return line.text[-1] not in "。，、；" and _places().get(key_of(line.folded)) == "anywhere"
 
 
 def _neighbours(lines: list[Line], tail: dict[int, Found]) -> dict[int, Found]:
@@ -541,7 +549,7 @@ def _links(lines: list[Line], tail: dict[int, Found], last: int | None) -> dict[
     """A heading such as `相关阅读` below the body, and all the titles under it."""
     if last is None:
         return {}
-    heading = next((i for i in range(last + 1, len(lines)) if _heads_links(lines[i].text)), None)
+    heading = next((i for i in range(last + 1, len(lines)) if _heads_links(lines[i])), None)
     if heading is None:
         return {}
     return {i: Found("list-of-links", 0.95) for i in range(heading, len(lines)) if i not in tail}
@@ -550,16 +558,16 @@ def _links(lines: list[Line], tail: dict[int, Found], last: int | None) -> dict[
 def has_unsure_lines(text: str) -> bool:
     """Whether a line above or below the body looks like furniture, though not enough to go."""
     lines = lines_of(text)
-    prose = [i for i, line in enumerate(lines) if is_prose(line.text)]
-    if not prose:
+    first = next((i for i, line in enumerate(lines) if is_prose(line.text)), None)
+    if first is None:
         return False
-    edges = [*lines[: min(prose[0], HEAD_LINES)], *lines[prose[-1] + 1 :][-TAIL_LINES:]]
-    return any(_is_doubtful(line.text) for line in edges if len(line.text) <= _LONGEST_LINK)
+    last = next(i for i in range(len(lines) - 1, -1, -1) if is_prose(lines[i].text))
+    edges = [*lines[: min(first, HEAD_LINES)], *lines[last + 1 :][-TAIL_LINES:]]
+    return any(_is_doubtful(line.folded) for line in edges if len(line.text) <= _LONGEST_LINK)
 
 
-def _is_doubtful(line: str) -> bool:
-    folded = fold(line)
-    tokens = parse_loosely(folded)
+def _is_doubtful(folded: str) -> bool:
+    tokens = parse_loosely(folded) if may_tell(folded) else ()
     n_known = sum(token.kind not in {"unknown", "part"} for token in tokens)
     is_mostly_known = 2 * n_known >= len(tokens) and any(token.strong or token.kind == "office" for token in tokens)
     return is_mostly_known or is_menu(folded) or is_likely_call(folded) or _heads_link(folded)
@@ -587,7 +595,7 @@ def _around_title(lines: list[Line], found: dict[int, Found], first: int, title:
         items = [i for i in rest if i < title and i not in above and _ITEM.fullmatch(lines[i].text)]
         above |= {i: Found("menu", 0.9) for i in items}
     dated = min((i for i in found if i > title and any(t.kind in _DATES for t in found[i].tokens)), default=title)
-    above |= {i: Found("data-line", 0.9, (name,)) for i in rest if title < i < dated and (name := _name(lines[i].text))}
+    above |= {i: Found("data-line", 0.9, (name,)) for i in rest if title < i < dated and (name := _name(lines[i]))}
     below = {i: verdict for i in rest if i > title and (verdict := _judge_below_title(lines, found, i))}
     return above | below
 
@@ -597,8 +605,8 @@ _FORM = re.compile(r"\W{0,3}[\u4e00-\u9fff]{2,6}\s?:\s?\S")
 
 def _is_in_form(lines: list[Line], found: dict[int, Found], i: int) -> bool:
     """Whether a line and one beside it are each a word with its value, as in the description of a job or a recipe."""
-    beside = [lines[n].text for n in (i - 1, i, i + 1) if 0 <= n < len(lines) and n not in found]
-    return bool(_FORM.match(fold(lines[i].text))) and sum(bool(_FORM.match(fold(t[:40]))) for t in beside) >= 2
+    beside = [lines[n].folded for n in (i - 1, i, i + 1) if 0 <= n < len(lines) and n not in found]
+    return bool(_FORM.match(lines[i].folded)) and sum(bool(_FORM.match(t[:40])) for t in beside) >= 2
 
 
 def _find_title(lines: list[Line], found: dict[int, Found], first: int) -> int | None:
@@ -607,18 +615,18 @@ def _find_title(lines: list[Line], found: dict[int, Found], first: int) -> int |
     rest = [i for i in rest if i == rest[0] or not _is_in_form(lines, found, i)]
     dated = [i for i in found if i < first and any(token.kind in _DATES for token in found[i].tokens)]
     above = [i for i in rest if i < min(dated, default=first) and could_be_title(lines[i].text)]
-    places = [i for i in above if not is_item(fold(lines[i].text))] or above or rest
+    places = [i for i in above if not is_item(lines[i].folded)] or above or rest
     beside = [0.5 * (i + 1 in found) + 0.3 * (i - 1 in found) - 0.5 * _is_below(places, found, i) for i in places]
-    place = choose_title([lines[i] for i in places], (line.text for line in lines[first : first + 3]), beside)
+    place = choose_title([lines[i] for i in places], (line.folded for line in lines[first : first + 3]), beside)
     if place is None:
         return None
-    told = key(lines[places[place]].text)
-    return next(i for i in places if key(lines[i].text) == told)
+    told = key_of(lines[places[place]].folded)
+    return next(i for i in places if key_of(lines[i].folded) == told)
 
 
 def _shortest(lines: list[Line], found: dict[int, Found], title: int) -> str:
     """The title, or the line below or above it that tells it without the words of the site."""
-    whole = key(lines[title].text)
+    whole = key_of(lines[title].folded)
     others = [line.text for i, line in enumerate(lines[:HEAD_LINES]) if i not in found and could_be_title(line.text)]
     return min(
         (text for text in [lines[title].text, *others] if len(key(text)) >= 6 and key(text) in whole),
@@ -627,10 +635,12 @@ def _shortest(lines: list[Line], found: dict[int, Found], title: int) -> str:
     )
 
 
-def _name(line: str) -> Token | None:
+def _name(line: Line) -> Token | None:
     """The author or the outlet that a line between the title and the date names."""
-    token = _named(Token("unknown", fold(line), False, 0, len(line)), line) if len(line) <= 20 else None
-    return token if token and token.kind != "unknown" else None
+    if len(line.text) > 20:
+        return None
+    token = _named(Token("unknown", line.folded, False, 0, len(line.text)), line)
+    return token if token.kind != "unknown" else None
 
 
 _LEVELS = re.compile(r"\s{0,2}>{1,2}\s{0,2}|\s[-·/]\s|/")
@@ -638,18 +648,18 @@ _LEVELS = re.compile(r"\s{0,2}>{1,2}\s{0,2}|\s[-·/]\s|/")
 
 def _judge_above_title(lines: list[Line], found: dict[int, Found], i: int) -> Found | None:
     """Whether a line above the title is a menu, or a breadcrumb without a label that starts at the name of the site."""
-    parts = _LEVELS.split(fold(lines[i].text[:LONGEST_META]))
+    parts = _LEVELS.split(lines[i].folded[:LONGEST_META])
     is_trail = 3 <= len(parts) <= 6 and all(2 <= len(part) <= 14 and not _SPOKEN.search(part) for part in parts)
     if is_trail and (is_outlet(parts[0]) or sum(map(is_item, parts)) >= 2):
         start = lines[i].text.find(lines[i].text[len(parts[0]) :].lstrip(" >›»-·/|→"), len(parts[0]))
         return Found("breadcrumb", 0.93, (Token("crumb", "", True, start, len(lines[i].text)),))
-    is_known = is_greeting(lines[i].text) or parse(fold(lines[i].text[:LONGEST_META]))
+    is_known = is_greeting(lines[i].text) or parse(lines[i].folded[:LONGEST_META])
     return Found("menu", 0.93) if is_known or _is_menu_above(lines, found, i) else None
 
 
 def _is_menu_above(lines: list[Line], found: dict[int, Found], i: int) -> bool:
     """Whether a line above the title is a menu, an item of one, or the name of the site."""
-    folded = fold(lines[i].text[:LONGEST_META])
+    folded = lines[i].folded[:LONGEST_META]
     if is_menu(folded) or is_call(folded):
         return True
     beside = all(n in found and found[n].rule == "buttons" for n in (i - 1, i + 1))
@@ -657,8 +667,7 @@ def _is_menu_above(lines: list[Line], found: dict[int, Found], i: int) -> bool:
 
 
 def _judge_below_title(lines: list[Line], found: dict[int, Found], i: int) -> Found | None:
-    line = lines[i].text
-    folded = fold(line[:LONGEST_META])
+    line, folded = lines[i].text, lines[i].folded[:LONGEST_META]
     if is_menu(folded) or is_call(folded):
         return Found("buttons", 0.93)
     if _is_likely_button(folded, line):
@@ -721,7 +730,7 @@ def _below(lines: list[Line], found: dict[int, Found], last: int) -> dict[int, F
     """Below the body: buttons and menus; and all short lines under the first line that only stands below articles."""
     rest = range(last + 1, len(lines))
     opened = next((i for i in rest if _opens_tail(lines, i, found.get(i))), len(lines))
-    closed = next((i for i in rest if i > opened and _APPENDIX.match(fold(lines[i].text[:40]))), len(lines))
+    closed = next((i for i in rest if i > opened and _APPENDIX.match(lines[i].folded[:40])), len(lines))
     return {
         i: Found("below-furniture", 0.9)
         for i in rest
@@ -757,7 +766,7 @@ def _heads_link(folded: str) -> bool:
 
 def _opens_tail(lines: list[Line], i: int, found: Found | None) -> bool:
     if found is None:
-        return _heads_link(fold(lines[i].text[:_LONGEST_LINK])) and _are_bare_links(lines[i + 1 : i + 1 + TAIL_LINES])
+        return _heads_link(lines[i].folded[:_LONGEST_LINK]) and _are_bare_links(lines[i + 1 : i + 1 + TAIL_LINES])
     return found.rule in _OPENS_TAIL or any(token.kind in {"editor", "tags"} for token in found.tokens)
 
 
@@ -774,8 +783,8 @@ def _is_button(text: str) -> bool:
     return is_menu(folded) or is_call(folded)
 
 
-def _heads_links(text: str) -> bool:
-    return len(text) <= 30 and key(text) in _link_headings()
+def _heads_links(line: Line) -> bool:
+    return len(line.text) <= 30 and key_of(line.folded) in _link_headings()
 
 
 @cache
@@ -825,7 +834,7 @@ def _cut_head(line: Line) -> list[Edit]:
     """Furniture at the head of a page that was flattened to one line."""
     if not _FLATTENED.search(line.text, 0, LONGEST_META):
         return []
-    folded = fold(line.text[:LONGEST_META])
+    folded = line.folded[:LONGEST_META]
     crumbs = _CRUMBS_AT_HEAD.match(folded)
     edits = [Edit(STEP, "breadcrumb-in-line", line.at, line.text[: crumbs.end()], "", 0.95)] if crumbs else []
     data = _DATA_IN_LINE.search(folded, crumbs.end() if crumbs else 0)

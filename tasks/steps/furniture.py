@@ -5,8 +5,11 @@ line (`tasks.steps.lines.fold`) of at most `LONGEST` characters; repetitions are
 """
 
 import re
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import NamedTuple
+
+from ahocorasick_rs import AhoCorasick, MatchKind
 
 from tasks.rules import load
 from tasks.steps.dates import DATETIME, MONTH, iso_datetime
@@ -200,6 +203,41 @@ _NO_SECTION = re.compile(
 )
 
 
+_STAFF_LABELS = "校对|审校|审核|排版|制图|监制|统筹|策划"
+_YEAR = re.compile(
+    r"(?:19|20)\d\d(?:\s?年\s?|[-/.])\d|民国|1[01]\d[-/.年]\d|[-/]\d{1,2}[-/](?:19|20)\d\d"
+    rf"|{MONTH}[^\n]{{1,16}}?(?:19|20)\d\d|[一二][〇零一二三四五六七八九o○0]{{3}}年"
+)
+"""In all that `DATETIME` matches."""
+
+
+def may_tell(line: str) -> bool:
+    """Whether a folded line could have a date, a token of an office, or one that is enough to make it furniture.
+
+    It never says no of a line that has one: taking apart a line that is none of it costs thirty times as much.
+    """
+    bare = "".join(line.split())
+    return (
+        bool(_telling().find_matches_as_indexes(bare))
+        or ("网" in bare and (">" in bare or "/" in bare))  # a breadcrumb that begins with the name of the site
+        or _YEAR.search(line) is not None
+    )
+
+
+@cache
+def _telling() -> AhoCorasick:
+    """What stands in such tokens, without white space."""
+    told = [
+        label for label, (kind, strong) in _labels().items() if strong or kind in {"office", "published", "updated"}
+    ]
+    words = [word for word, place in _words().items() if place == "anywhere"]
+    headings = [heading for (heading,) in load("boilerplate-lists")]
+    fixed = ["以下文章来源于", "首页", "主页", "home", "index", "编辑", "责编", *_STAFF_LABELS.split("|")]
+    return AhoCorasick(
+        sorted({"".join(told.split()) for told in (*told, *words, *headings, *fixed)}), MatchKind.Standard
+    )
+
+
 def _skip(line: str, at: int) -> int:
     gap = _GAP.match(line, at)
     return gap.end() if gap else at
@@ -277,7 +315,7 @@ def _labelled(line: str, at: int) -> Token | None:
 
 
 _STAFF = re.compile(
-    r"[\u4e00-\u9fff]{0,4}(?:(?P<editor>编辑|责编)|校对|审校|审核|排版|制图|监制|统筹|策划)\s?:\s{0,3}"
+    rf"[\u4e00-\u9fff]{{0,4}}(?:(?P<editor>编辑|责编)|{_STAFF_LABELS})\s?:\s{{0,3}}"
     r"(?P<names>[\u4e00-\u9fff]{2,4}(?:[\s、/]{1,2}[\u4e00-\u9fff]{2,4}){0,3})(?=\s|[)\]|]|$)"
 )
 """Labels of people who made the page: newspapers have one for each department (`报纸编辑：`)."""
@@ -374,14 +412,28 @@ def _canonical(label: str) -> str:
     return re.sub(r"\s", "", label) if is_chinese(label) else label
 
 
-def _spaced(label: str) -> str:
+def _spaced(label: str) -> list[str]:
+    """Patterns of a label's characters, the first one with the boundary of a word before it in Latin script."""
     if is_chinese(label):
-        return r"\s{0,3}".join(label) if len(label) <= _SPACED else label
-    return r"\b" + re.escape(label)
+        gap = r"\s{0,3}" if len(label) <= _SPACED else ""
+        return [label[0], *(gap + char for char in label[1:])]
+    return [r"\b" + re.escape(label[0]), *map(re.escape, label[1:])]
 
 
-def _either(labels: list[str]) -> str:
-    return "|".join(_spaced(label) for label in sorted(labels, key=len, reverse=True))
+def _either(labels: Iterable[str]) -> str:
+    return _grouped(_spaced(label) for label in sorted(labels, key=len, reverse=True))
+
+
+def _grouped(alternatives: Iterable[list[str]]) -> str:
+    """A pattern of alternatives, each a list of patterns of single characters, in groups by the first of them.
+
+    The first alternative that matches is the same as without groups: of no more than one group any can match. So `re`
+    looks at a hundred first characters, and not at each of a thousand words.
+    """
+    groups: dict[str, list[str]] = {}
+    for first, *rest in alternatives:
+        groups.setdefault(first, []).append("".join(rest))
+    return "|".join(f"{first}(?:{'|'.join(rests)})" for first, rests in groups.items())
 
 
 def _label_source() -> str:
@@ -411,7 +463,7 @@ def _words() -> dict[str, str]:
 
 def _word_source(places: frozenset[str]) -> str:
     chosen = [word for word, place in _words().items() if place in places]
-    words = "|".join(re.escape(word) for word in sorted(chosen, key=len, reverse=True))
+    words = _grouped([*map(re.escape, word)] for word in sorted(chosen, key=len, reverse=True))
     return rf"(?:{words})(?=[\s|,;、。·•/\[\](){{}}<>:!&\"'”-]|$)"
 
 

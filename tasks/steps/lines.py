@@ -33,7 +33,7 @@ _LATIN_ENDS = (".", '."', ".”", ".)", ";")
 
 
 _KEPT_CHARS = 200
-_KEPT_LINES = 2_000
+KEPT_LINES = 2_000
 """What was found out about so many lines of so many characters is kept: steps ask for the same lines of a page again
 and again, in every pass, and pages of a site have lines in common. Some 2 MB at most for each of the functions."""
 
@@ -49,21 +49,30 @@ class Line(NamedTuple):
     """Offset of `text`."""
     text: str
     """Without the white space around it."""
+    folded: str
+    """The same, folded."""
 
 
 @lru_cache(maxsize=2)
 def lines_of(text: str) -> list[Line]:
     """Lines of a text in order, blank ones left out. Several steps share them: not to be changed."""
     lines = []
-    start = 0
+    folded = fold_page(text)
+    start, length = 0, len(text)
     for raw in text.split("\n"):
         content = raw.strip()
         end = start + len(raw) + 1
         if content:
-            at = start + (0 if raw[0] == content[0] else raw.index(content[0]))
-            lines.append(Line(start, min(end, len(text)), at, content))
+            at = start if raw[0] == content[0] else start + raw.index(content[0])
+            lines.append(Line(start, min(end, length), at, content, folded[at : at + len(content)]))
         start = end
     return lines
+
+
+@lru_cache(maxsize=2)
+def fold_page(text: str) -> str:
+    """A whole text folded at once, which costs a tenth of folding it line by line; each line comes out the same."""
+    return _folding()(text).lower()
 
 
 @cache
@@ -79,7 +88,7 @@ def fold(text: str) -> str:
     return _fold_line(text) if len(text) <= _KEPT_CHARS else _folding()(text).lower()
 
 
-@lru_cache(maxsize=_KEPT_LINES)
+@lru_cache(maxsize=KEPT_LINES)
 def _fold_line(text: str) -> str:
     return _folding()(text).lower()
 
@@ -89,9 +98,19 @@ def key(text: str) -> str:
     return _line_key(text) if len(text) <= _KEPT_CHARS else _SIGNS.sub("", fold(text))
 
 
-@lru_cache(maxsize=_KEPT_LINES)
+def key_of(folded: str) -> str:
+    """The same of a text that is folded already."""
+    return _folded_key(folded) if len(folded) <= _KEPT_CHARS else _SIGNS.sub("", folded)
+
+
+@lru_cache(maxsize=KEPT_LINES)
 def _line_key(text: str) -> str:
     return _SIGNS.sub("", fold(text))
+
+
+@lru_cache(maxsize=KEPT_LINES)
+def _folded_key(folded: str) -> str:
+    return _SIGNS.sub("", folded)
 
 
 def is_chinese(text: str) -> bool:
@@ -112,7 +131,7 @@ _LONG = 150
 """Characters from which on a line is a paragraph, in any language."""
 
 
-@lru_cache(maxsize=_KEPT_LINES)
+@lru_cache(maxsize=KEPT_LINES)
 def _is_short_prose(text: str) -> bool:
     if is_chinese(text):
         if _is_long_headline(text):

@@ -25,15 +25,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.document import Edit, Stage
-from tasks.scripts import codes, simplify, text_of, traditionalize
+from schemas.document import Edit, Edits, Stage, places, within
+from tasks.scripts import codes, simplified_codes, text_of, traditional_codes
 from tasks.steps.edits import EditError, apply, revert
 
 BY_PAIRS = -1
 BY_TRADITIONAL = -2
 BY_SIMPLIFIED = -3
 
-_FORMS: dict[int, Callable[[str], str]] = {BY_PAIRS: str, BY_TRADITIONAL: traditionalize, BY_SIMPLIFIED: simplify}
+_Codes = NDArray[np.uint32]
+
+_FORMS: dict[int, Callable[[_Codes], _Codes]] = {
+    BY_PAIRS: np.copy,
+    BY_TRADITIONAL: traditional_codes,
+    BY_SIMPLIFIED: simplified_codes,
+}
 """What an operation says of the characters that are not among its pairs."""
 
 _ROW_COST = 9
@@ -55,8 +61,8 @@ class _Source(NamedTuple):
     """Where a character of the text after a stage came from."""
 
     before: str
-    rule: str
-    confidence: float
+    kind: tuple[str, float]
+    """Rule and confidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,78 +74,74 @@ class _Operation:
     """Rule and confidence of what the form replaces."""
     pairs: Mapping[str, _Source]
 
+    def pair_chars(self) -> Iterator[tuple[str, str]]:
+        """Characters and what each was before."""
+        return ((char, source.before) for char, source in self.pairs.items())
 
-class _Lookup:
-    """What an operation says of characters, for looking up all of a text at once.
+
+class _Told(NamedTuple):
+    """What an operation says of characters."""
+
+    before: _Codes
+    """What each was before; itself where it was not changed."""
+    kind: NDArray[np.int64]
+    """Number of the rule by which it was changed; -1 where it was not."""
+
+
+def _told(operation: _Operation, chars: _Codes, kinds: dict[tuple[str, float], int]) -> _Told:
+    """What an operation says of characters.
 
     Args:
         operation: Says it.
-        chars: Code points to be looked up, in any order, each as often as it likes.
+        chars: Code points, in any order, each as often as it likes.
         kinds: Numbers, from 0, of rules with their confidence: those of the operation are added.
     """
-
-    def __init__(self, operation: _Operation, chars: NDArray[np.uint32], kinds: dict[tuple[str, float], int]) -> None:
-        size = int(chars.max(initial=0)) + 1
-        told = np.flatnonzero(np.bincount(chars, minlength=size)).astype(np.uint32)
-        formed = codes(_FORMS[operation.form](text_of(told)))
-        self._before = np.zeros(size, np.uint32)
-        self._before[told] = formed
-        self._kind = np.full(size, -1, np.int64)
-        self._kind[told[told != formed]] = kinds.setdefault(operation.main, len(kinds))
-        for char, source in operation.pairs.items():
-            if ord(char) < size:
-                is_kept = source.before == char
-                number = kinds.setdefault((source.rule, source.confidence), len(kinds))
-                self._before[ord(char)], self._kind[ord(char)] = ord(source.before), -1 if is_kept else number
-
-    def kind(self, chars: NDArray[np.uint32]) -> NDArray[np.int64]:
-        """Number of the rule by which each character was changed; -1 where it was not."""
-        found: NDArray[np.int64] = self._kind[chars]
-        return found
-
-    def before(self, chars: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """What each character was before; itself where it was not changed."""
-        found: NDArray[np.uint32] = self._before[chars]
-        return found
+    before = _FORMS[operation.form](chars)
+    kind = np.where(before != chars, kinds.setdefault(operation.main, len(kinds)), -1)
+    if operation.pairs:
+        named, sources = (codes("".join(side)) for side in zip(*operation.pair_chars(), strict=True))
+        numbers = [kinds.setdefault(source.kind, len(kinds)) for source in operation.pairs.values()]
+        # By code point, which pair it is in; 0 for none.
+        pair = np.zeros(max(chars.max(initial=0), named.max()) + 1, np.int32)
+        pair[named] = np.arange(1, len(named) + 1)
+        pair_of = pair[chars]
+        is_pair = pair_of > 0
+        of_pair = pair_of[is_pair] - 1
+        before[is_pair] = sources[of_pair]
+        kind[is_pair] = np.where(sources == named, -1, numbers)[of_pair]
+    return _Told(before, kind)
 
 
 class _Columns:
-    """The edits of a stage as columns, in their order, and the characters of those that keep the length."""
+    """The edits of a stage with the characters of the text, and of those edits that keep its length."""
 
-    def __init__(self, text: str, edits: Sequence[Edit]) -> None:
-        n = len(edits)
+    def __init__(self, text: str, edits: Edits) -> None:
+        self.edits = edits
         self.chars = codes(text)
-        self.starts = np.fromiter((edit.start for edit in edits), np.int64, n)
-        n_before = np.fromiter((len(edit.before) for edit in edits), np.int64, n)
-        self.ends = self.starts + n_before
-        self.kinds: dict[tuple[str, float], int] = {}
-        numbers = (self.kinds.setdefault((edit.rule, edit.confidence), len(self.kinds)) for edit in edits)
-        self.kind = np.fromiter(numbers, np.int64, n)
-        self.is_even = n_before == np.fromiter((len(edit.after) for edit in edits), np.int64, n)
-        even = [edit for edit, is_even in zip(edits, self.is_even.tolist(), strict=True) if is_even]
-        self.before, self.after = codes("".join(e.before for e in even)), codes("".join(e.after for e in even))
-        self._n_chars = n_before[self.is_even]
+        lengths = edits.n_before
+        self.ends = edits.starts + lengths
+        self._is_even = lengths == edits.n_after
+        self._n_chars = lengths[self._is_even]
+        self.before, self.after = codes(edits.before), codes(edits.after)
+        if not self._is_even.all():
+            self.before = self.before[within(edits.before_at[:-1][self._is_even], self._n_chars)]
+            self.after = self.after[within(edits.after_at[:-1][self._is_even], self._n_chars)]
         # Whether it replaces characters one by one, as an operation does.
         self.is_substitution = self.all_of(self.before != self.after)
+        # For each character of the text, whether no edit replaces or removes it.
+        self.is_kept = np.ones(len(self.chars), bool)
+        self.is_kept[within(edits.starts, lengths)] = False
 
     def all_of(self, is_so: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """For each edit, whether something holds for all of its characters; False for those that change the length."""
-        found = np.zeros(len(self.starts), bool)
-        if len(self._n_chars):
-            found[self.is_even] = np.logical_and.reduceat(is_so, np.cumsum(self._n_chars) - self._n_chars)
+        found = np.zeros(len(self.ends), bool)
+        n_others = places(~is_so)[places(self._n_chars)]
+        found[self._is_even] = n_others[1:] == n_others[:-1]
         return found
 
     def of_char(self, of_edit: NDArray[Any]) -> NDArray[Any]:
         """A value of edits for each of their characters."""
-        return np.repeat(of_edit[self.is_even], self._n_chars)
-
-    def is_kept(self) -> NDArray[np.bool_]:
-        """For each character of the text, whether no edit replaces or removes it."""
-        depth = np.zeros(len(self.chars) + 1, np.int8)
-        depth[self.starts[self.ends > self.starts]] += 1
-        depth[self.ends[self.ends > self.starts]] -= 1
-        is_kept: NDArray[np.bool_] = np.cumsum(depth[:-1], dtype=np.int8) == 0
-        return is_kept
+        return np.repeat(of_edit[self._is_even], self._n_chars)
 
 
 def pack(text_before: str, stages: Iterable[Stage]) -> tuple[list[dict[str, Any]], str]:
@@ -188,7 +190,7 @@ def take_back(text: str, rows: Sequence[Row]) -> Iterator[tuple[Stage, str]]:
     """
     for (_, step), group in groupby(reversed(rows), lambda row: (row["stage"], row["step"])):
         packed = [_Row(*(row[name] for name in _Row._fields)) for row in group][::-1]
-        stage = Stage(step, tuple(_unpack_stage(step, text, packed)))
+        stage = Stage(step, _unpack_stage(step, text, packed))
         text = revert(text, stage.edits)
         yield stage, text
 
@@ -207,15 +209,15 @@ class _Row(NamedTuple):
 
 def _pack_stage(text_before: str, text_after: str, stage: Stage) -> list[_Row]:
     """Operations and exceptions if they are smaller than the edits and say the same, or else the edits."""
-    plain = [_Row(*edit[1:]) for edit in stage.edits]
-    if len(plain) >= _WORTHWHILE:
-        columns = _Columns(text_before, stage.edits)
+    if len(stage.edits) >= _WORTHWHILE:
+        edits = stage.edits if isinstance(stage.edits, Edits) else Edits.of(stage.edits)
+        columns = _Columns(text_before, edits)
         if np.count_nonzero(columns.is_substitution) >= _WORTHWHILE:
-            operation = _best_operation(_observed(columns), list(columns.kinds))
-            packed = [*_operation_rows(operation), *_exceptions(columns, plain, operation)]
-            if len(packed) < len(plain) and tuple(_unpack_stage(stage.step, text_after, packed)) == stage.edits:
+            operation = _best_operation(_observed(columns), edits.kinds)
+            packed = [*_operation_rows(operation), *_exceptions(columns, operation)]
+            if len(packed) < len(edits) and edits == _unpack_stage(stage.step, text_after, packed):
                 return packed
-    return plain
+    return [_Row(*edit[1:]) for edit in stage.edits]
 
 
 class _Observed(NamedTuple):
@@ -244,40 +246,49 @@ _CODE = (1 << _CODE_BITS) - 1
 
 def _observed(columns: _Columns) -> _Observed:
     chosen = columns.of_char(columns.is_substitution)
-    made = columns.of_char(columns.kind)[chosen] << 2 * _CODE_BITS
+    made = columns.of_char(columns.edits.kind)[chosen] << 2 * _CODE_BITS
     made |= (columns.before[chosen].astype(np.int64) << _CODE_BITS) | columns.after[chosen]
-    changes, first, n_changes = np.unique(made, return_index=True, return_counts=True)
-    kept = np.bincount(columns.chars[columns.is_kept()])
+    order = np.argsort(made, kind="stable")
+    changes, at, n_changes = _tallied(made[order])
     after = (changes & _CODE).astype(np.uint32)
-    chars = np.union1d(after, np.flatnonzero(kept).astype(np.uint32))
+    kept, _, counts = _tallied(np.sort(columns.chars[columns.is_kept]))
+    chars, _, _ = _tallied(np.sort(np.concatenate([kept, after])))
     n_kept = np.zeros(len(chars), np.int64)
-    is_short = chars < len(kept)
-    n_kept[is_short] = kept[chars[is_short]]
+    n_kept[np.searchsorted(chars, kept)] = counts
     place = np.searchsorted(chars, after)
     n_all = n_kept + np.bincount(place, n_changes, len(chars)).astype(np.int64)
-    order = np.lexsort((first, -n_changes, after))
-    best = order[np.flatnonzero(np.diff(after[order], prepend=after[order[:1]] + 1))]
+    ranked = np.lexsort((order[at], -n_changes, after))
+    _, best, _ = _tallied(after[ranked])
+    best = ranked[best]
     top, n_top = np.zeros(len(chars), np.int64), np.zeros(len(chars), np.int64)
     top[place[best]], n_top[place[best]] = changes[best], n_changes[best]
     return _Observed(chars, n_kept, n_all, changes, n_changes, top, n_top)
 
 
+def _tallied(in_order: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
+    """Of sorted values each once, where it begins, and how often it is there."""
+    is_new = np.ones(len(in_order) + 1, bool)
+    np.not_equal(in_order[1:], in_order[:-1], out=is_new[1:-1])
+    (at,) = is_new.nonzero()
+    return in_order[at[:-1]], at[:-1], at[1:] - at[:-1]
+
+
 def _best_operation(observed: _Observed, kinds: Sequence[tuple[str, float]]) -> _Operation:
     """The cheapest operation: a form, the rule that most changes were made by, and pairs where these are cheaper."""
     main = int(np.argmax(np.bincount(observed.changes >> 2 * _CODE_BITS, observed.n_changes)))
-    _, form, is_pair = min((_cost(observed, form, main) for form in _FORMS), key=itemgetter(0))
+    form, is_pair = _cheapest(observed, main)
     pairs: dict[str, _Source] = {}
     for i in np.flatnonzero(is_pair).tolist():
         char, change = chr(observed.chars[i]), int(observed.top[i])
-        source = _Source(chr(change >> _CODE_BITS & _CODE), *kinds[change >> 2 * _CODE_BITS])
-        pairs[char] = source if observed.n_top[i] > observed.n_kept[i] else _Source(char, *_KEPT)
+        source = _Source(chr(change >> _CODE_BITS & _CODE), kinds[change >> 2 * _CODE_BITS])
+        pairs[char] = source if observed.n_top[i] > observed.n_kept[i] else _Source(char, _KEPT)
     return _Operation(form, kinds[main], pairs)
 
 
-def _cost(observed: _Observed, form: int, main: int) -> tuple[int, int, NDArray[np.bool_]]:
-    """What a form costs with its exceptions, the form, and which characters are better off with a pair."""
+def _cheapest(observed: _Observed, main: int) -> tuple[int, NDArray[np.bool_]]:
+    """The form that costs least with its exceptions, and which characters are better off with a pair."""
     chars = observed.chars.astype(np.int64)
-    formed = codes(_FORMS[form](text_of(observed.chars))).astype(np.int64)
+    formed = np.array([form(observed.chars) for form in _FORMS.values()], np.int64)  # by form and character
     wanted = (main << 2 * _CODE_BITS) | (formed << _CODE_BITS) | chars
     at = np.minimum(np.searchsorted(observed.changes, wanted), len(observed.changes) - 1)
     n_made = np.where(observed.changes[at] == wanted, observed.n_changes[at], 0)
@@ -285,7 +296,8 @@ def _cost(observed: _Observed, form: int, main: int) -> tuple[int, int, NDArray[
     n_best = np.maximum(observed.n_top, observed.n_kept)
     is_pair = _ROW_COST * (n_best - n_fitting) > _PAIR_COST
     rest = observed.n_all - np.where(is_pair, n_best, n_fitting)
-    return int(_ROW_COST * rest.sum() + _PAIR_COST * is_pair.sum()), form, is_pair
+    best = int(np.argmin(_ROW_COST * rest.sum(1) + _PAIR_COST * is_pair.sum(1)))
+    return list(_FORMS)[best], is_pair[best]
 
 
 def _operation_rows(operation: _Operation) -> Iterator[_Row]:
@@ -293,7 +305,7 @@ def _operation_rows(operation: _Operation) -> Iterator[_Row]:
     groups: dict[tuple[str, float], list[tuple[str, str]]] = defaultdict(list)
     groups[operation.main] = []
     for char, source in operation.pairs.items():
-        group = (source.rule, source.confidence) if char != source.before else operation.main
+        group = source.kind if char != source.before else operation.main
         groups[group].append((source.before, char))
     for (rule, confidence), pairs in groups.items():
         form = operation.form if (rule, confidence) == operation.main else BY_PAIRS
@@ -301,20 +313,23 @@ def _operation_rows(operation: _Operation) -> Iterator[_Row]:
         yield _Row(rule, form, before, after, confidence)
 
 
-def _exceptions(columns: _Columns, plain: Sequence[_Row], operation: _Operation) -> list[_Row]:
+def _exceptions(columns: _Columns, operation: _Operation) -> list[_Row]:
     """The edits that the operation does not imply, and the places where it would imply one that was not made."""
-    lookup = _Lookup(operation, np.concatenate([columns.chars, columns.after]), columns.kinds)
-    is_same = lookup.before(columns.after) == columns.before
-    is_same &= lookup.kind(columns.after) == columns.of_char(columns.kind)
+    edits = columns.edits
+    kinds = {kind: number for number, kind in enumerate(edits.kinds)}
+    told = _told(operation, np.concatenate([columns.after, columns.chars]), kinds)
+    n = len(columns.after)
+    is_same = (told.before[:n] == columns.before) & (told.kind[:n] == columns.of_char(edits.kind))
     is_implied = columns.all_of(is_same)
     # Two that touch and look alike would come back as one.
-    touch = is_implied[1:] & is_implied[:-1] & (columns.ends[:-1] == columns.starts[1:])
+    touch = is_implied[1:] & is_implied[:-1] & (columns.ends[:-1] == edits.starts[1:])
+    rules = [rule for rule, _ in edits.kinds]
     for i in np.flatnonzero(touch).tolist():
-        if is_implied[i] and plain[i].rule == plain[i + 1].rule:
+        if is_implied[i] and rules[edits.kind[i]] == rules[edits.kind[i + 1]]:
             is_implied[i + 1] = False
-    changed = columns.is_kept() & (lookup.kind(columns.chars) >= 0)
-    kept = ((at, chr(columns.chars[at])) for at in np.flatnonzero(changed).tolist())
-    rows = [plain[i] for i in np.flatnonzero(~is_implied).tolist()]
+    changed = np.flatnonzero(columns.is_kept & (told.kind[n:] >= 0))
+    kept = zip(changed.tolist(), text_of(columns.chars[changed]), strict=True)
+    rows = [_Row(*edit[1:]) for edit in edits.chosen(np.flatnonzero(~is_implied))]
     rows += (_Row(operation.main[0], at, char, char, 1.0) for at, char in kept)
     return sorted(rows, key=_start)  # one that puts something in before what is behind it
 
@@ -322,25 +337,49 @@ def _exceptions(columns: _Columns, plain: Sequence[_Row], operation: _Operation)
 _start = itemgetter(_Row._fields.index("start"))
 
 
-def _unpack_stage(step: str, text: str, rows: Sequence[_Row]) -> list[Edit]:
+def _unpack_stage(step: str, text: str, rows: Sequence[_Row]) -> tuple[Edit, ...] | Edits:
     """The edits of a stage, in order, from the text that it made."""
-    operations = [row for row in rows if row.is_operation]
-    edits: list[tuple[int, Edit]] = []
+    n_operations = sum(row.is_operation for row in rows)
     exceptions: list[_Exception] = []
     end = shift = 0
-    for row in rows[len(operations) :]:
+    for row in rows[n_operations:]:
         start = row.start + shift
         if start < end or not text.startswith(row.after, start):
             raise EditError(f"{row} of step {step!r} does not belong to this text: its 'after' is not at {start}")
         end = start + len(row.after)
         shift += len(row.after) - len(row.before)
         exceptions.append(_Exception(start, end, shift))
-        if row.before != row.after:
-            edits.append((start, Edit(step, *row)))
-    if operations:
-        edits += _implied(step, text, exceptions, _read_operation(operations))
-        edits.sort(key=itemgetter(0))  # stable: one that put nothing in comes before what is behind it
-    return [edit for _, edit in edits]
+    plain = [Edit(step, *row) for row in rows[n_operations:] if row.before != row.after]
+    if not n_operations:
+        return tuple(plain)
+    return _merged(plain, _implied(step, text, exceptions, _read_operation(rows[:n_operations])))
+
+
+def _merged(plain: Sequence[Edit], implied: Edits) -> Edits:
+    """Edits in their order: `plain` comes first where it puts something in."""
+    if not plain:
+        return implied
+    others = Edits.of(plain)
+    kinds = {kind: number for number, kind in enumerate(implied.kinds)}
+    numbers = np.array([kinds.setdefault(kind, len(kinds)) for kind in others.kinds])
+    starts = np.concatenate([others.starts, implied.starts])
+    order = np.argsort(starts, kind="stable")
+    return Edits(
+        *(implied.step, list(kinds), np.concatenate([numbers[others.kind], implied.kind])[order], starts[order]),
+        *_joined((others.before, others.before_at), (implied.before, implied.before_at), order),
+        *_joined((others.after, others.after_at), (implied.after, implied.after_at), order),
+    )
+
+
+_Pieces = tuple[str, NDArray[np.int64]]
+"""Pieces joined, and where each begins, as in `Edits`."""
+
+
+def _joined(some: _Pieces, others: _Pieces, order: NDArray[np.intp]) -> _Pieces:
+    """Pieces of both, in another order."""
+    at = np.concatenate([some[1][:-1], others[1][:-1] + len(some[0])])[order]
+    lengths = np.concatenate([some[1][1:] - some[1][:-1], others[1][1:] - others[1][:-1]])[order]
+    return text_of(codes(some[0] + others[0])[within(at, lengths)]), places(lengths)
 
 
 class _Exception(NamedTuple):
@@ -355,35 +394,30 @@ class _Exception(NamedTuple):
 def _read_operation(rows: Sequence[_Row]) -> _Operation:
     main = rows[0]
     pairs = {
-        char: _Source(before, row.rule, row.confidence)
+        char: _Source(before, (row.rule, row.confidence))
         for row in rows
         for before, char in zip(row.before, row.after, strict=True)
     }
     return _Operation(main.start, (main.rule, main.confidence), pairs)
 
 
-def _implied(
-    step: str, text: str, exceptions: Sequence[_Exception], operation: _Operation
-) -> Iterator[tuple[int, Edit]]:
-    """The edits that an operation stands for, with where they are in the text after the stage: runs of one rule."""
+def _implied(step: str, text: str, exceptions: Sequence[_Exception], operation: _Operation) -> Edits:
+    """The edits that an operation stands for: runs of one rule."""
     chars = codes(text)
     kinds: dict[tuple[str, float], int] = {}
-    lookup = _Lookup(operation, chars, kinds)
-    kind = lookup.kind(chars)
+    before, kind = _told(operation, chars, kinds)
     for start, end, _ in exceptions:
         kind[start:end] = -1
-    before = text_of(lookup.before(chars))
-    edges = np.flatnonzero(kind[1:] != kind[:-1]) + 1
+    is_edge = np.ones(len(chars) + 1, bool)
+    np.not_equal(kind[1:], kind[:-1], out=is_edge[1:-1])
     starts = np.array([exception.start for exception in exceptions], np.int64)
     # What an exception has removed leaves no place of its own, and two runs beside it all the same.
-    edges = np.unique(np.concatenate([[0], edges, starts, [len(chars)]]))
+    is_edge[starts] = True
+    edges = np.flatnonzero(is_edge)
     runs = np.flatnonzero(kind[edges[:-1]] >= 0)
+    begins, lengths = edges[runs], edges[runs + 1] - edges[runs]
     shifts = np.array([0, *(exception.shift for exception in exceptions)], np.int64)
-    shift = shifts[np.searchsorted(starts, edges[runs], "right")]
-    named = list(kinds)
-    of_run = zip(
-        edges[runs].tolist(), edges[runs + 1].tolist(), kind[edges[runs]].tolist(), shift.tolist(), strict=True
-    )
-    for start, end, number, moved in of_run:
-        rule, confidence = named[number]
-        yield start, Edit(step, rule, start - moved, before[start:end], text[start:end], confidence)
+    shift = shifts[np.searchsorted(starts, begins, "right")]
+    inside, at = within(begins, lengths), places(lengths)
+    sides = text_of(before[inside]), at, text_of(chars[inside]), at
+    return Edits(step, list(kinds), kind[begins], begins - shift, *sides)

@@ -14,7 +14,7 @@ import importlib.resources
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,10 +22,10 @@ from ahocorasick_rs import AhoCorasick, MatchKind
 from numpy.typing import NDArray
 
 from schemas.config import Script
-from schemas.document import Context, Edit
+from schemas.document import Context, Edits, within
 from tasks.language import pair_score
 from tasks.rules import load
-from tasks.scripts import CharTable, codes
+from tasks.scripts import CharTable, codes, text_of
 
 FOLDER = importlib.resources.files("opencc") / "dictionary"
 
@@ -118,26 +118,18 @@ def _segments(text: str, stage: Stage) -> Iterator[tuple[int, int, str]]:
     return ((start, end, stage.values[number]) for number, start, end in found)
 
 
-def _convert_stage(text: str, stage: Stage, wanted: Script) -> str:
+def _convert_stage(chars: NDArray[np.uint32], stage: Stage, wanted: Script) -> NDArray[np.uint32]:
     """Convert phrases by table, choose where the choice is open, and the rest character by character."""
-    pieces: list[str] = []
-    done = 0
-    for start, end, value in _segments(text, stage):
-        pieces += _convert_rest(text, done, start, stage, wanted), value
-        done = end
-    pieces.append(_convert_rest(text, done, len(text), stage, wanted))
-    return "".join(pieces)
-
-
-def _convert_rest(text: str, start: int, end: int, stage: Stage, wanted: Script) -> str:
-    piece = text[start:end]
-    converted = stage.chars(piece)
-    if wanted != "hans" or not _OPEN.search(piece):
-        return converted
-    around = (text[start - 1 : start] if start else "\n") + converted + (text[end : end + 1] or "\n")
-    around = stage.chars(around)
-    chosen = [_choose(around[i], around[i + 1], around[i + 2]) for i in range(len(piece))]
-    return "".join(chosen)
+    text = text_of(chars)
+    converted = stage.chars.of(chars)
+    if wanted == "hans" and (places := [match.start() for match in _OPEN.finditer(text)]):
+        around = f"\n{text_of(converted)}\n"
+        converted[places] = [ord(_choose(*around[place : place + 3])) for place in places]
+    if found := list(_segments(text, stage)):
+        starts, ends, values = zip(*found, strict=True)
+        begin = np.array(starts, np.int64)
+        converted[within(begin, np.array(ends, np.int64) - begin)] = codes("".join(values))
+    return converted
 
 
 def _choose(before: str, char: str, after: str) -> str:
@@ -159,55 +151,82 @@ def _is_author(before: str) -> bool:
 
 def convert(text: str, wanted: Script) -> str:
     """Convert a text that is in the other script, keeping its length."""
-    for names in _CHAINS[wanted]:
-        text = _convert_stage(text, _stage(names), wanted)
-    return text
+    return text_of(_convert(codes(text), wanted))
 
 
-@cache
-def _plain(char: str, wanted: Script) -> str:
-    """What one character alone becomes."""
+def _convert(chars: NDArray[np.uint32], wanted: Script) -> NDArray[np.uint32]:
     for names in _CHAINS[wanted]:
-        char = _stage(names).chars(char)
-    return char
+        chars = _convert_stage(chars, _stage(names), wanted)
+    return chars
+
+
+def _plain(chars: NDArray[np.uint32], wanted: Script) -> NDArray[np.uint32]:
+    """What each character alone becomes."""
+    for names in _CHAINS[wanted]:
+        chars = _stage(names).chars.of(chars)
+    return chars
 
 
 # Which lines
 
 
-def find(text: str, context: Context) -> Iterator[Edit]:
+def find(text: str, context: Context) -> Edits | tuple[()]:
     """Find what is in another script than the configuration asks for."""
     wanted = context.config.script
-    if wanted == "keep" or not _has_something_to_convert(text, wanted) or _is_japanese_or_korean(text):
-        return
-    other, own = _count(text, wanted), _count(text, _opposite(wanted))
-    whole = 4 * other >= other + own if other else wanted != "hans" and not own
-    for match in re.finditer(r"[^\n]+", text):
-        line = Line(match.start(), match[0])
-        if _is_japanese_or_korean(line.text):
-            continue
-        if _is_to_convert(line.text, wanted, whole):
-            yield from _edits(line, _convert_words(line.text, wanted), wanted)
-        elif wanted in _VARIANTS_IN_USE:
-            yield from _edits(line, _to_variants(line.text, wanted), wanted)
+    if wanted == "keep" or text.isascii():
+        return ()
+    chars = codes(text)
+    other = _is_foreign(wanted)[chars]
+    # For Traditional any ideograph will do: text without a mark of its script may be in either.
+    if (wanted == "hans" and not other.any()) or _is_japanese_or_korean(text):
+        return ()
+    lines = _lines(text, chars)
+    is_to_convert = _are_to_convert(lines, other, _is_foreign(_opposite(wanted))[chars], wanted)
+    made = chars.copy()
+    chosen = lines.chars_of(is_to_convert & ~lines.is_foreign)
+    made[chosen] = _convert(chars[chosen], wanted)
+    if lines.is_mixed:
+        _put_back_words(made, text, chars)
+    if wanted in _VARIANTS_IN_USE:
+        others = lines.chars_of(~is_to_convert & ~lines.is_foreign)
+        made[others] = _to_variants(chars[others], wanted)
+    return _edits(chars, made, wanted)
 
 
-class Line(NamedTuple):
-    """A line, and where it starts."""
+class Lines(NamedTuple):
+    """Lines of a text that are not empty, in order."""
 
-    start: int
-    text: str
+    n_chars: int
+    """Of the text."""
+    starts: NDArray[np.intp]
+    """Where they begin."""
+    is_foreign: NDArray[np.bool_]
+    """Whether they are Japanese or Korean."""
+    is_mixed: bool
+    """Whether there is kana or Hangul in the text."""
+
+    def chars_of(self, is_chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """For each character of the text, whether its line is chosen; line feeds belong to the line before them."""
+        found = np.zeros(self.n_chars, bool)
+        lengths = np.diff(self.starts, append=self.n_chars)
+        found[self.n_chars - lengths.sum() :] = np.repeat(is_chosen, lengths)
+        return found
+
+
+def _lines(text: str, chars: NDArray[np.uint32]) -> Lines:
+    is_inside = chars != ord("\n")
+    begins = is_inside.copy()
+    begins[1:] &= ~is_inside[:-1]
+    starts = np.flatnonzero(begins)
+    is_mixed = _FOREIGN.search(text) is not None
+    is_foreign = np.zeros(len(starts), bool)
+    if is_mixed:
+        is_foreign[:] = [_is_japanese_or_korean(line) for line in text.split("\n") if line]
+    return Lines(len(chars), starts, is_foreign, is_mixed)
 
 
 def _opposite(wanted: Script) -> Script:
     return "hant" if wanted == "hans" else "hans"
-
-
-def _has_something_to_convert(text: str, wanted: Script) -> bool:
-    """Cheap. For Traditional any ideograph will do: text without a mark of its script may be in either."""
-    if text.isascii():
-        return False
-    return wanted != "hans" or not _foreign_letters("hans").isdisjoint(text)
 
 
 @cache
@@ -225,13 +244,9 @@ def _foreign_letters(wanted: Script) -> frozenset[str]:
     return frozenset(chars if wanted == "hans" else chars - at_home)
 
 
-def _count(text: str, wanted: Script) -> int:
-    return int(np.count_nonzero(_is_foreign(wanted)[codes(text)]))
-
-
 @cache
 def _is_foreign(wanted: Script) -> NDArray[np.bool_]:
-    """The same by code point."""
+    """By code point, whether it is one of `_foreign_letters`."""
     table = np.zeros(0x110000, bool)
     table[[ord(char) for char in _foreign_letters(wanted)]] = True
     return table
@@ -246,54 +261,61 @@ def _is_japanese_or_korean(text: str) -> bool:
     return foreign * 5 > sum(len(m[0]) for m in _WORDS.finditer(text))
 
 
-def _is_to_convert(line: str, wanted: Script, whole: bool) -> bool:
-    """In a document of the other script all lines not in the wanted one; elsewhere lines clearly in the other."""
-    other, own = _count(line, wanted), _count(line, _opposite(wanted))
-    if whole:
-        return other > 0 or own == 0
-    return other >= 2 and other > 2 * own
+def _are_to_convert(
+    lines: Lines, other: NDArray[np.bool_], own: NDArray[np.bool_], wanted: Script
+) -> NDArray[np.bool_]:
+    """In a document of the other script all lines not in the wanted one; elsewhere lines clearly in the other.
+
+    Args:
+        lines: Which there are.
+        other: For each character, whether the wanted script never uses it.
+        own: The same for the other script.
+        wanted: Script.
+    """
+    if not len(lines.starts):
+        return np.zeros(0, bool)
+    n_other, n_own = (np.add.reduceat(side, lines.starts, dtype=np.int64) for side in (other, own))
+    total_other, total_own = n_other.sum(), n_own.sum()
+    if 4 * total_other >= total_other + total_own if total_other else wanted != "hans" and not total_own:
+        is_so: NDArray[np.bool_] = (n_other > 0) | (n_own == 0)
+    else:
+        is_so = (n_other >= 2) & (n_other > 2 * n_own)
+    return is_so
 
 
-def _to_variants(line: str, wanted: Script) -> str:
-    """Put a Traditional line into the characters of Taiwan or Hong Kong."""
-    converted = _convert_stage(line, _stage(_CHAINS[wanted][1]), wanted)
-    pairs = zip(line, converted, strict=True)
-    return "".join(old if old in _VARIANTS_IN_USE[wanted] else new for old, new in pairs)
+def _to_variants(chars: NDArray[np.uint32], wanted: Script) -> NDArray[np.uint32]:
+    """Put Traditional text into the characters of Taiwan or Hong Kong."""
+    converted = _convert_stage(chars, _stage(_CHAINS[wanted][1]), wanted)
+    return np.where(np.isin(chars, codes("".join(_VARIANTS_IN_USE[wanted]))), chars, converted)
+
+
+def _put_back_words(made: NDArray[np.uint32], text: str, chars: NDArray[np.uint32]) -> None:
+    """Undo what was done to words with kana or Hangul in them."""
+    for word in _WORDS.finditer(text):
+        if any(match[0] != "の" for match in _FOREIGN.finditer(word[0])):
+            made[word.start() : word.end()] = chars[word.start() : word.end()]
 
 
 # What changes
 
 
-def _edits(line: Line, converted: str, wanted: Script) -> Iterator[Edit]:
+def _edits(chars: NDArray[np.uint32], made: NDArray[np.uint32], wanted: Script) -> Edits | tuple[()]:
     """Runs of neighbouring characters that changed by the same rule."""
-    places = np.flatnonzero(codes(line.text) != codes(converted)).tolist()
-    rules = [_rule(line.text[i], converted[i], wanted) for i in places]
-    first = 0
-    for i in range(1, len(places) + 1):
-        if i < len(places) and places[i] == places[i - 1] + 1 and rules[i] == rules[first]:
-            continue
-        start, end, rule = places[first], places[i - 1] + 1, rules[first]
-        confidence = 0.95 if rule.endswith("choice") else 1.0
-        yield Edit("script", rule, line.start + start, line.text[start:end], converted[start:end], confidence)
-        first = i
-
-
-def _convert_words(line: str, wanted: Script) -> str:
-    """Convert a line, but for words with kana or Hangul in it."""
-    converted = convert(line, wanted)
-    if not _FOREIGN.search(line):
-        return converted
-    pieces, end = list[str](), 0
-    for match in _WORDS.finditer(line):
-        if any(m[0] != "の" for m in _FOREIGN.finditer(match[0])):
-            pieces += converted[end : match.start()], match[0]
-            end = match.end()
-    return "".join([*pieces, converted[end:]])
-
-
-@lru_cache(maxsize=20_000)
-def _rule(before: str, after: str, wanted: Script) -> str:
+    at = np.flatnonzero(chars != made)
+    if not len(at):
+        return ()
+    before, after = chars[at], made[at]
+    kind = (_plain(before, wanted) != after).astype(np.int64)
+    if wanted == "hans":
+        kind[(kind == _PHRASE) & np.isin(before, codes("".join(_CHOICES)))] = _CHOICE
+    begins = np.ones(len(at), bool)
+    begins[1:] = (at[1:] != at[:-1] + 1) | (kind[1:] != kind[:-1])
+    first = np.flatnonzero(begins)
+    places = np.append(first, len(at))
     name = _RULES[wanted]
-    if _plain(before, wanted) == after:
-        return name
-    return f"{name}-choice" if wanted == "hans" and before in _CHOICES else f"{name}-phrase"
+    kinds = ((name, 1.0), (f"{name}-phrase", 1.0), (f"{name}-choice", 0.95))
+    return Edits("script", kinds, kind[first], at[first], text_of(before), places, text_of(after), places)
+
+
+_PHRASE, _CHOICE = 1, 2
+"""Numbers of the rules after the plain one."""

@@ -6,15 +6,19 @@ clean news, essays and Wikipedia, where no line may reach the bound (docs/adr/00
 """
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import islice, pairwise
 from typing import NamedTuple
+
+from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
 
 from schemas.document import Context, Edit
 from tasks.rules import load
 from tasks.scripts import simplified_only, traditional_only
-from tasks.steps.lines import LONGEST, Line, fold, is_prose, lines_of, removal
+from tasks.steps.lines import LONGEST, Line, fold, fold_page, is_prose, lines_of, removal
 
 STEP = "spam"
 
@@ -36,8 +40,8 @@ SAMPLE = 6_000
 class Page(NamedTuple):
     """The rest of the page, as far as a line is compared with it."""
 
-    pairs: frozenset[str]
-    """Pairs of neighbouring characters, folded."""
+    pairs: frozenset[tuple[str, str]]
+    """Neighbouring characters, folded."""
     is_long: bool
     """Whether it is long enough for the pairs to tell anything."""
     script: str
@@ -63,9 +67,9 @@ class Candidate(NamedTuple):
 def find(text: str, context: Context) -> Iterator[Edit]:  # noqa: ARG001 (a step's signature)
     """Propose to remove the spam lines and spans of a page; none where nothing else would remain."""
     lines = lines_of(text)
-    foreign = _foreign_on_top(lines)
-    suspects = {i: w for i, line in enumerate(lines) if (w := _suspect(line.text, is_foreign=i == foreign)) is not None}
-    spans = dict(_suspect_spans(lines, suspects))
+    grounds = _grounds(text, lines)
+    suspects = _suspects(lines, grounds, _foreign_on_top(lines))
+    spans = dict(_suspect_spans(lines, suspects, grounds))
     if not suspects and not spans:
         return
     page = _page(_without_span(line, spans.get(i)) for i, line in enumerate(lines) if i not in suspects)
@@ -76,12 +80,19 @@ def find(text: str, context: Context) -> Iterator[Edit]:  # noqa: ARG001 (a step
         yield from sorted([*removals, *cuts], key=lambda edit: edit.start)
 
 
+def prepare() -> None:
+    """Build what the first suspect would have to wait for: most pages have none, and processes are many."""
+    _anchors()
+    _vocabulary(brands=False)
+    _vocabulary(brands=True)
+
+
 def is_only_spam(text: str) -> bool:
     """Whether there is next to nothing but spam in a text: titles, advertisements, and no other sentence."""
     if text.count("。") * _SHORTEST_SENTENCE > (1 - ONLY_SPAM) * len(text):
         return False
     lines = [line for line in lines_of(text) if len(line.text) >= 4]
-    suspects = {i: w for i, line in enumerate(lines) if (w := _suspect(line.text, is_foreign=False)) is not None}
+    suspects = _suspects(lines, _grounds(text, lines))
     found = dict(_judge(lines, suspects, _page(iter(())), bound=BOUND - 1.5))  # nothing there to be foreign to
     n_spam = sum(len(lines[i].text) for i in found)
     return n_spam > 0 and n_spam >= ONLY_SPAM * sum(len(line.text) for line in lines)
@@ -93,15 +104,55 @@ ONLY_SPAM = 0.8
 """Share of characters in spam lines from which on a page is nothing else: some have a line of buttons or a number."""
 
 
+class _Ground(NamedTuple):
+    """How often words stand in a line, overlapping ones too: no less than what weighing would find there."""
+
+    strong: int = 0
+    medium: int = 0
+    porn: int = 0
+
+
+def _grounds(text: str, lines: list[Line]) -> dict[int, _Ground]:
+    """What there is of the vocabulary, by line: the whole page is looked through once, and most have next to nothing.
+
+    Args:
+        text: The page.
+        lines: Lines of it, in order.
+    """
+    automaton, marks = _anchors()
+    grounds: dict[int, _Ground] = {}
+    ends = [line.end for line in lines]
+    for word, _, end in automaton.find_matches_as_indexes(fold_page(text), overlapping=True):
+        place = bisect_left(ends, end)
+        found, more = grounds.get(place, _NO_GROUND), marks[word]
+        grounds[place] = _Ground(found.strong + more.strong, found.medium + more.medium, found.porn + more.porn)
+    return grounds
+
+
+_NO_GROUND = _Ground()
+
+
+def _has_enough(ground: _Ground) -> bool:
+    """Whether a line could have points enough, or words of pornography heaped up."""
+    return ground.strong >= 1 or ground.medium >= 2 or ground.porn >= 3
+
+
 _Words = tuple[frozenset[tuple[str, str, str]], int]
 
 
-def _suspect(text: str, *, is_foreign: bool) -> _Words | None:
-    """The vocabulary of a line, if it has enough of it, or could be a line in another script on top of the page."""
-    if not 6 <= len(text) <= LONGEST or "。" in text or text.endswith(_SENTENCE_ENDS):
+def _suspects(lines: list[Line], grounds: dict[int, _Ground], foreign: int | None = None) -> dict[int, _Words]:
+    """The vocabulary of lines that have enough of it, and of one that could be in another script on top of the page."""
+    places = {place for place, ground in grounds.items() if _has_enough(ground) and place < len(lines)}
+    if foreign is not None:
+        places.add(foreign)
+    found = ((i, _suspect(lines[i], is_foreign=i == foreign)) for i in sorted(places))
+    return {i: words for i, words in found if words is not None}
+
+
+def _suspect(line: Line, *, is_foreign: bool) -> _Words | None:
+    if not 6 <= len(line.text) <= LONGEST or "。" in line.text or line.text.endswith(_SENTENCE_ENDS):
         return None
-    folded = fold(text)
-    found = _find_words(folded)
+    found = _find_words(line.folded)
     words = _rated(found)
     is_suspect = _vocabulary_points(words) >= _GROUND or is_foreign or _are_heaped(words)
     return (words, sum(map(len, found))) if is_suspect else None
@@ -136,18 +187,25 @@ _AFTER_SENTENCE = re.compile(r"(?<=[。！？!?”」…)）])[^。！？!?”�
 _LIST_HEADING = re.compile(r"[\s_|,、(（【\[]*(?:友情链接|友链|更多|欢迎\S{2,6}(?:访问|来到|光临|关注))?[:：\s]*")
 
 
-def _suspect_spans(lines: list[Line], suspects: dict[int, _Words]) -> Iterator[tuple[int, _Span]]:
+def _suspect_spans(
+    lines: list[Line], suspects: dict[int, _Words], grounds: dict[int, _Ground]
+) -> Iterator[tuple[int, _Span]]:
     """What follows the last sentence of the last paragraphs, and lists of names inside of paragraphs."""
-    prose = [i for i, line in enumerate(lines) if i not in suspects and is_prose(line.text)]
-    last = frozenset(prose[-EDGE_PARAGRAPHS:])
-    for i in prose:
+    places = [i for i in sorted(grounds) if _has_enough(grounds[i]) and i not in suspects and is_prose(lines[i].text)]
+    last = _last_paragraphs(lines, suspects) if places else frozenset()
+    for i in places:
         line = lines[i]
         window = max(0, len(line.text) - LONGEST)
         end = _AFTER_SENTENCE.search(line.text, window) if i in last else None
         if end and _vocabulary_points(_rated(_find_words(fold(end[0])))) >= _GROUND:
             yield i, _Span(line.at + end.start(), end[0], is_end=True)
-        elif run := _run(line.text[:LONGEST]):
+        elif grounds[i].strong >= SHORTEST_RUN and (run := _run(line)):
             yield i, _Span(line.at + run[0], line.text[run[0] : run[1]], is_end=False)
+
+
+def _last_paragraphs(lines: list[Line], suspects: dict[int, _Words]) -> frozenset[int]:
+    prose = (i for i in range(len(lines) - 1, -1, -1) if i not in suspects and is_prose(lines[i].text))
+    return frozenset(islice(prose, EDGE_PARAGRAPHS))
 
 
 def _without_span(line: Line, span: _Span | None) -> str:
@@ -183,11 +241,11 @@ _HINT = re.compile(
 """At least three of them are in a list of names: a look that costs paragraphs next to nothing."""
 
 
-def _run(text: str) -> tuple[int, int] | None:
+def _run(line: Line) -> tuple[int, int] | None:
     """Where words of the vocabulary stand in a row, three strong ones at least, with nothing but separators between."""
-    if len(_HINT.findall(text)) < SHORTEST_RUN:
+    folded = line.folded[:LONGEST]
+    if len(_HINT.findall(line.text[:LONGEST])) < SHORTEST_RUN:
         return None
-    folded = fold(text)
     matches = list(_matches(folded))
     if sum(_strength(m[0]) == "strong" for m in matches) < SHORTEST_RUN:
         return None
@@ -208,17 +266,21 @@ def _strength(word: str) -> str:
 
 def _foreign_on_top(lines: list[Line]) -> int | None:
     """0 if the first line is made of titles in Simplified, joined in the way of titles, on a Traditional page."""
-    if len(lines) < 2 or len(lines[0].text) > LONGEST or not _JOINT.search(fold(lines[0].text)):
+    if len(lines) < 2 or len(lines[0].text) > LONGEST or not _is_joined(lines[0].folded):
         return None
     below = "".join(line.text[:200] for line in lines[1:6])
     return 0 if _script(lines[0].text) == "hans" and _script(below) == "hant" else None
+
+
+def _is_joined(folded: str) -> bool:
+    return any(sign in folded for sign in "_|-i") and _JOINT.search(folded) is not None
 
 
 def _judge(
     lines: list[Line], suspects: dict[int, _Words], page: Page, bound: float = BOUND
 ) -> Iterator[tuple[int, tuple[str, float]]]:
     edge = _edges(len(lines), suspects)
-    candidates = {i: _candidate(lines[i].text, words, page, is_edge=i in edge) for i, words in suspects.items()}
+    candidates = {i: _candidate(lines[i], words, page, is_edge=i in edge) for i, words in suspects.items()}
     points = {i: sum(weigh(candidate) for weigh in EVIDENCE) for i, candidate in candidates.items()}
     n_sure = sum(n >= BOUND + 1 for n in points.values())
     for i, candidate in candidates.items():
@@ -231,9 +293,9 @@ def _judge(
 COMPANY = 1.0
 
 
-def _candidate(text: str, words: _Words, page: Page, *, is_edge: bool) -> Candidate:
-    folded = fold(text)
-    return Candidate(folded, *words, _script(text), _without(folded, [word for word, *_ in words[0]]), page, is_edge)
+def _candidate(line: Line, words: _Words, page: Page, *, is_edge: bool) -> Candidate:
+    rest = _without(line.folded, [word for word, *_ in words[0]])
+    return Candidate(line.folded, *words, _script(line.text), rest, page, is_edge)
 
 
 def _without(folded: str, words: list[str]) -> str:
@@ -409,21 +471,45 @@ def _rows() -> dict[str, tuple[str, str]]:
 
 
 @cache
-def _vocabulary() -> re.Pattern[str]:
+def _vocabulary(*, brands: bool) -> re.Pattern[str]:
     """All words, the longest first, grouped by their first character: a thousand alternatives in a row are slow."""
     groups: dict[str, list[str]] = {}
     for word in sorted(_rows(), key=len, reverse=True):
         groups.setdefault(word[0], []).append(re.escape(word[1:]))
-    return re.compile(
-        _BRAND + "|" + "|".join(f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in groups.items())
-    )
+    words = (f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in groups.items())
+    return re.compile("|".join([*([_BRAND] if brands else []), *words]))
 
 
+_TRADES = "体育|娱乐|棋牌|电竞|真人|彩票|电子|游戏|国际|平台"
+_ENDINGS = "官方网站|官方入口|官方|官网|网页版|手机版|登录|登陆|注册|入口|app|下载|投注|备用|最新|平台|在线|网址|首页"
+_DOORS, _INSIDE = "官网|登录|注册|app|下载|网页版|手机版", "入口|地址|网址|下载|登录|注册|送"
 _BRAND = (
-    r"[\u4e00-\u9fffa-z0-9]{2,5}?(?:体育|娱乐|棋牌|电竞|真人|彩票|电子|游戏|国际|平台)(?:\(中国\))?(?:官方网站|官方入口|官方|官网|网页版|手机版|登录|登陆|注册|入口|app|下载|投注|备用|最新|平台|在线|网址|首页){2,4}"
-    r"|(?:官网|登录|注册|app|下载|网页版|手机版)(?:入口|地址|网址|下载|登录|注册|送)(?:手机版|网页版|官网|地址|入口|彩金)?"
+    rf"[\u4e00-\u9fffa-z0-9]{{2,5}}?(?:{_TRADES})(?:\(中国\))?(?:{_ENDINGS}){{2,4}}"
+    rf"|(?:{_DOORS})(?:{_INSIDE})(?:手机版|网页版|官网|地址|入口|彩金)?"
 )
 """Brands of gambling sites change by the week; their endings do not (`…体育app官网下载入口`)."""
+_IN_BRANDS = (
+    re.compile(rf"(?:{_TRADES})(?:\(中国\))?(?:{_ENDINGS})"),
+    re.compile(rf"(?:{_DOORS})(?:{_INSIDE})"),
+)
+"""One of these is in each of them: to look for the names in front of them costs ten times as much as all words."""
+
+
+@cache
+def _anchors() -> tuple[AhoCorasick, list[_Ground]]:
+    """Words of the vocabulary that count, and what stands in every brand; and what each of them adds to the ground."""
+    trades = [trade + country for trade in _TRADES.split("|") for country in ("", "(中国)")]
+    brands = {a + b for a in trades for b in _ENDINGS.split("|")}
+    brands |= {a + b for a in _DOORS.split("|") for b in _INSIDE.split("|")}
+    marks = {
+        word: _Ground(weight == "strong" or word in brands, weight == "medium", kind == "porn")
+        for word, (kind, weight) in _rows().items()
+    }
+    marks = {word: mark for word, mark in marks.items() if any(mark)} | {
+        word: _Ground(strong=1) for word in brands - marks.keys()
+    }
+    automaton = AhoCorasick(list(marks), MatchKind.Standard, implementation=Implementation.DFA)
+    return automaton, list(marks.values())
 
 
 def _find_words(folded: str) -> list[str]:
@@ -432,7 +518,8 @@ def _find_words(folded: str) -> list[str]:
 
 
 def _matches(folded: str) -> Iterator[re.Match[str]]:
-    return (m for m in _vocabulary().finditer(folded) if not (m[0].isascii() and _is_touched(folded, *m.span())))
+    words = _vocabulary(brands=any(sign.search(folded) for sign in _IN_BRANDS))
+    return (m for m in words.finditer(folded) if not (m[0].isascii() and _is_touched(folded, *m.span())))
 
 
 def _is_touched(folded: str, start: int, end: int) -> bool:
@@ -440,9 +527,8 @@ def _is_touched(folded: str, start: int, end: int) -> bool:
     return any(char.isascii() and char.isalpha() for char in around)
 
 
-def _pairs(folded: str) -> frozenset[str]:
-    letters = _SIGNS.sub("", folded)
-    return frozenset(letters[i : i + 2] for i in range(len(letters) - 1))
+def _pairs(folded: str) -> frozenset[tuple[str, str]]:
+    return frozenset(pairwise(_SIGNS.sub("", folded)))
 
 
 def _page(texts: Iterator[str]) -> Page:
@@ -457,8 +543,8 @@ def _page(texts: Iterator[str]) -> Page:
 
 def _script(text: str) -> str:
     """`hans` or `hant`, by the characters that only one of them has; empty where there are too few, or of both."""
-    simplified = len(simplified_only().intersection(text))
-    traditional = len(traditional_only().intersection(text))
+    chars = set(text)
+    simplified, traditional = len(chars & simplified_only()), len(chars & traditional_only())
     if min(simplified, traditional) * 8 > max(simplified, traditional) or max(simplified, traditional) < 2:
         return ""
     return "hans" if simplified > traditional else "hant"

@@ -8,14 +8,19 @@ of `tasks.language` on 600 news items of 2024, at places inside clauses and at p
 """
 
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import chain, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 
 from schemas.document import Context, Damage, Edit, Finding
 from tasks.damage.misreadings import GARBLED
 from tasks.language import fold_text, next_score, pair_score
-from tasks.scripts import simplify
+from tasks.rules import load
+from tasks.scripts import codes, simplify
 from tasks.steps.invisible import HAN, symbol_class
 
 _PRIVATE = "\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd"
@@ -55,9 +60,22 @@ _USUAL_PICTURES = frozenset(
 posts and advertisements in Chinese (chosen by hand)."""
 
 
+_PICTURE, _HANGS_ON, _CONTROL, _IN_PRIVATE = 1, 2, 4, 8
+"""What a character is, as bits: a picture, something unseen that may hang on one, a control character, private use."""
+
+
 @cache
-def _gate() -> re.Pattern[str]:
-    return re.compile(f"[{symbol_class('hidden', 'joiner', 'mark', 'select', 'alien', 'rare', 'common')}{_PRIVATE}]")
+def _marks() -> NDArray[np.uint8]:
+    """What each code point is; 0 of what no rule here looks at. One look tells what a text has."""
+    marks = np.zeros(sys.maxunicode + 1, np.uint8)
+    for first, last, kind, *_ in load("symbols"):
+        marks[int(first, 16) : int(last, 16) + 1] |= _PICTURE if kind in {"alien", "rare", "common"} else _HANGS_ON
+        if kind == "hidden":  # those beyond Latin-1 are the business of the step before
+            marks[int(first, 16) : min(int(last, 16), 0xFF) + 1] |= _CONTROL
+    marks[0x1F3FB:0x1F400] |= _HANGS_ON
+    for first, last in zip(_PRIVATE[::3], _PRIVATE[2::3], strict=True):
+        marks[ord(first) : ord(last) + 1] |= _IN_PRIVATE
+    return marks
 
 
 @cache
@@ -82,6 +100,12 @@ def _picture_elsewhere() -> re.Pattern[str]:
     )
 
 
+def prepare() -> None:
+    """Build what the first picture would have to wait for: most pages have none, and processes are many."""
+    _sown()
+    _picture_elsewhere()
+
+
 def attraction(left: str, right: str) -> float:
     """How much more often the second character follows the first than any character, as a logarithm to base 10."""
     left, right = simplify(left), simplify(right)
@@ -90,14 +114,20 @@ def attraction(left: str, right: str) -> float:
 
 def find(text: str, _context: Context) -> Iterator[Finding]:
     """Find control characters, pictures inside words, and private-use leftovers."""
-    if (text.isascii() and text.isprintable()) or not _gate().search(text):
+    if text.isascii() and text.isprintable():
         return
-    found = [*_find_pictures(text), *_find_private(text)]
+    marks = _marks()[codes(text)]
+    kinds = int(np.bitwise_or.reduce(marks))
+    found: list[Finding] = []
+    if kinds & _PICTURE:
+        found += _find_pictures(text, marks)
+    if kinds & _IN_PRIVATE:
+        found += _find_private(text)
     covered = [(e.start, e.start + len(e.before)) for e in found if isinstance(e, Edit)]
-    yield from _merge(found, covered, _find_controls(text))
+    yield from _merge(found, covered, _find_controls(text) if kinds & _CONTROL else ())
 
 
-def _merge(found: list[Finding], covered: list[tuple[int, int]], more: Iterator[Edit]) -> Iterator[Finding]:
+def _merge(found: list[Finding], covered: list[tuple[int, int]], more: Iterable[Edit]) -> Iterator[Finding]:
     inside = set(chain.from_iterable(range(*span) for span in covered))
     findings = [*found, *(edit for edit in more if edit.start not in inside)]
     yield from sorted(findings, key=_start)
@@ -121,8 +151,8 @@ def _control() -> re.Pattern[str]:
 # Pictures inside words
 
 
-def _find_pictures(text: str) -> Iterator[Edit]:
-    places = [m for m in _sown().finditer(text) if "\u200d" not in m[0]]
+def _find_pictures(text: str, marks: NDArray[np.uint8]) -> Iterator[Edit]:
+    places = [m for m in _find_sown(text, marks) if "\u200d" not in m[0]]
     if not places:
         return
     elsewhere = sum(1 for _ in _picture_elsewhere().finditer(text))
@@ -138,6 +168,19 @@ def _find_pictures(text: str) -> Iterator[Edit]:
         found |= {m.start(): m[0] for m in _scattered().finditer(text) if not _is_adornment(text, m)}
     for start in sorted(found):
         yield Edit("symbols", "picture-in-word", start, found[start], "", 0.99 if all_go else 0.9)
+
+
+def _find_sown(text: str, marks: NDArray[np.uint8]) -> Iterator[re.Match[str]]:
+    """Where the pattern matches: it is asked only at pictures, and at the start of what hangs together with them."""
+    end = 0
+    for at in np.flatnonzero(marks & _PICTURE).tolist():
+        start = at
+        while start > end and marks[start - 1] & _HANGS_ON:
+            start -= 1
+        match = _sown().match(text, start) if start >= end else None
+        end = max(end, match.end() if match else at + 1)
+        if match:
+            yield match
 
 
 def _goes(match: re.Match[str], odds: float, about: float, total: float, *, all_go: bool) -> bool:

@@ -13,7 +13,7 @@ from schemas.config import ReplayConfig, RunConfig
 from tasks.publish.counts import Tally
 from tasks.publish.store import current, open_store
 from tasks.publish.summary import Summary
-from tasks.shards import LEAST
+from tasks.shards import FULL
 from tasks.shards.progress import watcher
 from tasks.verify import verify
 from tests.tasks.corpus import conftest as corpus_pages
@@ -94,7 +94,7 @@ class TestFlow:
             (folder / f"{number}.txt").write_text(page)
         tables = []
         for workers, documents in ((1, 1000), (2, 5)):
-            monkeypatch.setattr("tasks.shards.LEAST", LEAST._replace(n_documents=documents))
+            monkeypatch.setattr("tasks.shards.FULL", FULL._replace(n_documents=documents))
             out = tmp_path / f"out-{workers}"
             run(tmp_path / "pages", out=out, workers=workers)
             assert verify(out).ok
@@ -288,7 +288,7 @@ class TestIncremental:
     def test_an_addition_rewrites_the_last_batch_and_no_other(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tasks.shards.LEAST", LEAST._replace(n_documents=5))
+        monkeypatch.setattr("tasks.shards.FULL", FULL._replace(n_documents=5))
         monkeypatch.setattr("tasks.ingest.batches.FULL_DOCUMENTS", 5)
         folder, out = tmp_path / "pages", tmp_path / "out"
         folder.mkdir()
@@ -384,7 +384,7 @@ class Corpus:
 @pytest.mark.usefixtures("prefect_server")
 def test_updates_lead_to_what_a_build_from_scratch_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines become furniture and cease to be, copies come and lose those that stand for them."""
-    monkeypatch.setattr("tasks.shards.LEAST", LEAST._replace(n_documents=10))
+    monkeypatch.setattr("tasks.shards.FULL", FULL._replace(n_documents=10))
     monkeypatch.setattr("tasks.ingest.batches.FULL_DOCUMENTS", 10)
     corpus, out = Corpus(tmp_path / "pages"), tmp_path / "out"
     corpus.add(12)  # of each site fewer than it takes to learn

@@ -25,7 +25,7 @@ from tasks.publish.counts import Tally
 from tasks.publish.store import current, open_store
 from tasks.publish.summary import rows
 from tasks.read.sources import source_at
-from tasks.shards import LEAST
+from tasks.shards import FULL
 from tasks.verify import verify
 from tests.tasks.corpus import conftest as corpus_pages
 
@@ -144,8 +144,7 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
 
     def cut(n_bytes: int, n_documents: int) -> None:
         monkeypatch.setattr(read, "SPLIT_BYTES", n_bytes)
-        monkeypatch.setattr(planning, "SPLIT_BYTES", n_bytes)
-        monkeypatch.setattr(shards, "LEAST", LEAST._replace(n_documents=n_documents))
+        monkeypatch.setattr(shards, "FULL", FULL._replace(n_documents=n_documents))
         monkeypatch.setattr(shards, "BATCH_FACTOR", 1)
         monkeypatch.setattr(batches, "FULL_DOCUMENTS", n_documents)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.document import Decoded, RawDocument
 from tasks import language
 from tasks.decode import CJK, _clear, _weigh, decode, encode, marks
-from tasks.decode.scores import folded_codes, pair_scores
+from tasks.decode.scores import folded_codes, pair_score, pair_scores
 from tasks.scripts import codes
 
 NEWS = "今天下午，国务院总理在北京会见了来访的客人，双方就经济合作交换了意见。"
@@ -364,13 +364,14 @@ def test_pairs_score_as_in_the_language_model(text: str) -> None:
     folded = language.fold_text(text)
     found = pair_scores(folded_codes(codes(text))[:-1], folded_codes(codes(text))[1:])
     assert found.tolist() == [language.pair_score(a, b) for a, b in itertools.pairwise(folded)]
+    assert found.tolist() == [pair_score(a, b) for a, b in itertools.pairwise(folded)]
 
 
 @pytest.mark.parametrize("codec", ["gb18030", "cp950", "euc_jp", "cp932", "cp949", "utf-8", "big5hkscs", "latin-1"])
 @given(content=st.binary(max_size=200))
 def test_bytes_are_marked_as_the_plain_handler_marks_them(codec: str, content: bytes) -> None:
     text = content.decode(codec, "qingyuan-mark")
-    assert marks.read(content, codec) == (text.translate(marks._WEB_BIG5) if codec == "big5hkscs" else text)
+    assert marks.read(content, codec) == (text.translate(marks._WEB_BIG5.replaced) if codec == "big5hkscs" else text)
 
 
 @pytest.mark.parametrize(
@@ -393,14 +394,15 @@ def test_what_is_clear_is_what_all_readings_weighed_say(text: str, codec: str, d
 def test_a_rare_character_is_no_reason_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(marks, "_search", lambda *_: pytest.fail("searched"))
     line = f"记者从滇池与乐山·峨眉了解到，{NEWS}".encode("gb18030")
-    assert marks.suspect().search(line.decode("gb18030"))
-    assert marks.resynchronise([(line, "gb18030")]) == [line.decode("gb18030")]
+    reading = marks.read_lines([line], ["gb18030"])
+    assert reading.suspects
+    assert marks.resynchronise([line], ["gb18030"], reading) == [line.decode("gb18030")]
 
 
 def test_only_what_is_out_of_step_is_cut_anew() -> None:
     line = NEWS.encode("gb18030")
     shifted = line * 3 + b"\xb5" + line[:20] + b"\xc4" + line[20:] + line * 3
-    [text] = marks.resynchronise([(shifted, "gb18030")])
+    [text] = marks.resynchronise([shifted], ["gb18030"], marks.read_lines([shifted], ["gb18030"]))
     assert text.encode("gb18030", "surrogateescape") == shifted
     assert text.startswith(NEWS * 3)
     assert text.endswith(NEWS * 3)

@@ -5,6 +5,7 @@ import pytest
 
 from schemas.document import Origin, Outcome
 from tasks import shards
+from tasks.read import PIECES
 from tasks.read.records import Span
 from tasks.read.sources import Source
 from tasks.shards import SHARD_BYTES, SHARD_DOCUMENTS, plan_shards
@@ -27,14 +28,28 @@ def test_nothing_is_no_shard() -> None:
     assert plan_shards([]) == []
 
 
+def sizes(planned: list[shards.Shard]) -> list[int]:
+    return [len(shard.spans) for shard in planned]
+
+
+@pytest.mark.parametrize(("n", "expected"), [(250, [250]), (830, [250, 250, 250, 80]), (4000, [500] * 8)])
+def test_small_inputs_are_spread_by_number(n: int, expected: list[int]) -> None:
+    assert sizes(plan_shards(spans(*[1] * n))) == expected
+
+
+@pytest.mark.parametrize(("kilobytes", "expected"), [(1000, [10]), (2500, [10, 10, 5]), (16_000, [20] * 8)])
+def test_small_inputs_are_spread_by_bytes(kilobytes: int, expected: list[int]) -> None:
+    assert sizes(plan_shards(spans(*[100_000] * (kilobytes // 100)))) == expected
+
+
 def test_shards_are_full_by_number() -> None:
-    planned = plan_shards(spans(*[1] * (2 * SHARD_DOCUMENTS + 1)))
-    assert [len(shard.spans) for shard in planned] == [SHARD_DOCUMENTS, SHARD_DOCUMENTS, 1]
+    n = PIECES * SHARD_DOCUMENTS + 1
+    assert sizes(plan_shards(spans(*[1] * n))) == [SHARD_DOCUMENTS] * PIECES + [1]
 
 
 def test_shards_are_full_by_bytes_and_a_large_document_has_its_own() -> None:
     planned = plan_shards(spans(SHARD_BYTES - 1, 1, 1, SHARD_BYTES * 9, 1))
-    assert [len(shard.spans) for shard in planned] == [2, 1, 1, 1]
+    assert sizes(planned) == [2, 1, 1, 1]
 
 
 def test_every_piece_is_in_one_shard_in_order() -> None:
@@ -52,7 +67,7 @@ def test_large_inputs_get_larger_shards_and_not_more(size: int, monkeypatch: pyt
 
 
 def test_numbers_of_shards_go_on_where_others_ended() -> None:
-    assert [shard.number for shard in plan_shards(spans(*[1] * (SHARD_DOCUMENTS + 1)), 7)] == [7, 8]
+    assert [shard.number for shard in plan_shards(spans(*[SHARD_BYTES] * 2), 7)] == [7, 8]
 
 
 def test_documents_of_a_shard_that_is_begun_again_are_told_once() -> None:
@@ -72,7 +87,7 @@ def test_documents_of_a_shard_that_is_begun_again_are_told_once() -> None:
 
 def test_short_documents_of_a_container_are_no_more_batches_than_long_ones_by_the_number_of_files() -> None:
     def batches(n_documents: int, n_bytes: int) -> list[int]:
-        filler = shards._Filler(shards.LEAST)
+        filler = shards._Filler(shards.FULL)
         origin = Origin("file:///a.jsonl", "", "", n_bytes)
         places = [filler((shards._Put(Entry(Path(), 0), "", ""), Outcome(origin))) for _ in range(n_documents)]
         return list(Counter(places).values())

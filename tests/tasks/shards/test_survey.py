@@ -78,7 +78,7 @@ pages, work_folder, n_kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 run = Run("run", datetime.now(UTC), CleanConfig(), "0", "0")
 work = Work(run, work_folder / "parts", work_folder / "journals", 1.0, 1)
 sources = find_sources([pages], work_folder / "out", work_folder)
-read_module.SPLIT_BYTES = plan.SPLIT_BYTES = int(sys.argv[4])
+read_module.SPLIT_BYTES = int(sys.argv[4])
 shard = Shard(0, tuple(plan.split_sources(sources)))
 told, done, killed = [], threading.Event(), 0
 watcher.set(lambda event, n: told.append((event, n)))
