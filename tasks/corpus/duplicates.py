@@ -116,9 +116,11 @@ _LAST = 0x3FFFF
 @cache
 def _is_said() -> NDArray[np.bool_]:
     """By code point, whether it is a letter, a digit or an ideograph, or U+FFFD."""
-    said = [chr(code).isalnum() for code in range(_LAST + 1)]
+    said = np.zeros(_LAST + 1, bool)
+    for run in re.finditer(r"[^\W_]+", text_of(np.arange(_LAST + 1, dtype=np.uint32))):
+        said[run.start() : run.end()] = True
     said[ord(_LOST)] = True
-    return np.array(said)
+    return said
 
 
 def grams(text: str) -> Grams:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from schemas.config import CleanConfig
 from schemas.dataset import clean_row
 from schemas.document import Origin, RawDocument, Run
+from tasks.corpus.duplicates import signatures
 from tasks.document import clean_raw
 from tasks.steps import mojibake, spam, symbols, trimmed
 
@@ -25,7 +26,7 @@ _PAGE = """您的位置：首页 > 国内 >
 def _clean_a_page() -> None:
     run = Run("", datetime.now(UTC), CleanConfig(), "", "")
     outcome = clean_raw(Origin("file:///", "", "", 0), RawDocument("file:///", _PAGE.encode()), run.config)
-    clean_row(outcome, run)
+    signatures([clean_row(outcome, run)])
 
 
 _RARELY = (50_000, 20, 50)
