@@ -577,9 +577,10 @@ def clean_rows(
     """
     cleaned = [_kept(outcome) for outcome in outcomes]
     texts = [each.text for each in cleaned]
-    identities = identify.identities(texts)
+    counts = identify.count_all(texts)
+    identities = identify.identities(texts, counts)
     scripts = _scripts_before(outcomes, cleaned, identities)
-    figures = quality.figures(texts) if with_figures else [None] * len(texts)
+    figures = quality.figures(texts, counts) if with_figures else [None] * len(texts)
     parts = zip(outcomes, identities, scripts, figures, first_run_ids, strict=True)
     of_run = _run(run)
     return [_clean_row(*of_one, of_run) for of_one in parts]
@@ -710,8 +711,8 @@ def _scripts_before(
     """Scripts of the texts before they were converted."""
     found = [identity.script for identity in identities]
     converted = [i for i, each in enumerate(cleaned) if any(stage.step == "script" for stage in each.stages)]
-    before = identify.identities([_before_conversion(outcomes[i].text_in or "", cleaned[i]) for i in converted])
-    for i, identity in zip(converted, before, strict=True):
+    before = [_before_conversion(outcomes[i].text_in or "", cleaned[i]) for i in converted]
+    for i, identity in zip(converted, identify.identities(before, identify.count_all(before)), strict=True):
         found[i] = identity.script
     return found
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from schemas.document import Cleaned, Damage
 from tasks import rules
-from tasks.identify import MOST_CHARS, Kind, count_kinds, joined, kinds
+from tasks.identify import MOST_CHARS, Counts, Kind, count_all, joined, kinds
 
 NGRAM = 10
 """Tokens in a row, for what is repeated (`_ngrams` is made for ten): the longest of the n-grams in which Gopher counts
@@ -83,14 +83,14 @@ class EditFigures(NamedTuple):
 
 def text_figures(text: str) -> TextFigures:
     """Figures of any text; what is repeated is looked for in its first `MOST_CHARS` characters."""
-    (found,) = figures([text])
+    (found,) = figures([text], count_all([text]))
     return found
 
 
-def figures(texts: Sequence[str]) -> list[TextFigures]:
-    """Figures of texts: of many together in a third of the time of one by one."""
-    parts = zip(texts, count_kinds(texts), _repeated_shares(texts), strict=True)
-    return [_figures(text, counts, share) for text, counts, share in parts]
+def figures(texts: Sequence[str], counts: Sequence[Counts]) -> list[TextFigures]:
+    """Figures of texts whose characters were counted together: of many in a third of the time of one by one."""
+    parts = zip(texts, counts, _repeated_shares(texts), strict=True)
+    return [_figures(text, of_text.kinds, share) for text, of_text, share in parts]
 
 
 def _figures(text: str, counts: Sequence[int], share: float) -> TextFigures:
