@@ -11,6 +11,7 @@ from schemas.config import CleanConfig
 from schemas.dataset import clean_row
 from schemas.document import Origin, RawDocument, Run
 from tasks.corpus import lines
+from tasks.corpus.duplicates import signatures
 from tasks.document import clean_raw
 from tasks.steps import mojibake, spam, symbols, trimmed
 
@@ -26,7 +27,7 @@ _PAGE = """您的位置：首页 > 国内 >
 def _clean_a_page() -> None:
     run = Run("", datetime.now(UTC), CleanConfig(), "", "")
     outcome = clean_raw(Origin("file:///", "", "", 0), RawDocument("file:///", _PAGE.encode()), run.config)
-    clean_row(outcome, run)
+    signatures([clean_row(outcome, run)])
     list(lines.features([outcome]))
 
 
