@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
 
 from schemas.document import Context, Edit
-from tasks.rules import load
+from tasks.rules import either, load
 from tasks.scripts import simplified_only, traditional_only
 from tasks.steps.lines import LONGEST, Line, fold, fold_page, is_prose, lines_of, removal
 
@@ -472,12 +472,8 @@ def _rows() -> dict[str, tuple[str, str]]:
 
 @cache
 def _vocabulary(*, brands: bool) -> re.Pattern[str]:
-    """All words, the longest first, grouped by their first character: a thousand alternatives in a row are slow."""
-    groups: dict[str, list[str]] = {}
-    for word in sorted(_rows(), key=len, reverse=True):
-        groups.setdefault(word[0], []).append(re.escape(word[1:]))
-    words = (f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in groups.items())
-    return re.compile("|".join([*([_BRAND] if brands else []), *words]))
+    """All words, the longest first."""
+    return re.compile("|".join([*([_BRAND] if brands else []), either(_rows())]))
 
 
 _TRADES = "体育|娱乐|棋牌|电竞|真人|彩票|电子|游戏|国际|平台"
