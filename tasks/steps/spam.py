@@ -9,7 +9,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice, pairwise
 from typing import NamedTuple
 
@@ -119,17 +119,23 @@ def _grounds(text: str, lines: list[Line]) -> dict[int, _Ground]:
         text: The page.
         lines: Lines of it, in order.
     """
-    automaton, marks = _anchors()
     grounds: dict[int, _Ground] = {}
     ends = [line.end for line in lines]
-    for word, _, end in automaton.find_matches_as_indexes(fold_page(text), overlapping=True):
+    for more, end in _hits(fold_page(text)):
         place = bisect_left(ends, end)
-        found, more = grounds.get(place, _NO_GROUND), marks[word]
+        found = grounds.get(place, _NO_GROUND)
         grounds[place] = _Ground(found.strong + more.strong, found.medium + more.medium, found.porn + more.porn)
     return grounds
 
 
 _NO_GROUND = _Ground()
+
+
+@lru_cache(maxsize=2)
+def _hits(folded: str) -> list[tuple[_Ground, int]]:
+    """What stands in a page, with where each ends. Asked again where only its script changed, and of what is judged."""
+    automaton, marks = _anchors()
+    return [(marks[word], end) for word, _, end in automaton.find_matches_as_indexes(folded, overlapping=True)]
 
 
 def _has_enough(ground: _Ground) -> bool:
