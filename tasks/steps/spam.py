@@ -138,9 +138,14 @@ def _hits(folded: str) -> list[tuple[_Ground, int]]:
     return [(marks[word], end) for word, _, end in automaton.find_matches_as_indexes(folded, overlapping=True)]
 
 
+def _may_count(ground: _Ground) -> bool:
+    """Whether there could be points enough."""
+    return ground.strong >= 1 or ground.medium >= 2
+
+
 def _has_enough(ground: _Ground) -> bool:
-    """Whether a line could have points enough, or words of pornography heaped up."""
-    return ground.strong >= 1 or ground.medium >= 2 or ground.porn >= 3
+    """The same, or words of pornography heaped up."""
+    return _may_count(ground) or ground.porn >= 3
 
 
 _Words = tuple[frozenset[tuple[str, str, str]], int]
@@ -197,7 +202,7 @@ def _suspect_spans(
     lines: list[Line], suspects: dict[int, _Words], grounds: dict[int, _Ground]
 ) -> Iterator[tuple[int, _Span]]:
     """What follows the last sentence of the last paragraphs, and lists of names inside of paragraphs."""
-    places = [i for i in sorted(grounds) if _has_enough(grounds[i]) and i not in suspects and is_prose(lines[i].text)]
+    places = [i for i in sorted(grounds) if _may_count(grounds[i]) and i not in suspects and is_prose(lines[i].text)]
     last = _last_paragraphs(lines, suspects) if places else frozenset()
     for i in places:
         line = lines[i]
@@ -272,14 +277,10 @@ def _strength(word: str) -> str:
 
 def _foreign_on_top(lines: list[Line]) -> int | None:
     """0 if the first line is made of titles in Simplified, joined in the way of titles, on a Traditional page."""
-    if len(lines) < 2 or len(lines[0].text) > LONGEST or not _is_joined(lines[0].folded):
+    if len(lines) < 2 or len(lines[0].text) > LONGEST or not _JOINT.search(lines[0].folded):
         return None
     below = "".join(line.text[:200] for line in lines[1:6])
     return 0 if _script(lines[0].text) == "hans" and _script(below) == "hant" else None
-
-
-def _is_joined(folded: str) -> bool:
-    return any(sign in folded for sign in "_|-i") and _JOINT.search(folded) is not None
 
 
 def _judge(
@@ -457,8 +458,11 @@ _CONTACT = re.compile(
 
 _SIGNS = re.compile(r"[\W_]+")
 _SEPARATOR = re.compile(r"[\s,、_|/·•\-:;]+|\si\s")
-_JOINT = re.compile(r"[\u4e00-\u9fff]{2}\s?[_|]{1,2}\s?\w|[\u4e00-\u9fff]{2}(?:-|\si\s)[\u4e00-\u9fff]{2}")
-"""Signs that join the titles of pages."""
+_TWO = r"[\u4e00-\u9fff]{2}"
+_JOINT = re.compile(
+    rf"[_|i-](?:(?:(?<={_TWO}[_|])|(?<={_TWO}\s[_|]))[_|]?\s?\w|(?<={_TWO}-){_TWO}|(?<={_TWO}\si)\s{_TWO})"
+)
+"""Signs that join the titles of pages. The sign stands first in the pattern: so `re` looks for it fast."""
 _STUTTER = re.compile(r"([\u4e00-\u9fff])\1\1")
 _HEADLINE = re.compile(r"[:、《“](?!\d)")
 """Titles of pages are joined by other signs."""

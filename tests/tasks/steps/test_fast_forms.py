@@ -24,6 +24,8 @@ _BEFORE = r"(?<=[^\s!#-$&-(*-/:-@\[-`{-~，、。；：！？])"
 _SIGN_AFTER = f"(?=[、。；：]|[;:](?=[{HAN}{_OPENING}]|$))"
 _OF_HTML = "[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60]"
 
+_TWO = "[\u4e00-\u9fff]{2}"
+
 PATTERNS = {
     "gate": (
         punctuation._GATE,
@@ -72,6 +74,14 @@ TEXTS = st.text(st.sampled_from("中国a1 ,,，。、;:：!?.()（）”“%\u30
 def test_patterns_that_begin_with_the_sign_match_what_the_plain_ones_do(name: str, text: str) -> None:
     fast, plain = PATTERNS[name]
     assert [m.span() for m in fast.finditer(text)] == [m.span() for m in re.finditer(plain, text)]
+
+
+@given(text=st.text(st.sampled_from("中国_|-i a"), max_size=12))
+@example("中国 i 中国")
+@settings(max_examples=1_000)
+def test_titles_are_joined_where_the_plain_pattern_says_so(text: str) -> None:
+    plain = re.search(rf"{_TWO}\s?[_|]{{1,2}}\s?\w|{_TWO}(?:-|\si\s){_TWO}", text)
+    assert (spam._JOINT.search(text) is None) == (plain is None)
 
 
 @given(text=TEXTS)
