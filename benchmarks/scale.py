@@ -584,7 +584,7 @@ def _document_figures(kind: str, contents: Sequence[bytes], folder: Path) -> Ite
     with Journal(journals) as journal:
         for outcome in outcomes:
             journal.add(outcome)
-    revisions = (Revision(outcome, lines.features(outcome)) for outcome in outcomes)
+    revisions = (Revision(*pair) for pair in zip(outcomes, lines.features(outcomes), strict=True))
     draft = write_batch(revisions, RUN, {}, folder / "parts")
     parts = time.process_time() - started
     n, n_bytes = len(given), sum(map(len, contents))

@@ -52,7 +52,8 @@ def survey(outcomes: Iterable[Outcome], number: int, config: CleanConfig, folder
     """
     folder.mkdir(parents=True, exist_ok=True)
     features = folder / f"features-{number:06}"
-    lines.write_features([lines.features(o) if config.learn_from else Features() for o in outcomes], features)
+    found = lines.features(outcomes) if config.learn_from else (Features() for _ in outcomes)
+    lines.write_features([*found], features)
     return Survey(features, lines.count(features, number, folder))
 
 

@@ -123,11 +123,11 @@ def _is_said() -> NDArray[np.bool_]:
 
 def grams(text: str) -> Grams:
     """Hashes of the shingles of a folded text: each once, sorted. Those that U+FFFD is in are left out."""
-    hashes, is_whole = _hashes(codes(text))
+    hashes, is_whole = gram_hashes(codes(text))
     return _set_of(hashes[is_whole])
 
 
-def _hashes(chars: NDArray[np.uint32]) -> tuple[Grams, NDArray[np.bool_]]:
+def gram_hashes(chars: NDArray[np.uint32]) -> tuple[Grams, NDArray[np.bool_]]:
     """A hash for each shingle, and whether it is without U+FFFD."""
     n = max(len(chars) - GRAM + 1, 0)
     hashes, high = np.zeros(n, np.uint64), np.empty(n, np.uint64)
@@ -298,7 +298,7 @@ _BATCH_ROWS = 1000
 def _sign(documents: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     chars, edges = _folded([_marked(document["text"], _places(document["damage"])) for document in documents])
     text, bounds = text_of(chars), edges.tolist()
-    hashes, is_whole = _hashes(chars)
+    hashes, is_whole = gram_hashes(chars)
     spans = [slice(start, max(end - GRAM + 1, start)) for start, end in pairwise(bounds)]
     shingles = [_set_of(hashes[span][is_whole[span]]) for span in spans]
     others = places((chars <= _LAST_SIGN) | (chars == ord(_LOST)))[edges].tolist()

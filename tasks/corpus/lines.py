@@ -18,11 +18,12 @@ Counts are sums over documents, so neither the order nor the number of batches m
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, lru_cache
+from itertools import compress, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -32,9 +33,10 @@ import pyarrow.parquet as pq
 
 from schemas.document import Outcome
 from schemas.index import INDEX
-from tasks.corpus.duplicates import grams
+from tasks.corpus.duplicates import GRAM, gram_hashes
+from tasks.scripts import codes, text_of
 from tasks.steps.dates import MONTH
-from tasks.steps.lines import Line, is_prose, key, lines_of
+from tasks.steps.lines import Line, fold, is_prose
 
 HEAD_LINES = 12
 TAIL_LINES = 40
@@ -90,6 +92,8 @@ _VARYING = re.compile(
     rf"|(?<=\d){MONTH}|{MONTH}(?=\d)|(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 )
 """What a clock puts into a line: numbers, weekdays, months."""
+_NAMED = re.compile("[a-z周期拜]")
+"""In lines without any of these numbers are all there is of it."""
 _LETTER = re.compile(r"[^\W\d年月日时分秒点星期周一二三四五六七八九十〇零_]")
 """Something to recognise a line by: dates and numbers alone are nothing."""
 
@@ -100,6 +104,11 @@ _END = 40
 
 _LONGEST_BODY = 20_000
 """Characters: a sample of a book will do."""
+
+_AT_ONCE = 100_000
+"""Characters of texts that are looked at together, and documents: by itself each takes four times as long."""
+
+_LOST = "\ufffd"
 
 
 class Place(NamedTuple):
@@ -142,14 +151,41 @@ class Judged(NamedTuple):
     """It is learned, and most documents that have it have headings between their paragraphs."""
 
 
-def fingerprint(text: str) -> int:
-    """64 bits of a line in Simplified, without signs, with any number or weekday for any other; 0 if that is nothing.
+def fingerprints(lines: Sequence[str]) -> list[int]:
+    """64 bits of each line in Simplified, without signs, any number or weekday for any other; 0 if that is none.
 
     Of a long line both ends count: it is the same if these are.
     """
-    ends = text if len(text) <= 2 * _END else text[:_END] + text[-_END:]
-    folded = _VARYING.sub("0", key(ends))
-    return hash_of(folded) if _LETTER.search(folded) else 0
+    if not lines:
+        return []
+    ends = (line if len(line) <= 2 * _END else line[:_END] + line[-_END:] for line in lines)
+    folded = (_VARYING.sub("0", line) if _NAMED.search(line) else line for line in _keys("\n".join(ends)).split("\n"))
+    return [hash_of(line) if _LETTER.search(line) else 0 for line in folded]
+
+
+def _keys(text: str) -> str:
+    """Lines as `tasks.steps.lines.key` has each, with 0 for every number."""
+    is_said, is_digit = _kinds()
+    chars = codes(fold(text))
+    chars = chars[is_said.take(chars, mode="clip")]
+    digits = is_digit.take(chars, mode="clip")
+    chars[digits] = ord("0")
+    goes_on = digits[1:] & digits[:-1]
+    return text_of(np.delete(chars, np.flatnonzero(goes_on) + 1))
+
+
+@cache
+def _kinds() -> tuple[Rows, Rows]:
+    """By code point, whether it is a letter, a digit, an ideograph or a line feed; and whether it is a decimal digit.
+
+    There is nothing of that beyond the third plane, of which the last one stands for all others.
+    """
+    text = text_of(np.arange(0x40000, dtype=np.uint32))
+    tables = np.zeros((2, len(text)), bool)
+    for table, kind in zip(tables, (r"[^\W_]+|\n", r"\d+"), strict=True):
+        for run in re.finditer(kind, text):
+            table[run.start() : run.end()] = True
+    return tables[0], tables[1]
 
 
 def hash_of(text: str) -> int:
@@ -165,15 +201,15 @@ def sites_of(outcome: Outcome) -> tuple[str, ...]:
     facts: Mapping[str, str] = outcome.cleaned.facts if outcome.cleaned else {}
     uri = outcome.origin.source_uri
     host = _host(outcome.origin.url) or _host(uri)
-    found_in = [host] if host else _folders(uri)
+    found_in = [host] if host else _folders(uri.rpartition("/")[0])
     names = [*found_in, _host(facts.get("source_url", "")), facts.get("site_name", "")]
     # A lone surrogate could not be stored in the index.
     return tuple(dict.fromkeys(name.encode(errors="replace").decode() for name in names if name))
 
 
-def _folders(uri: str) -> list[str]:
+@lru_cache(maxsize=16)
+def _folders(path: str) -> list[str]:
     """Folder of a file, and those around it: crawls are kept by site, or by site and date. The root is none."""
-    path = uri.rpartition("/")[0]
     folders = [path.rsplit("/", up)[0] for up in range(ANCESTORS + 1)]
     return [folder for folder in folders if folder.count("/") > 2]
 
@@ -189,29 +225,66 @@ def _host(url: str) -> str:
 
 def places(lines: Sequence[Line]) -> list[Place]:
     """Those of a document's lines that are near its ends, in order."""
-    near = lines if len(lines) <= HEAD_LINES + TAIL_LINES else [*lines[:HEAD_LINES], *lines[-TAIL_LINES:]]
-    return [Place(line, fingerprint(line.text)) for line in near]
+    near = _near(lines)
+    return [Place(*line) for line in zip(near, fingerprints([line.text for line in near]), strict=True)]
 
 
-def features(outcome: Outcome) -> Features:
-    """What a document adds to the counts, by what the first pass made of it."""
-    if outcome.cleaned is None or outcome.rejection is not None:
-        return Features()
-    lines = lines_of(outcome.cleaned.text)
-    near = {place.fingerprint for place in places(lines)} - {0}
-    prose = [is_prose(line.text) for line in lines]
-    body = _body("".join(line.text for line, is_paragraph in zip(lines, prose, strict=True) if is_paragraph))
-    return Features(sites_of(outcome), tuple(sorted(near)), body, _is_headed(prose))
+_Lines = TypeVar("_Lines")
 
 
-def _body(text: str) -> tuple[int, ...]:
+def _near(lines: Sequence[_Lines]) -> Sequence[_Lines]:
+    return lines if len(lines) <= HEAD_LINES + TAIL_LINES else [*lines[:HEAD_LINES], *lines[-TAIL_LINES:]]
+
+
+def features(outcomes: Iterable[Outcome]) -> Iterator[Features]:
+    """What each document adds to the counts, by what the first pass made of it."""
+    some: list[tuple[tuple[str, ...], str] | None] = []
+    n_chars = 0
+    for outcome in outcomes:
+        is_counted = outcome.cleaned is not None and outcome.rejection is None
+        text = outcome.cleaned.text if outcome.cleaned is not None and is_counted else ""
+        some.append((sites_of(outcome), text) if is_counted else None)
+        n_chars += len(text) + 1
+        if n_chars > _AT_ONCE:
+            yield from _features(some)
+            some, n_chars = [], 0
+    yield from _features(some)
+
+
+def _features(documents: Sequence[tuple[tuple[str, ...], str] | None]) -> Iterator[Features]:
+    """The same of some documents, by their sites and texts; None for one that does not count."""
+    counted = [document for document in documents if document]
+    lines = [[line for line in map(str.strip, text.split("\n")) if line] for _, text in counted]
+    near = [_near(of) for of in lines]
+    found = iter(fingerprints([line for of in near for line in of]))
+    prose = [[*map(is_prose, of)] for of in lines]
+    bodies = _bodies(["".join(compress(of, is_paragraph)) for of, is_paragraph in zip(lines, prose, strict=True)])
+    rest = zip(counted, near, bodies, prose, strict=True)
+    for document in documents:
+        if document is None:
+            yield Features()
+        else:
+            (sites, _), of, body, is_paragraph = next(rest)
+            yield Features(sites, tuple(sorted({*islice(found, len(of))} - {0})), body, _is_headed(is_paragraph))
+
+
+def _bodies(texts: Sequence[str]) -> list[tuple[int, ...]]:
     """The smallest hash of a shingle (MinHash), three times: copies have the same as often as they share shingles.
 
     So fifty copies of an article with a damaged character in every other line are five bodies or so. The largest of
     three counts is believed, since a disclaimer may have the smallest hash of all pages of its site.
     """
-    hashes = grams(text[:_LONGEST_BODY])
-    return tuple(int((hashes * np.uint64(factor)).min(initial=2**64 - 1)) for factor in MIXERS)
+    if not texts:
+        return []
+    samples = [text[:_LONGEST_BODY] for text in texts]
+    starts = np.cumsum([0, *(len(sample) + 1 for sample in samples[:-1])])
+    # No shingle has a lost character in it, and so none is of two texts.
+    hashes, is_whole = gram_hashes(codes(_LOST.join([*samples, _LOST * GRAM])))
+    smallest = [
+        np.minimum.reduceat(np.where(is_whole, hashes * np.uint64(factor), np.uint64(2**64 - 1)), starts).tolist()
+        for factor in MIXERS
+    ]
+    return [*zip(*smallest, strict=True)]
 
 
 def _is_headed(prose: Sequence[bool]) -> bool:

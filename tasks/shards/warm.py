@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from schemas.config import CleanConfig
 from schemas.dataset import clean_row
 from schemas.document import Origin, RawDocument, Run
+from tasks.corpus import lines
 from tasks.document import clean_raw
 from tasks.steps import mojibake, spam, symbols, trimmed
 
@@ -26,6 +27,7 @@ def _clean_a_page() -> None:
     run = Run("", datetime.now(UTC), CleanConfig(), "", "")
     outcome = clean_raw(Origin("file:///", "", "", 0), RawDocument("file:///", _PAGE.encode()), run.config)
     clean_row(outcome, run)
+    list(lines.features([outcome]))
 
 
 _RARELY = (50_000, 20, 50)

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -222,7 +222,9 @@ def _search(text: str, start: int, end: int, misreading: Misreading) -> _Event |
     while index < end:
         if index >= tried and text[index] > "\x7f" and not states[0].place:
             stretch = stretch_at(text, index, misreading, states[0].last)
-            if stretch is not None and (_is_settled(states) or _is_beyond_doubt(stretch)):
+            if stretch is not None and (
+                _is_settled(states) or reads_as_prose(stretch.out, stretch.gain, stretch.score)
+            ):
                 states, index = [_passed(states, index, stretch)], stretch.end
                 continue
             tried = index + LEAST_STRETCH
@@ -292,10 +294,15 @@ LEAST_PROSE, LEAST_GAIN_OF_PROSE, PROSE = 8, 2.0, -3.3
 """Characters of what is beyond doubt, by how much each has to be likelier than what was observed, their mean score."""
 
 
-def _is_beyond_doubt(stretch: Stretch) -> bool:
-    """Whether nothing that bytes can mean out of step, or with one lost, would read as well."""
-    n = len(stretch.out)
-    return n >= LEAST_PROSE and stretch.gain >= LEAST_GAIN_OF_PROSE * n and stretch.score >= PROSE * n
+def reads_as_prose(out: str, gain: float, score: float) -> bool:
+    """Whether a repair leaves no doubt: nothing that its bytes mean out of step, or with one lost, would read as well.
+
+    Args:
+        gain: by how much all of it is likelier than what was observed.
+        score: of all of it.
+    """
+    n = len(out)
+    return n >= LEAST_PROSE and gain >= LEAST_GAIN_OF_PROSE * n and score >= PROSE * n
 
 
 def stretch_at(text: str, start: int, misreading: Misreading, last: str = "\n") -> Stretch | None:
@@ -362,9 +369,8 @@ def observe(text: str) -> Observed:
     """What the model says to a text as it stands."""
     folded = fold_text(text)
     columns = columns_of(codes("\n" + folded))
-    steps = np.maximum(pair_steps(columns[:-1], columns[1:]), int(FLOOR * STEPS))
-    sums = (np.cumsum(steps, dtype=np.int64) / STEPS).tolist()
-    return Observed(folded, [0.0, *sums], [0, *np.cumsum(steps < UNLIKELY * STEPS).tolist()])
+    scores = np.maximum(pair_steps(columns[:-1], columns[1:]) / STEPS, FLOOR).tolist()
+    return Observed(folded, [0.0, *accumulate(scores)], [0, *accumulate(score < UNLIKELY for score in scores)])
 
 
 @lru_cache(maxsize=1 << 15)
@@ -464,14 +470,25 @@ def _keep(best: _Candidates, state: _State, token: _Token) -> None:
 
 
 def _finish_and_keep(best: _Candidates, state: _State, token: _Token, misreading: Misreading) -> None:
-    """The token as it stands, behind what bytes that vanished complete: only if that may be the best of its kind."""
-    highest = state.score + (LOST if token.char == "\ufffd" else max(highest_score(token.folded), FLOOR))
-    kind = (() if token.char < "\x80" else None, token.folded)
+    """The token as it stands, behind what bytes that vanished complete: the best of that, if it is of its kind."""
+    char, folded = token.char, token.folded
+    kind = (() if char < "\x80" else None, folded)
+    known = best.get(kind)
+    least = known[0] if known is not None else -math.inf
+    highest = LOST if char == "\ufffd" else max(highest_score(folded), FLOOR)
+    meant = MARK_MEANT if char == "?" else 0.0
     for end in _ends(state.place or (), misreading):
-        known = best.get(kind)
-        if known is None or known[0] < highest + end.highest:
-            for finished in _ended(state, token.place - 1, end):
-                _keep(best, finished, token)
+        so_far = state.score + end.cost + meant
+        if so_far + end.highest + highest <= least:
+            continue
+        for gain, last, out in _ways(state.last, end.completed):
+            if so_far + gain + highest <= least:
+                break  # the others are no better
+            score = so_far + gain + (LOST if char == "\ufffd" else _score(last, folded))
+            if score > least:
+                least = score
+                event = _Event(state.event, token.place - 1, token.place, out, end.completed)
+                best[kind] = (score, *kind, event, char, None)
 
 
 def _feed(best: _Candidates, state: _State, moves: "Sequence[_Move]", least: float) -> None:
@@ -544,7 +561,7 @@ class _End(NamedTuple):
     cost: float
     completed: _Completed
     highest: float
-    """What that scores at most."""
+    """What that scores at most, without the cost."""
 
 
 @lru_cache(maxsize=1 << 12)
@@ -556,7 +573,7 @@ def _ends(pending: Bytes, misreading: Misreading) -> Sequence[_End]:
     elif len(pending) + 1 == _length(pending, misreading.written):
         losses = ((LOSS, (TRAILERS,)),)
     moves = _fed(pending, losses, (), misreading)
-    return [_End(cost, done, cost + _highest(done)) for cost, done, rest in moves if not rest]
+    return [_End(cost, done, _highest(done)) for cost, done, rest in moves if not rest]
 
 
 def _highest(completed: _Completed) -> float:
@@ -791,18 +808,31 @@ def is_proved(observed: str, options: Sequence[tuple[str, ...]], misreading: Mis
         data = [byte for chars in options for byte in _bytes(chars, misreading.written)]
     except UnicodeEncodeError:
         return False
-    places = _after_losses({0}, data, misreading)
+    # A proof for which bytes are taken as shown wherever they can be is the rule, and quick to find.
+    return any(_is_proved(observed, data, misreading, thorough=thorough) for thorough in (False, True))
+
+
+def _is_proved(observed: str, data: "Sequence[Byte]", misreading: Misreading, *, thorough: bool) -> bool:
+    places = {0}
     for char in observed:
-        shown = _all_bytes_read(char, misreading.read)
-        reached = {i + len(s) for s in shown for i in places if _is_shown(s, data[i : i + len(s)])}
-        if char in LOST_MARKS:
-            reached |= {i + n for i in places for n in _lost_at(data, i, misreading, marked=True)}
-        if char == " " and misreading.read in GONE:  # filters turn the no-break space into a space
-            reached |= {i + 1 for i in places if i < len(data) and 0xA0 in data[i]}
-        places = _after_losses(reached, data, misreading)
-        if not places:
+        reached = set[int]() if thorough else _behind_shown(char, places, data, misreading)
+        if not reached:
+            places = _after_losses(places, data, misreading)
+            reached = _behind_shown(char, places, data, misreading)
+            if char in LOST_MARKS:
+                reached |= {i + n for i in places for n in _lost_at(data, i, misreading, marked=True)}
+            if char == " " and misreading.read in GONE:  # filters turn the no-break space into a space
+                reached |= {i + 1 for i in places if i < len(data) and 0xA0 in data[i]}
+        if not reached:
             return False
-    return len(data) in places
+        places = reached
+    return len(data) in _after_losses(places, data, misreading)
+
+
+def _behind_shown(char: str, places: set[int], data: "Sequence[Byte]", misreading: Misreading) -> set[int]:
+    """Places in the bytes behind a character that shows those at one of these places."""
+    shown = _all_bytes_read(char, misreading.read)
+    return {i + len(s) for s in shown for i in places if _is_shown(s, data[i : i + len(s)])}
 
 
 Byte = frozenset[int]

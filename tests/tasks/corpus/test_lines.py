@@ -2,15 +2,19 @@ import itertools
 import random
 import timeit
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schemas.document import Outcome
+from schemas.document import Outcome, Reason, Rejection
 from tasks.corpus import lines
+from tasks.corpus.duplicates import grams
 from tasks.corpus.lines import (
     COUNTS,
     MIXERS,
@@ -20,15 +24,28 @@ from tasks.corpus.lines import (
     Recurring,
     count,
     count_index,
-    fingerprint,
+    features,
+    fingerprints,
     hash_of,
     merge,
     read_features,
     sites_of,
     write_features,
 )
+from tasks.steps.lines import is_prose, key, lines_of
 
 MakeOutcome = Callable[..., Outcome]
+
+
+def fingerprint(line: str) -> int:
+    (found,) = fingerprints([line])
+    return found
+
+
+def plain_fingerprint(line: str) -> int:
+    """Line by line, by patterns alone."""
+    varying = lines._VARYING.sub("0", key(line if len(line) <= 80 else line[:40] + line[-40:]))
+    return hash_of(varying) if lines._LETTER.search(varying) else 0
 
 
 @pytest.mark.parametrize(
@@ -69,6 +86,33 @@ def test_fingerprints_stay_as_they_are() -> None:
 
     expected = int.from_bytes(hashlib.blake2b("江南晚报电子版0版".encode(), digest_size=8).digest(), "little")
     assert fingerprint("江南晚报 | 电子版 12版") == expected
+
+
+@given(
+    st.lists(st.text("周星期日一礼拜0٣1２jan5mayonday责責_ 　，Ａａ·ΣσİΑ\ud800\U00020000\U00100000\x0c", max_size=90))
+)
+def test_fingerprints_of_several_lines_are_those_of_each(given_lines: list[str]) -> None:
+    assert fingerprints(given_lines) == [plain_fingerprint(line) for line in given_lines]
+
+
+def test_features_of_several_documents_are_those_of_each(make_outcome: MakeOutcome) -> None:
+    """Whether they are looked at together or not, with a document that does not count among them."""
+    dice = random.Random(4)
+    pieces = ["责任编辑：张三\n", "周一\n", "正文有一句很长很长很长很长的话，说到这里。\n", "\ufffd", "短\n", "\n"]
+    texts = ["", *("".join(dice.choices(pieces, k=dice.randrange(60))) for _ in range(40)), "长" * 200_000]
+    outcomes = [make_outcome(f"file:///a/b{n % 3}/{n}", text) for n, text in enumerate(texts)]
+    outcomes[7] = replace(outcomes[7], rejection=Rejection(Reason.SPAM, ""))
+    found = list(features(outcomes))
+    assert found == [one for outcome in outcomes for one in features([outcome])]
+    assert found[7] == Features()
+    for outcome, one in zip(outcomes, found, strict=True):
+        hashes = grams(
+            "".join(
+                line.text for line in lines_of(outcome.cleaned.text if outcome.cleaned else "") if is_prose(line.text)
+            )[:20_000]
+        )
+        smallest = tuple(int((hashes * np.uint64(factor)).min(initial=2**64 - 1)) for factor in MIXERS)
+        assert outcome.rejection or one.body == smallest
 
 
 def test_fingerprints_of_hostile_lines_take_no_time() -> None:
