@@ -316,7 +316,7 @@ def reads_as_prose(out: str, gain: float, score: float) -> bool:
 def stretch_at(text: str, start: int, misreading: Misreading, last: str = "\n") -> Stretch | None:
     """What begins here and reads so well that it needs no search, nearly up to where it no longer does."""
     longest, out = _parse(text, start, misreading, last)
-    if len(out) < LEAST_STRETCH or longest[1].gain <= 0:  # perhaps the first character was meant as it stands
+    if len(out) < LEAST_STRETCH or len(longest) < 2 or longest[1].gain <= 0:  # perhaps the first one was meant as it is
         return None
     most, end = len(out), longest[-1].end
     # Something is wrong near its end: nothing else follows a character but what is no part of one.
