@@ -123,7 +123,7 @@ class Taken:
 
     def find(self, origin: Origin) -> Entry | None:
         """The outcome of a document, if one was put by and the document is still the same."""
-        if not origin.state:
+        if not origin.state or not len(self._keys):
             return None
         key, rest = struct.unpack("<QQ", bytes.fromhex(origin.doc_id))
         state = bytes.fromhex(origin.state)
