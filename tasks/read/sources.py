@@ -39,7 +39,7 @@ _AT_A_TIME = 1000
 """Names of a list that are looked up together."""
 
 SMALL_BYTES = 1 << 20
-"""A file of so many bytes is read in one go, by three calls of the system: looking at its beginning first takes twelve."""
+"""A file of so many bytes is read in one go, by three calls of the system: a look at its head first takes twelve."""
 
 NOT_OPENED = "It was not opened; to read it, give its content as a file or on standard input."
 
