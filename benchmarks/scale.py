@@ -481,6 +481,7 @@ def run_nothing(n: int, folder: Path) -> dict[str, Any]:
     from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
 
     from flows import local  # noqa: PLC0415
+    from flows.server import set_defaults  # noqa: PLC0415
     from tasks.shards.runners import Runner  # noqa: PLC0415
 
     @task(cache_policy=NO_CACHE)
@@ -493,7 +494,7 @@ def run_nothing(n: int, folder: Path) -> dict[str, Any]:
         with Runner("local", None, work) as runner:
             return len(runner.each(nothing, [{"number": number} for number in range(n)]))
 
-    local._set_defaults()  # noqa: SLF001  as a run from the command line does
+    set_defaults()  # as a run from the command line does
     temporary = local._start_server()  # noqa: SLF001
     assert temporary
     temporary.wait()

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.config import CleanConfig, Dedup, ReadConfig, Reclean, ReplayConfig, RunConfig, RunnerName, Script
 
 if TYPE_CHECKING:
+    from schemas.config import DatasetConfig
     from schemas.document import Outcome
     from tasks.read.sources import Source
 
@@ -194,10 +195,7 @@ def clean(*, verbose: bool, **settings: Any) -> None:
     no longer among the sources is removed. After a change of rules or settings, all is cleaned again. If no document
     is kept, and the dataset has some, nothing is published.
     """
-    config = settings_of_run(**settings)
-    from flows.running import run_in_terminal
-
-    sys.exit(run_in_terminal(config, verbose=verbose))
+    _run(settings_of_run(**settings), verbose=verbose)
 
 
 @main.command()
@@ -220,6 +218,17 @@ def serve(*, cron: str, timezone: str, name: str | None, **settings: Any) -> Non
         raise InputError(str(error)) from error
 
 
+def _run(config: "DatasetConfig", *, verbose: bool) -> None:
+    """Run a flow, and end with the exit code of that."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reads it when it is imported
+    from flows.server import start_ahead
+
+    start_ahead()  # while all else is loaded
+    from flows.running import run_in_terminal
+
+    sys.exit(run_in_terminal(config, verbose=verbose))
+
+
 @main.command()
 @_DATASET
 @click.option("--reason", "reasons", multiple=True, type=click.Choice(REPLAYED), help="Only these. Can be repeated.")
@@ -231,9 +240,7 @@ def replay(*, folder: Path, reasons: tuple[str, ...], verbose: bool, **given: An
     After rules have changed, or with other settings: without any, those of the last run are taken. Documents whose
     sources are gone stay as they are, and so do duplicates.
     """
-    from flows.running import run_in_terminal
-
-    sys.exit(run_in_terminal(replay_config(folder, reasons, **given), verbose=verbose))
+    _run(replay_config(folder, reasons, **given), verbose=verbose)
 
 
 @main.command()

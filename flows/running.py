@@ -137,8 +137,7 @@ def _check_sources(config: RunConfig) -> None:
 
 
 def _run(config: DatasetConfig, console: Console, *, verbose: bool) -> "State[Any]":
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reads it when it is imported, which takes 2 s
-    from flows.local import run_locally  # noqa: PLC0415
+    from flows.local import run_locally  # noqa: PLC0415  Prefect takes a second to import
 
     return run_locally(config, console, logging.NOTSET if verbose else logging.WARNING)
 

@@ -694,8 +694,10 @@ def _zone(published: str | None, lang: str) -> str | None:
 
 def _iso(value: str | None) -> str | None:
     """The column promises ISO 8601: what is something else stays in the edits alone."""
+    if not value:
+        return None
     try:
-        datetime.fromisoformat(value or "")
+        datetime.fromisoformat(value)
     except ValueError:
         return None
     return value

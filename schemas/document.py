@@ -82,6 +82,16 @@ class Edits(Sequence[Edit]):
             *("".join(after), places(np.fromiter(map(len, after), np.int64, len(after)))),
         )
 
+    @property
+    def n_before(self) -> NDArray[np.int64]:
+        """Characters that stand at each."""
+        return self.before_at[1:] - self.before_at[:-1]
+
+    @property
+    def n_after(self) -> NDArray[np.int64]:
+        """Characters that replace them."""
+        return self.after_at[1:] - self.after_at[:-1]
+
     def chosen(self, numbers: NDArray[np.intp]) -> Iterator[Edit]:
         """Some of the edits, by their numbers."""
         columns = (
@@ -126,7 +136,7 @@ class Edits(Sequence[Edit]):
 
     def __getstate__(self) -> tuple[object, ...]:
         # Lengths: they take less than places when they are compressed.
-        columns = self.kind, self.starts, np.diff(self.before_at), np.diff(self.after_at)
+        columns = self.kind, self.starts, self.n_before, self.n_after
         return self.step, self.kinds, self.before, self.after, np.array(columns, "<i4").tobytes()
 
     def __setstate__(self, state: tuple[str, tuple[tuple[str, float], ...], str, str, bytes]) -> None:
@@ -334,14 +344,14 @@ class Stage:
     def n_removed(self) -> int:
         """Characters by which those of its edits shortened the text that shortened it."""
         if isinstance(self.edits, Edits):
-            return int(np.maximum(np.diff(self.edits.before_at) - np.diff(self.edits.after_at), 0).sum())
+            return int(np.maximum(self.edits.n_before - self.edits.n_after, 0).sum())
         return sum(max(len(edit.before) - len(edit.after), 0) for edit in self.edits)
 
     @property
     def n_touched(self) -> int:
         """Characters that its edits replaced, removed or put in."""
         if isinstance(self.edits, Edits):
-            return int(np.maximum(np.diff(self.edits.before_at), np.diff(self.edits.after_at)).sum())
+            return int(np.maximum(self.edits.n_before, self.edits.n_after).sum())
         return sum(max(len(edit.before), len(edit.after)) for edit in self.edits)
 
     @property

@@ -133,34 +133,47 @@ def _repeated_shares(texts: Sequence[str]) -> list[float]:
     for chars, pieces in joined(text[:MOST_CHARS] for text in texts):
         of_kind = kinds(chars)
         inside, member = _IN_WORD[of_kind], _IN_TOKEN[of_kind]
-        begins = member.copy()
-        begins[1:] &= ~(inside[1:] & inside[:-1])
-        starts = np.flatnonzero(begins)
+        goes_on = np.zeros(len(chars), bool)
+        np.logical_and(inside[1:], inside[:-1], out=goes_on[1:])
+        starts = np.flatnonzero(member & ~goes_on)
         if len(starts) <= NGRAM:
             continue
-        ngrams = _ngrams(_tokens(chars, member, starts))
+        ngrams = _ngrams(_tokens(chars, starts, np.flatnonzero(goes_on)))
         edges = np.searchsorted(starts, [*(piece.start for piece in pieces), len(chars)]).tolist()
         for piece, first, last in zip(pieces, edges, edges[1:], strict=False):
             own = ngrams[first : max(last - NGRAM + 1, first)]
-            in_order = np.sort(own)
-            twice = in_order[1:][in_order[1:] == in_order[:-1]]
-            if len(twice):  # mostly there is none
+            order = np.argsort(own)
+            is_same = own[order[1:]] == own[order[:-1]]
+            if is_same.any():  # mostly there is none
                 at = starts[first:last] - piece.start
                 lengths = np.add.reduceat(member[piece.start : piece.end], at, dtype=np.int64)
-                shares[piece.number] = _share(lengths[_in_repeated(own, twice)].sum(), lengths.sum())
+                inside = _in_repeated(np.concatenate([order[1:][is_same], order[:-1][is_same]]), last - first)
+                shares[piece.number] = _share(lengths[inside].sum(), lengths.sum())
     return shares
 
 
-def _tokens(chars: NDArray[np.uint32], member: NDArray[np.bool_], starts: NDArray[np.intp]) -> NDArray[np.uint64]:
-    """A hash for each token: the sum of its characters, each mixed with its place in it."""
-    place = np.arange(len(chars), dtype=np.uint64)
-    place[starts[0] :] -= np.repeat(starts, np.diff(starts, append=len(chars))).astype(np.uint64)
-    mixed = (chars + (place << np.uint64(21))) * _MIX  # 21 bits hold a code point
-    mixed ^= mixed >> np.uint64(32)
-    mixed *= _MIX
-    mixed ^= mixed >> np.uint64(29)
-    mixed *= member
-    return np.add.reduceat(mixed, starts)
+def _tokens(chars: NDArray[np.uint32], starts: NDArray[np.intp], rest: NDArray[np.intp]) -> NDArray[np.uint64]:
+    """A hash for each token: the sum of its characters, each mixed with its place in it.
+
+    Args:
+        chars: Code points.
+        starts: Where tokens begin.
+        rest: Where their other characters are.
+    """
+    tokens = _mixed(chars[starts].astype(np.uint64))
+    if len(rest):
+        token = np.searchsorted(starts, rest, "right") - 1
+        place = (rest - starts[token]).astype(np.uint64)
+        np.add.at(tokens, token, _mixed(chars[rest] + (place << np.uint64(21))))  # 21 bits hold a code point
+    return tokens
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    numbers *= _MIX
+    numbers ^= numbers >> np.uint64(32)
+    numbers *= _MIX
+    numbers ^= numbers >> np.uint64(29)
+    return numbers
 
 
 def _ngrams(tokens: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -171,13 +184,12 @@ def _ngrams(tokens: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return eight[:-2] * _MIX + two[8:]
 
 
-def _in_repeated(ngrams: NDArray[np.uint64], twice: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """For each token, whether it is in an n-gram that occurs more than once: in one of `twice`, in order."""
-    is_repeated = twice[np.minimum(np.searchsorted(twice, ngrams), len(twice) - 1)] == ngrams
-    edges = np.zeros(len(ngrams) + NGRAM, np.int64)
-    edges[: len(ngrams)] += is_repeated
-    edges[NGRAM:] -= is_repeated
-    return np.cumsum(edges[:-1]) > 0
+def _in_repeated(ngrams: NDArray[np.intp], n_tokens: int) -> NDArray[np.bool_]:
+    """For each token, whether it is in an n-gram that occurs more than once: in one of these."""
+    edges = np.zeros(n_tokens + 1, np.int8)
+    edges[ngrams] += 1  # once for each that is there: numpy adds before it stores
+    edges[ngrams + NGRAM] -= 1
+    return np.cumsum(edges[:-1], dtype=np.int8) > 0
 
 
 class _Phrase(NamedTuple):

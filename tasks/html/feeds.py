@@ -3,13 +3,14 @@
 import html
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from lxml import etree
 
 from schemas.document import Page
 from tasks.html.facts import plausible
-from tasks.html.lines import Line, parse, read_lines
+from tasks.html.lines import Line, lines_without_tags, parse, read_lines
 
 SAMPLE_CHARS = 1_000
 """Characters of hidden text that are kept."""
@@ -56,7 +57,13 @@ def read_feed(text: str) -> Page | None:
 
 def _local(element: Any) -> str:
     """Name without its namespace. A broken feed has names that etree.QName refuses."""
-    return element.tag.rpartition("}")[2].rpartition(":")[2] if isinstance(element.tag, str) else ""
+    tag = element.tag
+    return _without_namespace(tag) if isinstance(tag, str) else ""
+
+
+@lru_cache(maxsize=1_000)
+def _without_namespace(tag: str) -> str:
+    return tag.rpartition("}")[2].rpartition(":")[2]
 
 
 def _children(element: Any, name: str) -> Iterator[Any]:
@@ -64,13 +71,20 @@ def _children(element: Any, name: str) -> Iterator[Any]:
 
 
 def _lines(item: Any) -> Iterator[Line]:
-    for title in _children(item, "title"):
+    children: dict[str, list[Any]] = {}
+    for child in item:
+        children.setdefault(_local(child), []).append(child)
+    for title in children.get("title", ()):
         yield from _read(title)
     for name in _CONTENTS:
-        found = [line for content in _children(item, name) for line in _read(content)]
+        found = [line for content in children.get(name, ()) for line in _read(content)]
         if found:
             yield from found
             return
+
+
+_PARSED = re.compile("[<&\\0-\x1f\x7f-\x9f\ufeff\ufffe\uffff\ud800-\udfff]")
+"""What has a meaning in HTML, or none: a text without these is what it is. Most titles of items are."""
 
 
 def _read(element: Any) -> list[Line]:
@@ -79,6 +93,8 @@ def _read(element: Any) -> list[Line]:
         source = "".join([element.text or "", *(etree.tostring(child, encoding="unicode") for child in element)])
     else:
         source = element.text or ""
+    if not _PARSED.search(source):
+        return lines_without_tags(source)
     tree = parse(source) if source.strip() else None
     return read_lines(tree).lines if tree is not None else []
 

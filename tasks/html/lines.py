@@ -53,18 +53,23 @@ unless there are blocks in them."""
 CELLS = frozenset({"td", "th"})
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 PREFORMATTED = frozenset({"pre", "listing", "xmp", "plaintext"})
-TOLD_APART = BLOCKS | CELLS | PREFORMATTED | {"a", "br", "ruby"}
-"""Elements whose tag says something. All others are as good as the text in them, but for their attributes."""
+_BLOCK, _BREAK, _CELL, _LINK, _RUBY, _PREFORMATTED = (1 << n for n in range(6))
+_KINDS = {
+    tag: _BLOCK * (tag in BLOCKS) | _CELL * (tag in CELLS) | _PREFORMATTED * (tag in PREFORMATTED)
+    for tag in BLOCKS | CELLS | PREFORMATTED
+} | {"br": _BREAK, "a": _LINK, "ruby": _RUBY}
+"""What elements are whose tag says something, as bits. All others are as good as the text in them, but for their
+attributes."""
 
 LONGEST_CELL = 60
 """Characters of a cell that stays on a line with its neighbours."""
 LONGEST_NAME = 200
 """Characters of class and id that are looked at."""
 
-_BLANKS = re.compile(r"[ \t\n\r\f]+")
-"""What HTML takes for white space: a no-break or an ideographic space is text."""
+_BLANKS = re.compile(r"(?:[\t\n\r\f]| [ \t\n\r\f])[ \t\n\r\f]*+")
+"""What HTML takes for white space, but for single spaces: a no-break or an ideographic space is text."""
 _WIDE = "[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60]"
-_JOINED = re.compile(rf"(?<={_WIDE})[ \t\r\f]*+\n[ \t\r\n\f]*+(?={_WIDE})")
+_JOINED = re.compile(rf"[ \t\r\n\f](?<={_WIDE}[ \t\r\n\f])(?:(?<=\n)|[ \t\r\f]*+\n)[ \t\r\n\f]*+(?={_WIDE})")
 _LONG_TAG = re.compile(rf"<[a-zA-Z][^<>]{{{LONGEST_TAG},}}+")
 _VOID_IN_XML = re.compile(r"<(script|title|style|textarea|iframe|div|span|a|p|b|i|em|noscript)((?:\s[^<>]{0,500})?)/>")
 """In XHTML these can be empty; a parser of HTML would take the rest of the page for what is in them."""
@@ -154,7 +159,10 @@ class _Reader:
         else:
             pieces, self.shown = self.shown, []
             linked, self.linked, hider = self.linked, 0, -1
-            self.cells = [-1] * len(self.cells)
+            if self.cells:
+                self.cells = [-1] * len(self.cells)
+        if not pieces:
+            return
         text = "".join(pieces)
         if not text or text.isspace():
             return
@@ -178,24 +186,28 @@ class _Reader:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             self.page.complete = False
+        kind = _KINDS.get(tag, 0)
         attributes = dict(element.items())
-        named = "class" in attributes or "id" in attributes
         if attributes:
             self.hide(tag, attributes)
-        if tag in BLOCKS or tag == "br":
+        if kind & (_BLOCK | _BREAK):
             self.flush()
-        if named or tag in BLOCKS or tag in CELLS:
-            self.page.elements.append(Element(self.place, tag, _name(attributes) if attributes else ""))
-            self.place = len(self.page.elements) - 1
+        if kind & (_BLOCK | _CELL) or (attributes and ("class" in attributes or "id" in attributes)):
+            elements = self.page.elements
+            elements.append(Element(self.place, tag, _name(attributes) if attributes else ""))
+            self.place = len(elements) - 1
             self.open_elements.append((self.depth, self.place))
-        if tag not in TOLD_APART:
-            return
-        if tag in CELLS:
+        if kind & _CELL:
             self.shown.append(" " if self.shown else "")
             self.cells.append(len(self.shown))
-        self.links += tag == "a"
-        self.rubies += tag == "ruby"
-        self.preformatted += tag in PREFORMATTED
+        if kind & (_LINK | _RUBY | _PREFORMATTED):
+            self.count(kind, 1)
+
+    def count(self, kind: int, n: int) -> None:
+        """Note that there is an element of some kinds more around, or one less."""
+        self.links += n * bool(kind & _LINK)
+        self.rubies += n * bool(kind & _RUBY)
+        self.preformatted += n * bool(kind & _PREFORMATTED)
 
     def hide(self, tag: str, attributes: Mapping[str, str]) -> None:
         """Note how an element is hidden, if it is."""
@@ -210,10 +222,11 @@ class _Reader:
 
     def close(self, tag: str) -> None:
         """End of an element."""
+        kind = _KINDS.get(tag, 0)
         ends_hider = self.hiders and self.hiders[-1][0] == self.depth
-        if tag in CELLS:
+        if kind & _CELL:
             self.end_cell()
-        if ends_hider or tag in BLOCKS:
+        if ends_hider or kind & _BLOCK:
             self.flush()
         if ends_hider:
             self.hiders.pop()
@@ -222,10 +235,8 @@ class _Reader:
             self.open_elements.pop()
             self.place = self.open_elements[-1][1] if self.open_elements else -1
         self.depth -= 1
-        if tag in TOLD_APART:
-            self.links -= tag == "a"
-            self.rubies -= tag == "ruby"
-            self.preformatted -= tag in PREFORMATTED
+        if kind & (_LINK | _RUBY | _PREFORMATTED):
+            self.count(kind, -1)
 
     def find_how(self) -> None:
         """How what stands here is hidden, after something has changed."""
@@ -245,17 +256,20 @@ class _Reader:
 
 def read_lines(tree: Any, silent: frozenset[str] = SILENT) -> Lines:
     """All lines of a parsed page but for those in silent elements, hidden ones too."""
-    styles = (element.text or "" for element in tree.iter("style"))
+    styles = [element.text or "" for element in tree.iter("style")]
     scripts = [element.text or "" for element in tree.iter("script")]
     reader = _Reader(read_sheets(styles, scripts))
     walk = etree.iterwalk(tree, events=("start", "end"))
     for event, element in walk:
-        tag = element.tag if isinstance(element.tag, str) else "script"
-        is_silent = tag in silent or (tag in READINGS and reader.rubies > 0)
+        tag = element.tag
+        if not isinstance(tag, str):
+            tag = "script"
+        is_silent = tag in silent or (reader.rubies > 0 and tag in READINGS)
         if event == "end":
             if not is_silent:
                 reader.close(tag)
-            reader.add(element.tail if element is not tree else None)
+            if element is not tree:
+                reader.add(element.tail)
         elif is_silent:
             if tag == "script" and (written := written_by_script(element.text or "")) is not None:
                 reader.flush()
@@ -267,6 +281,14 @@ def read_lines(tree: Any, silent: frozenset[str] = SILENT) -> Lines:
             reader.add(element.text)
     reader.flush()
     return reader.page
+
+
+def lines_without_tags(text: str) -> list[Line]:
+    """The same of what has neither tags nor entities nor control characters: there is nothing to parse."""
+    reader = _Reader(Sheet({}, {}))
+    reader.add(text)
+    reader.flush()
+    return reader.page.lines
 
 
 def _name(attributes: Mapping[str, str]) -> str:

@@ -29,7 +29,7 @@ from tasks.publish.store import Store
 _GROUP_BYTES = 64 * 1024 * 1024
 """A row group of large documents is closed earlier, by a rough measure of what its rows take in memory."""
 
-_DOCUMENTS_TOGETHER = 50
+_DOCUMENTS_TOGETHER = 250
 _BYTES_TOGETHER = 1024 * 1024
 """Rows are made of so many documents at a time, or so much text: what they take beside the texts of a row group."""
 

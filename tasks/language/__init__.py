@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -77,26 +77,46 @@ STEPS = 32
 _VALUES = [step / -STEPS for step in range(256)]
 
 
+Columns = np.ndarray[tuple[int], np.dtype[np.integer[Any]]]
+"""Places of folded characters in the tables of the model."""
+
+
 class _Model(NamedTuple):
     """Scores, sorted by what they are of, and what a context adds when it has not seen the character that follows.
 
-    Flat arrays of 15 MB: as dicts of strings they take 200 MB and a second, in every process anew. What is looked up
+    Flat arrays of 30 MB: as dicts of strings they take 200 MB and a second, in every process anew. What is looked up
     one by one is made a dict of when it is asked for (`_Seen`, `_after`).
     """
 
     chars: str
     """All characters that the model knows. Their places are columns; a last column is of all that it does not know."""
+    columns: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    """Code point → column."""
     unigram: Scores
     backoff: Scores
     pairs: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-    """Where in the following two the pairs of each first character begin; one more for the end."""
+    """Where in the following three the pairs of each first character begin; one more for the end."""
     second: "np.ndarray[tuple[int], np.dtype[np.uint16]]"
-    bigram: bytes
-    pair_backoff: bytes
-    triples: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-    """The same for the triples of each pair."""
+    bigram: Scores
+    pair_backoff: Scores
+    width: int
+    """Numbers in each row of the following two."""
+    seen: "np.ndarray[tuple[int], np.dtype[np.uint64]]"
+    """Which columns were seen after each character, a bit each, in numbers of 64 of them."""
+    before: "np.ndarray[tuple[int], np.dtype[np.uint32]]"
+    """How many pairs stand before each of these numbers (the rank of Jacobson 1989: it leads from a bit to a pair)."""
+    triples: "np.ndarray[tuple[int], np.dtype[np.uint32]]"
+    """The same as `pairs` for the triples of each pair."""
     third: "np.ndarray[tuple[int], np.dtype[np.uint16]]"
-    trigram: bytes
+    trigram: Scores
+    keys: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    """Number of its pair and last column of each triple, in one."""
+
+
+_BITS = 64
+_BIT = np.uint64(1) << np.arange(_BITS, dtype=np.uint64)
+_BELOW = _BIT - np.uint64(1)
+"""For each bit, all those below."""
 
 
 @cache
@@ -104,21 +124,37 @@ def _model() -> _Model:
     with np.load(MODEL_PATH) as file:
         chars = file["chars"]
         n, n_pairs = len(chars), len(file["first"])
-        columns = np.zeros(0x10000, np.uint16)
+        columns = np.full(0x10000, n)
         columns[chars] = np.arange(n)
+        first, second, third = (columns[file[name]] for name in ("first", "second", "third"))
         heads = np.cumsum(file["triple_pair"], dtype=np.int64)
+        seen, before = _bits(first, second, n + 1)
         return _Model(
             chars.tobytes().decode("utf-16-le"),
+            columns,
             np.append(-file["unigram"].astype(np.int16), np.int16(UNSEEN * STEPS)),
             np.append(-file["backoff"].astype(np.int16), np.int16(0)),
-            np.searchsorted(columns[file["first"]], np.arange(n + 1)),
-            columns[file["second"]],
-            file["bigram"].tobytes(),
-            file["pair_backoff"].tobytes(),
-            np.searchsorted(heads, np.arange(n_pairs + 1)),
-            columns[file["third"]],
-            file["trigram"].tobytes(),
+            np.searchsorted(first, np.arange(n + 1)),
+            second,
+            -file["bigram"].astype(np.int16),
+            -file["pair_backoff"].astype(np.int16),
+            len(seen) // (n + 1),
+            seen,
+            before,
+            np.searchsorted(heads, np.arange(n_pairs + 1)).astype(np.uint32),
+            third,
+            -file["trigram"].astype(np.int16),
+            heads * (n + 1) + third,
         )
+
+
+def _bits(first: Columns, second: Columns, n: int) -> tuple[Any, Any]:
+    """A bit for each of these pairs (sorted) in a matrix of n columns a side, and how many are before each number."""
+    width = -(-n // _BITS)
+    numbers, starts = np.unique(first * np.int64(width) + second // _BITS, return_index=True)
+    seen = np.zeros(n * width, np.uint64)
+    seen[numbers] = np.bitwise_or.reduceat(np.uint64(1) << (second % _BITS).astype(np.uint64), starts)
+    return seen, np.cumsum(np.bitwise_count(seen), dtype=np.uint32) - np.bitwise_count(seen)
 
 
 @cache
@@ -137,6 +173,11 @@ def column(char: str) -> int:
     return _columns().get(char, len(_model().chars))
 
 
+def columns_of(chars: "np.ndarray[tuple[int], np.dtype[np.uint32]]") -> Columns:
+    """The columns of folded code points; what is beyond U+FFFF, the model does not know."""
+    return _model().columns.take(chars, mode="clip")
+
+
 @cache
 def _unigram() -> dict[str, float]:
     return dict(zip(_model().chars, (_model().unigram / STEPS).tolist(), strict=False))
@@ -153,7 +194,7 @@ class _Seen(dict[str, tuple[float, dict[str, float]]]):
             return _UNKNOWN
         start, end = model.pairs[i : i + 2].tolist()
         following = map(_singles().__getitem__, model.second[start:end].tolist())
-        scores = map(_VALUES.__getitem__, model.bigram[start:end])
+        scores = map(_VALUES.__getitem__, (-model.bigram[start:end]).tolist())
         self[char] = found = (int(model.backoff[i]) / STEPS, dict(zip(following, scores, strict=True)))
         return found
 
@@ -169,7 +210,7 @@ def _triples_of(context: str) -> tuple[int, int, int]:
         start, end = model.pairs[i : i + 2].tolist()
         pair = start + int(model.second[start:end].searchsorted(j))
         if pair < end and model.second[pair] == j:
-            return (-model.pair_backoff[pair], *model.triples[pair : pair + 2].tolist())
+            return (int(model.pair_backoff[pair]), *model.triples[pair : pair + 2].tolist())
     return 0, 0, 0
 
 
@@ -178,7 +219,8 @@ def _after(context: str) -> tuple[float, dict[str, float]]:
     """The same as `_SEEN` after two characters."""
     model, (backoff, start, end) = _model(), _triples_of(context)
     following = map(_singles().__getitem__, model.third[start:end].tolist())
-    return backoff / STEPS, dict(zip(following, map(_VALUES.__getitem__, model.trigram[start:end]), strict=True))
+    scores = map(_VALUES.__getitem__, (-model.trigram[start:end]).tolist())
+    return backoff / STEPS, dict(zip(following, scores, strict=True))
 
 
 @lru_cache(maxsize=256)
@@ -188,7 +230,7 @@ def pair_scores(previous: str) -> Scores:
     row: Scores = model.unigram + model.backoff[i]
     if i < len(model.chars):
         start, end = model.pairs[i : i + 2].tolist()
-        row[model.second[start:end]] = -np.frombuffer(model.bigram, np.uint8)[start:end].astype(np.int16)
+        row[model.second[start:end]] = model.bigram[start:end]
     return row
 
 
@@ -196,8 +238,51 @@ def next_scores(context: str) -> Scores:
     """`next_score` of all characters at once, each in its `column`, in steps of 1/32."""
     model, (backoff, start, end) = _model(), _triples_of(context)
     row: Scores = pair_scores(context[-1]) + np.int16(backoff)
-    row[model.third[start:end]] = -np.frombuffer(model.trigram, np.uint8)[start:end].astype(np.int16)
+    row[model.third[start:end]] = model.trigram[start:end]
     return row
+
+
+def pair_steps(first: Columns, second: Columns) -> Scores:
+    """`pair_score` of many pairs of columns at once, in steps of 1/32."""
+    model = _model()
+    at, seen = _places(first, second)
+    steps: Scores = np.where(seen, model.bigram.take(at), model.unigram.take(second) + model.backoff.take(first))
+    return steps
+
+
+def next_steps(older: Columns, last: Columns, of: Columns, chars: Columns) -> Scores:
+    """`next_score` of many columns at once, each after one of several contexts, in steps of 1/32.
+
+    Args:
+        older: the first column of each context.
+        last: the second one.
+        of: for each of `chars`, the place of its context.
+        chars: columns of the characters that follow.
+    """
+    model = _model()
+    context, known = _places(older, last)
+    backoff = model.pair_backoff.take(context) * known
+    leads = known & (model.triples.take(context + 1) > model.triples.take(context))
+    before = last.take(of)
+    at, seen = _places(before, chars)
+    steps = np.where(seen, model.bigram.take(at), model.unigram.take(chars) + model.backoff.take(before))
+    steps += backoff.take(of)
+    maybe = (seen & leads.take(of)).nonzero()[0]  # triples end in pairs that are known
+    wanted = (context * (len(model.chars) + 1)).take(of.take(maybe)) + chars.take(maybe)
+    found = model.keys.searchsorted(wanted)
+    hits = (model.keys.take(found, mode="clip") == wanted).nonzero()[0]
+    steps[maybe.take(hits)] = model.trigram.take(found.take(hits))
+    return steps
+
+
+def _places(first: Columns, second: Columns) -> tuple[Any, Any]:
+    """Where the pairs of these columns are in the model, and whether they are: meaningless where they are not."""
+    model = _model()
+    bit = second & (_BITS - 1)
+    number = first * model.width + (second >> _BITS.bit_length() - 1)
+    seen = model.seen.take(number)
+    at = np.add(model.before.take(number), np.bitwise_count(seen & _BELOW.take(bit)), dtype=np.int64)
+    return np.minimum(at, len(model.second) - 1), seen & _BIT.take(bit) != 0
 
 
 class _Words(dict[str, dict[str, float]]):
@@ -235,6 +320,19 @@ def pair_score(previous: str, char: str) -> float:
     backoff, seen = _SEEN[previous]
     score = seen.get(char)
     return score if score is not None else backoff + _unigram().get(char, UNSEEN)
+
+
+@cache
+def _highest() -> dict[str, float]:
+    model = _model()
+    highest = model.unigram[:-1] + model.backoff.max()
+    np.maximum.at(highest, model.second, model.bigram)
+    return dict(zip(model.chars, (highest / STEPS).tolist(), strict=True))
+
+
+def highest_score(char: str) -> float:
+    """What a folded character scores at most, whatever stands before it."""
+    return _highest().get(char, UNSEEN)
 
 
 def pair_scores_after(previous: str, chars: Iterable[str]) -> list[float]:

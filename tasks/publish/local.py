@@ -156,7 +156,8 @@ class LocalStore:
                 (_exchange if exchanges else _point)(beside, self.out / table)
         sync(self.out)
         if exchanges and views.exists():
-            time.sleep(GRACE)
+            if any(views.glob("*/*")):
+                time.sleep(GRACE)
             _clear(views)
 
     def put_beside(self, name: str, content: bytes, mark: bytes) -> None:

@@ -17,7 +17,7 @@ from tasks.rules import load
 from tasks.steps.boards import board_header, is_below_post
 from tasks.steps.dates import DATETIME
 from tasks.steps.furniture import Token, levels, may_tell, parse, parse_loosely, parse_start
-from tasks.steps.lines import Line, fold, is_chinese, is_heading, is_prose, key, line_key, lines_of, removal
+from tasks.steps.lines import Line, fold, is_chinese, is_heading, is_prose, key, key_of, lines_of, removal
 from tasks.steps.menus import is_call, is_item, is_likely_call, is_menu
 from tasks.steps.names import is_outlet, is_outlet_alone, is_person
 from tasks.steps.notices import is_notice, is_notice_heading, may_be_notice, notice_start
@@ -117,7 +117,7 @@ def find(text: str, context: Context) -> Iterator[Finding]:  # noqa: ARG001 (a s
     said = [(lines[i].text, token) for i in sorted(found) for token in found[i].tokens]
     said += [(cut.before, token) for cut in cuts for token in parse(fold(cut.before))]
     if said:
-        headings = frozenset(line_key(line) for line in lines[:HEAD_LINES] if len(line.text) <= LONGEST_META)
+        headings = frozenset(key_of(line.folded) for line in lines[:HEAD_LINES] if len(line.text) <= LONGEST_META)
         yield from _facts(said, headings)
     if title is not None and title not in found:
         yield Fact(STEP, "title-above-data", "title", bare_title(_shortest(lines, found, title)))
@@ -220,10 +220,10 @@ _CARD_LINES = 12
 def _is_on_card(lines: list[Line], i: int) -> bool:
     """Whether a line is a word of a member's card or the value beside it, and three such words stand around it."""
     at, end = max(0, i - _CARD_LINES), i + _CARD_LINES
-    if not (_CARD.fullmatch(line_key(lines[i])) or _CARD_VALUE.fullmatch(lines[i].folded)):
+    if not (_CARD.fullmatch(key_of(lines[i].folded)) or _CARD_VALUE.fullmatch(lines[i].folded)):
         return False
-    near = {word for line in lines[at:end] if len(line.text) <= 8 and _CARD.fullmatch(word := line_key(line))}
-    beside = [line_key(line) for line in lines[max(0, i - 1) : i + 2]]
+    near = {word for line in lines[at:end] if len(line.text) <= 8 and _CARD.fullmatch(word := key_of(line.folded))}
+    beside = [key_of(line.folded) for line in lines[max(0, i - 1) : i + 2]]
     return len(near) >= 3 and any(_CARD.fullmatch(word) for word in beside)
 
 
@@ -403,7 +403,7 @@ def _may_be_meta(line: str) -> bool:
 
 def _judge_tokens(lines: list[Line], i: int, tokens: tuple[Token, ...], *, has_body: bool) -> Found | None:
     """Whether what a line was taken apart into makes it furniture."""
-    if len(tokens) == 1 and tokens[0].kind == "count" and _CARD.fullmatch(line_key(lines[i])):
+    if len(tokens) == 1 and tokens[0].kind == "count" and _CARD.fullmatch(key_of(lines[i].folded)):
         return None  # without a number such a word may be the heading of a column (`积分`)
     kinds = {token.kind for token in tokens}
     strong = next((token.kind for token in tokens if token.strong), None)
@@ -438,7 +438,7 @@ def _is_dialogue(lines: list[Line], i: int) -> bool:
 
 def _judge_words(line: Line, *, has_body: bool) -> Found | None:
     """Whether a line as a whole, without its signs, is a known one."""
-    place = _places().get(line_key(line)) if len(line.text) <= 80 else None
+    place = _places().get(key_of(line.folded)) if len(line.text) <= 80 else None
     return Found("buttons", 0.99) if place == "anywhere" or (place == "edge" and has_body) else None
 
 
@@ -532,7 +532,7 @@ def _markup(lines: list[Line], text: str) -> dict[int, Found]:
 
 
 def _is_unmistakable(line: Line) -> bool:
-    return line.text[-1] not in "。，、；" and _places().get(line_key(line)) == "anywhere"
+    return line.text[-1] not in "。，、；" and _places().get(key_of(line.folded)) == "anywhere"
 
 
 def _neighbours(lines: list[Line], tail: dict[int, Found]) -> dict[int, Found]:
@@ -617,16 +617,16 @@ def _find_title(lines: list[Line], found: dict[int, Found], first: int) -> int |
     above = [i for i in rest if i < min(dated, default=first) and could_be_title(lines[i].text)]
     places = [i for i in above if not is_item(lines[i].folded)] or above or rest
     beside = [0.5 * (i + 1 in found) + 0.3 * (i - 1 in found) - 0.5 * _is_below(places, found, i) for i in places]
-    place = choose_title([lines[i] for i in places], (line.text for line in lines[first : first + 3]), beside)
+    place = choose_title([lines[i] for i in places], (line.folded for line in lines[first : first + 3]), beside)
     if place is None:
         return None
-    told = line_key(lines[places[place]])
-    return next(i for i in places if line_key(lines[i]) == told)
+    told = key_of(lines[places[place]].folded)
+    return next(i for i in places if key_of(lines[i].folded) == told)
 
 
 def _shortest(lines: list[Line], found: dict[int, Found], title: int) -> str:
     """The title, or the line below or above it that tells it without the words of the site."""
-    whole = line_key(lines[title])
+    whole = key_of(lines[title].folded)
     others = [line.text for i, line in enumerate(lines[:HEAD_LINES]) if i not in found and could_be_title(line.text)]
     return min(
         (text for text in [lines[title].text, *others] if len(key(text)) >= 6 and key(text) in whole),
@@ -784,7 +784,7 @@ def _is_button(text: str) -> bool:
 
 
 def _heads_links(line: Line) -> bool:
-    return len(line.text) <= 30 and line_key(line) in _link_headings()
+    return len(line.text) <= 30 and key_of(line.folded) in _link_headings()
 
 
 @cache

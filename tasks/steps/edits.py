@@ -71,12 +71,14 @@ _Pieces = tuple[str, NDArray[np.int64]]
 
 def _any_idle(edits: Edits) -> bool:
     """Whether an edit changes nothing."""
-    lengths = np.diff(edits.before_at)
-    even = np.flatnonzero(lengths == np.diff(edits.after_at))
-    at = (within(side[even], lengths[even]) for side in (edits.before_at, edits.after_at))
-    differs = codes(edits.before)[next(at)] != codes(edits.after)[next(at)]
-    n_differing = np.diff(places(differs)[places(lengths[even])])
-    return bool((n_differing == 0).any())
+    n_before = edits.n_before
+    is_even = n_before == edits.n_after
+    before, after, lengths = codes(edits.before), codes(edits.after), n_before[is_even]
+    if not is_even.all():
+        before = before[within(edits.before_at[:-1][is_even], lengths)]
+        after = after[within(edits.after_at[:-1][is_even], lengths)]
+    n_differing = places(before != after)[places(lengths)]
+    return bool((n_differing[1:] == n_differing[:-1]).any())
 
 
 def _replaced(text: str, starts: NDArray[np.int64], old: _Pieces, new: _Pieces) -> str | None:
@@ -85,7 +87,7 @@ def _replaced(text: str, starts: NDArray[np.int64], old: _Pieces, new: _Pieces) 
     What is wrong is found out by going through them one by one.
     """
     (before, before_at), (after, after_at) = old, new
-    lengths = np.diff(before_at)
+    lengths = before_at[1:] - before_at[:-1]
     chars, ends = codes(text), starts + lengths
     if starts.min(initial=0) < 0 or ends.max(initial=0) > len(chars) or (starts[1:] < ends[:-1]).any():
         return None
@@ -101,7 +103,7 @@ def _replaced(text: str, starts: NDArray[np.int64], old: _Pieces, new: _Pieces) 
     # Lengths of what stays and of what is put in, by turns.
     turns = np.empty(2 * len(starts) + 1, np.int64)
     turns[::2] = np.append(starts, len(chars)) - np.insert(ends, 0, 0)
-    turns[1::2] = np.diff(after_at)
+    turns[1::2] = after_at[1:] - after_at[:-1]
     is_new = np.repeat(np.arange(len(turns)) % 2 == 1, turns)
     made = np.empty(len(is_new), np.uint32)
     made[is_new], made[~is_new] = codes(after), chars[stays]

@@ -33,7 +33,7 @@ _LATIN_ENDS = (".", '."', ".”", ".)", ";")
 
 
 _KEPT_CHARS = 200
-_KEPT_LINES = 2_000
+KEPT_LINES = 2_000
 """What was found out about so many lines of so many characters is kept: steps ask for the same lines of a page again
 and again, in every pass, and pages of a site have lines in common. Some 2 MB at most for each of the functions."""
 
@@ -88,7 +88,7 @@ def fold(text: str) -> str:
     return _fold_line(text) if len(text) <= _KEPT_CHARS else _folding()(text).lower()
 
 
-@lru_cache(maxsize=_KEPT_LINES)
+@lru_cache(maxsize=KEPT_LINES)
 def _fold_line(text: str) -> str:
     return _folding()(text).lower()
 
@@ -98,17 +98,17 @@ def key(text: str) -> str:
     return _line_key(text) if len(text) <= _KEPT_CHARS else _SIGNS.sub("", fold(text))
 
 
-def line_key(line: Line) -> str:
-    """The same of a line."""
-    return _folded_key(line.folded) if len(line.text) <= _KEPT_CHARS else _SIGNS.sub("", line.folded)
+def key_of(folded: str) -> str:
+    """The same of a text that is folded already."""
+    return _folded_key(folded) if len(folded) <= _KEPT_CHARS else _SIGNS.sub("", folded)
 
 
-@lru_cache(maxsize=_KEPT_LINES)
+@lru_cache(maxsize=KEPT_LINES)
 def _line_key(text: str) -> str:
     return _SIGNS.sub("", fold(text))
 
 
-@lru_cache(maxsize=_KEPT_LINES)
+@lru_cache(maxsize=KEPT_LINES)
 def _folded_key(folded: str) -> str:
     return _SIGNS.sub("", folded)
 
@@ -131,7 +131,7 @@ _LONG = 150
 """Characters from which on a line is a paragraph, in any language."""
 
 
-@lru_cache(maxsize=_KEPT_LINES)
+@lru_cache(maxsize=KEPT_LINES)
 def _is_short_prose(text: str) -> bool:
     if is_chinese(text):
         if _is_long_headline(text):

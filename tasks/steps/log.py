@@ -61,8 +61,8 @@ class _Source(NamedTuple):
     """Where a character of the text after a stage came from."""
 
     before: str
-    rule: str
-    confidence: float
+    kind: tuple[str, float]
+    """Rule and confidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,10 @@ class _Operation:
     main: tuple[str, float]
     """Rule and confidence of what the form replaces."""
     pairs: Mapping[str, _Source]
+
+    def pair_chars(self) -> Iterator[tuple[str, str]]:
+        """Characters and what each was before."""
+        return ((char, source.before) for char, source in self.pairs.items())
 
 
 class _Told(NamedTuple):
@@ -95,15 +99,16 @@ def _told(operation: _Operation, chars: _Codes, kinds: dict[tuple[str, float], i
     before = _FORMS[operation.form](chars)
     kind = np.where(before != chars, kinds.setdefault(operation.main, len(kinds)), -1)
     if operation.pairs:
-        pairs = sorted(operation.pairs.items())
-        named = codes("".join(char for char, _ in pairs))
-        sources = codes("".join(source.before for _, source in pairs))
-        numbers = [kinds.setdefault((source.rule, source.confidence), len(kinds)) for _, source in pairs]
-        place = np.minimum(np.searchsorted(named, chars), len(named) - 1)
-        is_pair = named[place] == chars
-        place = place[is_pair]
-        before[is_pair] = sources[place]
-        kind[is_pair] = np.where(sources == named, -1, numbers)[place]
+        named, sources = (codes("".join(side)) for side in zip(*operation.pair_chars(), strict=True))
+        numbers = [kinds.setdefault(source.kind, len(kinds)) for source in operation.pairs.values()]
+        # By code point, which pair it is in; 0 for none.
+        pair = np.zeros(max(chars.max(initial=0), named.max()) + 1, np.int32)
+        pair[named] = np.arange(1, len(named) + 1)
+        pair_of = pair[chars]
+        is_pair = pair_of > 0
+        of_pair = pair_of[is_pair] - 1
+        before[is_pair] = sources[of_pair]
+        kind[is_pair] = np.where(sources == named, -1, numbers)[of_pair]
     return _Told(before, kind)
 
 
@@ -113,12 +118,14 @@ class _Columns:
     def __init__(self, text: str, edits: Edits) -> None:
         self.edits = edits
         self.chars = codes(text)
-        lengths = np.diff(edits.before_at)
+        lengths = edits.n_before
         self.ends = edits.starts + lengths
-        self._is_even = lengths == np.diff(edits.after_at)
+        self._is_even = lengths == edits.n_after
         self._n_chars = lengths[self._is_even]
-        self.before = codes(edits.before)[within(edits.before_at[:-1][self._is_even], self._n_chars)]
-        self.after = codes(edits.after)[within(edits.after_at[:-1][self._is_even], self._n_chars)]
+        self.before, self.after = codes(edits.before), codes(edits.after)
+        if not self._is_even.all():
+            self.before = self.before[within(edits.before_at[:-1][self._is_even], self._n_chars)]
+            self.after = self.after[within(edits.after_at[:-1][self._is_even], self._n_chars)]
         # Whether it replaces characters one by one, as an operation does.
         self.is_substitution = self.all_of(self.before != self.after)
         # For each character of the text, whether no edit replaces or removes it.
@@ -128,7 +135,8 @@ class _Columns:
     def all_of(self, is_so: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """For each edit, whether something holds for all of its characters; False for those that change the length."""
         found = np.zeros(len(self.ends), bool)
-        found[self._is_even] = np.diff(places(~is_so)[places(self._n_chars)]) == 0
+        n_others = places(~is_so)[places(self._n_chars)]
+        found[self._is_even] = n_others[1:] == n_others[:-1]
         return found
 
     def of_char(self, of_edit: NDArray[Any]) -> NDArray[Any]:
@@ -240,38 +248,47 @@ def _observed(columns: _Columns) -> _Observed:
     chosen = columns.of_char(columns.is_substitution)
     made = columns.of_char(columns.edits.kind)[chosen] << 2 * _CODE_BITS
     made |= (columns.before[chosen].astype(np.int64) << _CODE_BITS) | columns.after[chosen]
-    changes, first, n_changes = np.unique(made, return_index=True, return_counts=True)
+    order = np.argsort(made, kind="stable")
+    changes, at, n_changes = _tallied(made[order])
     after = (changes & _CODE).astype(np.uint32)
-    kept, counts = np.unique(columns.chars[columns.is_kept], return_counts=True)
-    chars = np.sort(np.concatenate([kept, after]))
-    chars = chars[np.diff(chars, prepend=chars[:1] + 1) != 0]
+    kept, _, counts = _tallied(np.sort(columns.chars[columns.is_kept]))
+    chars, _, _ = _tallied(np.sort(np.concatenate([kept, after])))
     n_kept = np.zeros(len(chars), np.int64)
     n_kept[np.searchsorted(chars, kept)] = counts
     place = np.searchsorted(chars, after)
     n_all = n_kept + np.bincount(place, n_changes, len(chars)).astype(np.int64)
-    order = np.lexsort((first, -n_changes, after))
-    best = order[np.flatnonzero(np.diff(after[order], prepend=after[order[:1]] + 1))]
+    ranked = np.lexsort((order[at], -n_changes, after))
+    _, best, _ = _tallied(after[ranked])
+    best = ranked[best]
     top, n_top = np.zeros(len(chars), np.int64), np.zeros(len(chars), np.int64)
     top[place[best]], n_top[place[best]] = changes[best], n_changes[best]
     return _Observed(chars, n_kept, n_all, changes, n_changes, top, n_top)
 
 
+def _tallied(in_order: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
+    """Of sorted values each once, where it begins, and how often it is there."""
+    is_new = np.ones(len(in_order) + 1, bool)
+    np.not_equal(in_order[1:], in_order[:-1], out=is_new[1:-1])
+    (at,) = is_new.nonzero()
+    return in_order[at[:-1]], at[:-1], at[1:] - at[:-1]
+
+
 def _best_operation(observed: _Observed, kinds: Sequence[tuple[str, float]]) -> _Operation:
     """The cheapest operation: a form, the rule that most changes were made by, and pairs where these are cheaper."""
     main = int(np.argmax(np.bincount(observed.changes >> 2 * _CODE_BITS, observed.n_changes)))
-    _, form, is_pair = min((_cost(observed, form, main) for form in _FORMS), key=itemgetter(0))
+    form, is_pair = _cheapest(observed, main)
     pairs: dict[str, _Source] = {}
     for i in np.flatnonzero(is_pair).tolist():
         char, change = chr(observed.chars[i]), int(observed.top[i])
-        source = _Source(chr(change >> _CODE_BITS & _CODE), *kinds[change >> 2 * _CODE_BITS])
-        pairs[char] = source if observed.n_top[i] > observed.n_kept[i] else _Source(char, *_KEPT)
+        source = _Source(chr(change >> _CODE_BITS & _CODE), kinds[change >> 2 * _CODE_BITS])
+        pairs[char] = source if observed.n_top[i] > observed.n_kept[i] else _Source(char, _KEPT)
     return _Operation(form, kinds[main], pairs)
 
 
-def _cost(observed: _Observed, form: int, main: int) -> tuple[int, int, NDArray[np.bool_]]:
-    """What a form costs with its exceptions, the form, and which characters are better off with a pair."""
+def _cheapest(observed: _Observed, main: int) -> tuple[int, NDArray[np.bool_]]:
+    """The form that costs least with its exceptions, and which characters are better off with a pair."""
     chars = observed.chars.astype(np.int64)
-    formed = _FORMS[form](observed.chars).astype(np.int64)
+    formed = np.array([form(observed.chars) for form in _FORMS.values()], np.int64)  # by form and character
     wanted = (main << 2 * _CODE_BITS) | (formed << _CODE_BITS) | chars
     at = np.minimum(np.searchsorted(observed.changes, wanted), len(observed.changes) - 1)
     n_made = np.where(observed.changes[at] == wanted, observed.n_changes[at], 0)
@@ -279,7 +296,8 @@ def _cost(observed: _Observed, form: int, main: int) -> tuple[int, int, NDArray[
     n_best = np.maximum(observed.n_top, observed.n_kept)
     is_pair = _ROW_COST * (n_best - n_fitting) > _PAIR_COST
     rest = observed.n_all - np.where(is_pair, n_best, n_fitting)
-    return int(_ROW_COST * rest.sum() + _PAIR_COST * is_pair.sum()), form, is_pair
+    best = int(np.argmin(_ROW_COST * rest.sum(1) + _PAIR_COST * is_pair.sum(1)))
+    return list(_FORMS)[best], is_pair[best]
 
 
 def _operation_rows(operation: _Operation) -> Iterator[_Row]:
@@ -287,7 +305,7 @@ def _operation_rows(operation: _Operation) -> Iterator[_Row]:
     groups: dict[tuple[str, float], list[tuple[str, str]]] = defaultdict(list)
     groups[operation.main] = []
     for char, source in operation.pairs.items():
-        group = (source.rule, source.confidence) if char != source.before else operation.main
+        group = source.kind if char != source.before else operation.main
         groups[group].append((source.before, char))
     for (rule, confidence), pairs in groups.items():
         form = operation.form if (rule, confidence) == operation.main else BY_PAIRS
@@ -299,8 +317,9 @@ def _exceptions(columns: _Columns, operation: _Operation) -> list[_Row]:
     """The edits that the operation does not imply, and the places where it would imply one that was not made."""
     edits = columns.edits
     kinds = {kind: number for number, kind in enumerate(edits.kinds)}
-    told = _told(operation, columns.after, kinds)
-    is_same = (told.before == columns.before) & (told.kind == columns.of_char(edits.kind))
+    told = _told(operation, np.concatenate([columns.after, columns.chars]), kinds)
+    n = len(columns.after)
+    is_same = (told.before[:n] == columns.before) & (told.kind[:n] == columns.of_char(edits.kind))
     is_implied = columns.all_of(is_same)
     # Two that touch and look alike would come back as one.
     touch = is_implied[1:] & is_implied[:-1] & (columns.ends[:-1] == edits.starts[1:])
@@ -308,7 +327,7 @@ def _exceptions(columns: _Columns, operation: _Operation) -> list[_Row]:
     for i in np.flatnonzero(touch).tolist():
         if is_implied[i] and rules[edits.kind[i]] == rules[edits.kind[i + 1]]:
             is_implied[i + 1] = False
-    changed = np.flatnonzero(columns.is_kept & (_told(operation, columns.chars, kinds).kind >= 0))
+    changed = np.flatnonzero(columns.is_kept & (told.kind[n:] >= 0))
     kept = zip(changed.tolist(), text_of(columns.chars[changed]), strict=True)
     rows = [_Row(*edit[1:]) for edit in edits.chosen(np.flatnonzero(~is_implied))]
     rows += (_Row(operation.main[0], at, char, char, 1.0) for at, char in kept)
@@ -359,7 +378,7 @@ _Pieces = tuple[str, NDArray[np.int64]]
 def _joined(some: _Pieces, others: _Pieces, order: NDArray[np.intp]) -> _Pieces:
     """Pieces of both, in another order."""
     at = np.concatenate([some[1][:-1], others[1][:-1] + len(some[0])])[order]
-    lengths = np.concatenate([np.diff(some[1]), np.diff(others[1])])[order]
+    lengths = np.concatenate([some[1][1:] - some[1][:-1], others[1][1:] - others[1][:-1]])[order]
     return text_of(codes(some[0] + others[0])[within(at, lengths)]), places(lengths)
 
 
@@ -375,7 +394,7 @@ class _Exception(NamedTuple):
 def _read_operation(rows: Sequence[_Row]) -> _Operation:
     main = rows[0]
     pairs = {
-        char: _Source(before, row.rule, row.confidence)
+        char: _Source(before, (row.rule, row.confidence))
         for row in rows
         for before, char in zip(row.before, row.after, strict=True)
     }

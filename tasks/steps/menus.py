@@ -4,11 +4,11 @@ Everything works on one folded line (`tasks.steps.lines.fold`) of at most `LONGE
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from tasks.rules import load
-from tasks.steps.lines import is_chinese, key
+from tasks.steps.lines import KEPT_LINES, is_chinese, key
 
 LONGEST = 200
 """Characters of the longest line that is looked at: menus of more are read item by item elsewhere, or left."""
@@ -56,6 +56,7 @@ def is_likely_call(line: str) -> bool:
     return (n_content >= 2 and share >= 0.6) or (n_content >= 1 and share >= 0.85)
 
 
+@lru_cache(maxsize=KEPT_LINES)
 def _made_of(line: str) -> tuple[int, float]:
     """How many words of buttons a short Chinese line has, and how much of it they and what joins them make up."""
     letters = _NUMBER.sub("", line)
@@ -67,7 +68,12 @@ def _made_of(line: str) -> tuple[int, float]:
 
 def is_menu(line: str) -> bool:
     """Whether a folded line is a menu: three items or more, short, no sentence, and half of them known words."""
-    if len(line) > LONGEST or _SPOKEN.search(line):
+    return len(line) <= LONGEST and _is_menu(line)
+
+
+@lru_cache(maxsize=KEPT_LINES)
+def _is_menu(line: str) -> bool:
+    if _SPOKEN.search(line):
         return False
     split = _BARS.split(line) if line.count("|") >= _MANY_BARS and is_chinese(line) else _SEPARATOR.split(line)
     items = [re.sub(r"\s", "", item) if is_chinese(item) else item for item in split if key(item)]

@@ -16,7 +16,7 @@ import numpy as np
 
 from schemas.document import Context, Damage, Edit, Finding
 from tasks.damage.misreadings import GARBLED, Misreading, has_utf8_structure, read
-from tasks.language import Kinds, kinds_in, mean_score, pair_score, table_of_kinds
+from tasks.language import Kinds, kinds_in, mean_score, table_of_kinds
 from tasks.scripts import simplify
 from tasks.steps.choosing import OPEN, SURE, Choice, choose
 from tasks.steps.edits import apply
@@ -28,8 +28,9 @@ from tasks.steps.unreading import (
     UTF8_AS_GBK,
     Repair,
     Stretch,
-    fold,
     is_proved,
+    observe,
+    reads_as_prose,
     stretch_at,
     unread,
 )
@@ -252,7 +253,11 @@ def _found(text: str, budget: _Budget, depth: int) -> list[Found]:
     """Repairs of Chinese that was read wrongly, in order, each by the reading under which it gains most."""
     readings = [m for m in _suspected(_Seen.of(text)) if _gate(m).search(text)]
     beyond_doubt = _beyond_doubt(text, readings) if len(readings) > 1 else []
-    candidates = [r for m in readings for r in _accepted(text, m, budget, depth, beyond_doubt)]
+    candidates: list[Found] = []
+    for misreading in readings:
+        accepted = _accepted(text, misreading, budget, depth, beyond_doubt)
+        candidates += accepted
+        beyond_doubt = _with_prose(beyond_doubt, accepted, misreading)
     candidates.sort(key=lambda f: -f[1].gain)
     covered = bytearray(len(text) if candidates else 0)
     found = []
@@ -285,11 +290,18 @@ def _beyond_doubt(text: str, readings: Sequence[Misreading]) -> list[_Explained]
     ]
 
 
+def _with_prose(known: list[_Explained], accepted: Sequence[Found], misreading: Misreading) -> list[_Explained]:
+    """The same with what the search found: the readings that follow need not look there either."""
+    if misreading not in _TELLING:
+        return known
+    repairs = (repair for rule, repair in accepted if rule == misreading.rule and repair.is_whole)
+    prose = (r for r in repairs if reads_as_prose(r.after, r.gain, r.quality * len(r.after)))
+    found = [_Explained(r.start, r.end, misreading) for r in prose if _chinese(r.after) * 2 >= len(r.after)]
+    return sorted([*found, *(old for old in known if not any(_overlap(old, new) for new in found))])
+
+
 _TELLING = (UTF8_AS_GBK, UTF8_AS_1252, GBK_AS_1252, BIG5_AS_1252)
 """Readings that leave no doubt where they explain a stretch. Between GBK and Big5 nearly any text is valid in both."""
-
-LEAST_EXPLAINED, LEAST_GAIN_OF_EXPLAINED, PROSE = 8, 2.0, -3.3
-"""Characters of what is beyond doubt, by how much each has to be likelier than what was observed, their mean score."""
 
 MOST_TRIED = 50
 """Places in a row that are tried in vain, after which a reading explains nothing more."""
@@ -329,9 +341,8 @@ def _start_of_run(text: str, place: int, least: int) -> int:
 
 
 def _is_prose(stretch: Stretch) -> bool:
-    n = len(stretch.out)
-    enough = n >= LEAST_EXPLAINED and stretch.gain >= LEAST_GAIN_OF_EXPLAINED * n and stretch.score >= PROSE * n
-    return enough and _chinese(stretch.out) * 2 >= n
+    is_chinese = _chinese(stretch.out) * 2 >= len(stretch.out)
+    return is_chinese and reads_as_prose(stretch.out, stretch.gain, stretch.score)
 
 
 def _overlap(a: _Explained, b: _Explained) -> bool:
@@ -741,9 +752,8 @@ def _is_promising(repair: Repair, misreading: Misreading) -> bool:
 
 def _unlikely(text: str, match: re.Match[str]) -> int:
     """How many pairs of characters in and beside the place (four, save at ends of lines) the model finds unlikely."""
-    start = match.start() - 1
-    window = (text[start] if start >= 0 else "\n") + text[match.start() : match.end() + 2]
-    return sum(pair_score(a, b) < -4.0 for a, b in pairwise(map(fold, window)))
+    unlikely = observe(text).unlikely
+    return unlikely[min(match.end() + 2, len(text))] - unlikely[match.start()]
 
 
 _LATIN_GATES = {

@@ -113,8 +113,9 @@ def find(text: str, _context: Context) -> Iterator[Edit]:
     if text.isascii() or not (places := [match.start() for match in _GATE.finditer(text)]):
         return
     half = _half_signs(text)
-    habit, narrow, wide = _has_habit(text), _is_narrow(text, half), _wide_classes(text)
-    may_be_narrow, may_be_wide = len(half) >= NARROW_LINE_COUNT, _FULL_WIDTH_RUN.search(text) is not None
+    habit, narrow, may_be_narrow = _has_habit(text), _is_narrow(text, half), len(half) >= NARROW_LINE_COUNT
+    may_be_wide = _FULL_WIDTH_RUN.search(text) is not None
+    wide = _wide_classes(text) if may_be_wide else ""
     for previous, match, following in _at(places, text):
         line = match[0]
         is_narrow = narrow or (may_be_narrow and _is_narrow_line(line))
@@ -199,7 +200,7 @@ def _wide_classes(text: str) -> str:
     classes = ""
     for wide, usual in (("\uff10-\uff19", "0-9"), ("\uff21-\uff3a\uff41-\uff5a", "A-Za-z")):
         runs = len(re.findall(f"[{wide}]++", text))
-        classes += wide if runs and runs > len(re.findall(f"[{usual}]++", text)) else ""
+        classes += wide if runs > len(re.findall(f"[{usual}]++", text)) else ""
     return classes
 
 
@@ -333,7 +334,7 @@ def _with_spaces(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 _BESIDE = re.compile(
-    f"[,;:!?](?:(?<=[,;:])[,;:]*+(?=[{HAN}{_OPENING}])|(?<=[{HAN}{_CLOSING}][,;:!?])[,;:!?]*+"
+    f"[,;:!?](?:(?<=[,;:])(?<![,;:]{{2}})[,;:]*+(?=[{HAN}{_OPENING}])|(?<=[{HAN}{_CLOSING}][,;:!?])[,;:!?]*+"
     f"|(?<=[{HAN}{_CLOSING}] [,;])(?= ?[{HAN}{_OPENING}]))"
 )
 

@@ -5,18 +5,16 @@ anywhere in the run (`tasks.damage.mangler` is the model). Each hypothesis is a 
 bytes so far, scored by the language model; the run ends where an ASCII byte puts the decoder back in step.
 """
 
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, lru_cache
-from itertools import accumulate, islice
+from functools import cache, lru_cache, partial
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from tasks.damage.mangler import decode_pair, encode
-from tasks.language import STEPS, Scores, column, fold_text, next_score, next_scores
-from tasks.scripts import simplified_only
+from tasks.language import STEPS, columns_of, fold_text, next_scores, next_steps
+from tasks.scripts import codes, simplified_only
 from tasks.steps.pinyin import reads
 
 BEAM = 64
@@ -68,6 +66,10 @@ TRAILS = frozenset(range(0x40, 0xFF)) - {0x7F}
 TRACELESS = "\0"
 """The mark of decoders that drop a byte without a trace: it may stand before ASCII and at the end of a line."""
 
+_Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+_Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
+_Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
 
 class Table(NamedTuple):
     """What is known of the site's gloss table."""
@@ -105,6 +107,55 @@ class State(NamedTuple):
     """Whether a gloss stands behind the first byte of the character to come, so that the site could not see it."""
 
 
+class _Beam(NamedTuple):
+    """Hypotheses in columns: what `State` has, a row each, with numbers for characters and sets of bytes."""
+
+    texts: list[str]
+    score: _Floats
+    older: _Ints
+    """The first character of the context."""
+    last: _Ints
+    pending: _Ints
+    """Its number, as in `_PENDING`."""
+    due: _Flags
+    split: _Flags
+
+    @classmethod
+    def of(cls, state: State) -> "_Beam":
+        numbers = (*map(ord, state.context), _number_of(state.pending))
+        older, last, pending = (np.array([number], np.int64) for number in numbers)
+        return cls([state.text], np.array([state.score]), older, last, pending, np.array([state.due]), np.array([False]))
+
+    @classmethod
+    def joined(cls, beams: Sequence["_Beam"]) -> "_Beam":
+        texts, *columns = zip(*beams, strict=True)
+        return cls([text for some in texts for text in some], *map(np.concatenate, columns))
+
+    def take(self, rows: _Ints, texts: list[str] | None = None) -> "_Beam":
+        """Some of them, with their own texts where none are given."""
+        texts = [self.texts[row] for row in rows.tolist()] if texts is None else texts
+        return _Beam(texts, *(column.take(rows) for column in self[1:]))
+
+    def states(self) -> list[State]:
+        """The same, a hypothesis each."""
+        texts, scores, older, last, pending, due, split = (self.texts, *(column.tolist() for column in self[1:]))
+        contexts = map("".join, zip(map(chr, older), map(chr, last), strict=True))
+        sets = map(_PENDING.__getitem__, pending)
+        return list(map(State, scores, texts, contexts, sets, due, split))
+
+
+_PENDING: list[frozenset[int] | None] = [None]
+_NUMBERS: dict[frozenset[int] | None, int] = {None: 0}
+
+
+def _number_of(pending: frozenset[int] | None) -> int:
+    """The number of a set of bytes: there are some hundred that can be pending."""
+    found = _NUMBERS.setdefault(pending, len(_PENDING))
+    if found == len(_PENDING):
+        _PENDING.append(pending)
+    return found
+
+
 def search(tokens: Iterable[Token], begin: State, table: Table, *, lossy: bool) -> Iterator[tuple[int, list[State]]]:
     """Hypotheses, best first, at every place where the run may have ended, nearest first.
 
@@ -117,19 +168,19 @@ def search(tokens: Iterable[Token], begin: State, table: Table, *, lossy: bool) 
     Yields:
         The offset of the end in the observed text, and the states that are in step there.
     """
-    states = [begin]
+    beam = _Beam.of(begin)
     ahead = iter(tokens)
     token, i = next(ahead, None), -1
     while token is not None:
         upcoming, i = next(ahead, None), i + 1
         loses = lossy and (upcoming is None or token.reading or token.mark != TRACELESS)
-        states = _best(_advance(states, token, table, lossy=bool(loses)), table, BEAM)
-        if not states or (i >= ENOUGH_TO_TELL and states[0].score < GARBAGE * len(states[0].text)):
+        beam = _advance(beam, token, table, lossy=bool(loses))
+        if not beam.texts or (i >= ENOUGH_TO_TELL and beam.score[0] < GARBAGE * len(beam.texts[0])):
             return
-        in_step = [s for s in states if s.pending is None and not s.due]
-        if (i or len(token.data) == 2) and in_step and _may_end(token, upcoming):
-            yield token.end, in_step
-            if in_step[0] is states[0] and all(s.pending is None for s in states[:SURE]):
+        in_step = ((beam.pending == 0) & ~beam.due).nonzero()[0]
+        if (i or len(token.data) == 2) and len(in_step) and _may_end(token, upcoming):
+            yield token.end, beam.take(in_step).states()
+            if in_step[0] == 0 and not beam.pending[:SURE].any():
                 return
         token = upcoming
 
@@ -143,260 +194,290 @@ def _may_end(token: Token, upcoming: Token | None) -> bool:
     return bool(token.reading or token.mark or token.data[1:] < b"\x80" or len(upcoming.data) == 1)
 
 
-class _Fan(NamedTuple):
-    """Characters that may come next, and what is pending behind each."""
-
-    choices: tuple["_Choice", ...]
-    pending: tuple[frozenset[int] | None, ...]
-    columns: "np.ndarray[tuple[int], np.dtype[np.intp]]"
-    penalties: "np.ndarray[tuple[int], np.dtype[np.float64]]"
-    may_be_due: bool
-    """Whether a gloss may come next: not where bytes of another character are pending."""
-
-
-_Growth = tuple[State, _Fan | None]
-"""A hypothesis and the characters one of which it goes on with; None if it stays as it is."""
-
-_Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
-
-FEW = 256
-"""Of thousands of hypotheses so many are put in order first: a beam rarely looks at more."""
-
-
-def _best(growth: Sequence[_Growth], table: Table, limit: int) -> list[State]:
-    """The best hypotheses that come of these: all are scored, a few are made."""
-    scores, starts = _scored(growth)
-    best: list[State] = []
-    twins: Counter[tuple[str, frozenset[int] | None]] = Counter()
-    for i in _descending(scores):
-        score = float(scores[i])
-        if len(best) == limit or (best and score < best[0].score - HOPELESS):
-            break
-        at = bisect_right(starts, i) - 1
-        state = _grown(*growth[at], i - starts[at], score, table)
-        if state is not None:
-            twins[state.context, state.pending] += 1
-            if twins[state.context, state.pending] <= TWINS:
-                best.append(state)
-    return best
-
-
-def _scored(growth: Sequence[_Growth]) -> tuple[_Floats, list[int]]:
-    """The score of each hypothesis that comes of these, in order, and where those of each begin."""
-    starts = list(accumulate((1 if fan is None else len(fan.choices) for _, fan in growth), initial=0))
-    scores = np.empty(starts[-1])
-    for (state, fan), start, end in zip(growth, starts, starts[1:], strict=False):
-        if fan is None:
-            scores[start] = state.score
-        elif end - start == 1:  # where all bytes are known; a whole row would cost ten times as much
-            _, folded, penalty = fan.choices[0]
-            scores[start] = state.score + next_score(state.context, folded) + penalty
-        elif end > start:
-            # In this order: with `LENGTH_BONUS` in it, a score is rounded, and ties would come out another way.
-            scores[start:end] = state.score + _row(state.context)[fan.columns] / STEPS + fan.penalties
-    return scores, starts
-
-
-@lru_cache(maxsize=256)
-def _row(context: str) -> Scores:
-    """What lost pairs lead to has the same contexts as what is known."""
-    return next_scores(context)
-
-
-def _descending(scores: _Floats) -> Iterator[int]:
-    """Places of the scores, best first, equal ones in order."""
-    if len(scores) <= FEW:
-        yield from _order(scores).tolist()
-        return
-    least = np.partition(scores, -FEW)[-FEW]
-    for part in (np.flatnonzero(scores >= least), np.flatnonzero(scores < least)):
-        yield from part[_order(scores[part])].tolist()
-
-
-def _grown(state: State, fan: _Fan | None, i: int, score: float, table: Table) -> State | None:
-    """The hypothesis with one more character; None if a gloss had to come after it and can't."""
-    if fan is None:
-        return state
-    char, folded, _ = fan.choices[i]
-    due = not state.split and char in table.certain
-    if due and not fan.may_be_due:
-        return None
-    return State(score, state.text + char, state.context[1] + folded, fan.pending[i], due)
-
-
-def _advance(states: list[State], token: Token, table: Table, *, lossy: bool) -> list[_Growth]:
-    """All hypotheses after one more token."""
-    reach = list(states)
-    wave = states
+def _advance(beam: _Beam, token: Token, table: Table, *, lossy: bool) -> _Beam:
+    """The best hypotheses after one more token."""
+    waves = [beam]
     for _ in range(LOST_PAIRS if lossy else 0):
-        wave = _best([grown for state in wave[:LOST_BEAM] for grown in _lose_pair(state)], table, LOST_BEAM)
-        reach += wave
+        first = waves[-1].take(np.arange(min(LOST_BEAM, len(waves[-1].texts))))
+        waves.append(_best(_growth(first, _lost_fan), table, LOST_BEAM))
+    reach = _Beam.joined(waves)
     if token.mark:
-        growth = [grown for state in reach for grown in _read_mark(state, token)]
+        growth = _growth(reach, partial(_mark_fan, token.mark, token.reading, token.swallowed))
         if token.swallowed:
-            return [(state, None) for state in _continued(growth, _open, table)]
+            return _best_of(_continued(growth, OPEN, table, "0", ENDS_PIECE), BEAM)
         if not token.reading:
-            return growth
+            return _best(growth, table, BEAM)
         reach = _all(growth, table)
     if token.reading:
-        return [(read, None) for state in reach for read in _read_gloss(state, token.reading, table)]
-    growth = [grown for state in reach for grown in _read_bytes(state, token.data)]
+        return _best_of(_read_gloss(reach, token.reading, table), BEAM)
+    growth = _growth(reach, partial(_bytes_fan, token.data))
     if len(token.data) == 2 and token.data[1] < 0x80:
-        return [(state, None) for state in _continued(growth, _followed_by(chr(token.data[1]), table), table)]
-    return growth
+        return _best_of(_continued(growth, chr(token.data[1]), table), BEAM)
+    return _best(growth, table, BEAM)
 
 
-def _all(growth: Sequence[_Growth], table: Table) -> list[State]:
-    """All hypotheses that come of these, in order: a gloss may refute the best of them."""
-    scores, starts = _scored(growth)
-    made = (
-        _grown(state, fan, i, float(scores[start + i]), table)
-        for (state, fan), start, end in zip(growth, starts, starts[1:], strict=False)
-        for i in range(end - start)
-    )
-    return [state for state in made if state is not None]
+STAYS = -1
+"""In place of a character: the hypothesis stays as it is."""
 
 
-def _continued(growth: Sequence[_Growth], follow: Callable[[State], State | None], table: Table) -> list[State]:
-    """All hypotheses that come of these, in order, those with a byte completed followed by one thing more.
+class _Fan(NamedTuple):
+    """What a hypothesis may go on with, a column each."""
 
-    What follows never makes a score better, so that most need not be followed: they are hopeless as it is.
-    """
-    scores, starts = _scored(growth)
-    least = float("-inf")
-    found: dict[int, State] = {}
-    for i in _descending(scores):
-        score = float(scores[i])
-        if score < least:
+    chars: _Ints
+    """What comes next, or `STAYS`."""
+    folded: _Ints
+    """As the language model knows it."""
+    columns: _Ints
+    """Where it is there."""
+    pending: _Ints
+    """What is pending then."""
+    bonus: _Floats
+    penalty: _Floats
+
+
+class _Growth(NamedTuple):
+    """Hypotheses, and what each of them may go on with: all that may come of them, in order."""
+
+    beam: _Beam
+    fan: _Fan
+    """Of all of them, some of which have the same."""
+    source: _Ints
+    """For each that may come, the row of `beam`."""
+    choice: _Ints
+    """And what of the fan it goes on with."""
+
+    def texts(self, places: _Ints) -> list[str]:
+        """The texts of what comes at these places."""
+        before = map(self.beam.texts.__getitem__, self.source.take(places).tolist())
+        chars = self.fan.chars.take(self.choice.take(places)).tolist()
+        return [text if char == STAYS else text + chr(char) for text, char in zip(before, chars, strict=True)]
+
+    def scores(self) -> _Floats:
+        beam, fan = self.beam, self.fan
+        older, last = columns_of(beam.older), columns_of(beam.last)
+        steps = next_steps(older, last, self.source, fan.columns.take(self.choice))
+        steps *= (fan.chars != STAYS).take(self.choice)
+        # In this order: with `LENGTH_BONUS` in it, a score is rounded, and ties would come out another way.
+        scores: _Floats = beam.score.take(self.source) + fan.bonus.take(self.choice)
+        scores += steps / STEPS
+        scores += fan.penalty.take(self.choice)
+        return scores
+
+
+def _growth(beam: _Beam, fan_of: Callable[[int, bool], _Fan]) -> _Growth:
+    """What comes of each hypothesis: that depends on what is pending, and whether a gloss is due."""
+    kinds, of = np.unique(beam.pending * 2 + beam.due, return_inverse=True)
+    fans = [fan_of(kind >> 1, bool(kind & 1)) for kind in kinds.tolist()]
+    ends = np.cumsum([len(fan.chars) for fan in fans], dtype=np.int64)
+    lengths = np.diff(ends, prepend=0).take(of)
+    source = np.arange(len(of)).repeat(lengths)
+    starts = lengths.cumsum() - lengths
+    choice = np.arange(len(source)) + ((ends[of] - lengths) - starts).take(source)
+    return _Growth(beam, _joined(fans), source, choice)
+
+
+
+FEW = 4
+"""Times the limit: so many hypotheses are looked at first, of thousands. Nearly always there are enough among them."""
+
+
+def _best(growth: _Growth, table: Table, limit: int) -> _Beam:
+    """The best hypotheses that come of these: all are scored, a few are made."""
+    scores = growth.scores()
+    for n in (FEW * limit, len(scores)):
+        made, places = _made(growth, scores, _highest(scores, n), table)
+        chosen = _distinct(made, limit)
+        if len(chosen) == limit or n >= len(scores):
             break
-        at = bisect_right(starts, i) - 1
-        before, fan = growth[at]
-        state = _grown(before, fan, i - starts[at], score, table)
-        if state is not None and fan is not None and before.pending is not None:
-            state = follow(state)
-        if state is not None:
-            found[i] = state
-            least = max(least, state.score - HOPELESS)
-    return [found[i] for i in sorted(found)]
+    return made.take(chosen, growth.texts(places.take(chosen)))
 
 
-def _followed_by(char: str, table: Table) -> Callable[[State], State | None]:
-    """For a pair whose second byte was read as an ASCII sign."""
-    choice = _choice(char)
-
-    def follow(state: State) -> State | None:
-        if state.due:
-            return None
-        score = state.score + next_score(state.context, choice.folded) + choice.penalty
-        due = not state.split and char in table.certain
-        return State(score, state.text + char, state.context[1] + choice.folded, None, due)
-
-    return follow
+def _best_of(beam: _Beam, limit: int) -> _Beam:
+    """The best of these hypotheses."""
+    order = _order(beam.score)
+    rows = order.take(_distinct(beam.take(order, []), limit))
+    return beam.take(rows, [beam.texts[row] for row in rows.tolist()])
 
 
-def _open(state: State) -> State | None:
-    """An ASCII sign stood here, and nothing tells which; most are digits."""
-    if state.text[-1] in ENDS_PIECE:
-        return state
-    if state.due:
-        return None
-    score = state.score + next_score(state.context, "0")
-    return state._replace(score=score, text=state.text + OPEN, context=state.context[1] + "0")
+def _distinct(beam: _Beam, limit: int) -> _Ints:
+    """Rows of the first `limit` that are neither hopeless nor more than `TWINS` alike, best first as they are."""
+    n = len(beam.score) and int((beam.score >= beam.score[0] - HOPELESS).sum())
+    keys = ((beam.older[:n] << _BITS_OF_CHAR | beam.last[:n]) << _BITS_OF_CHAR) | beam.pending[:n]
+    order = keys.argsort(kind="stable")
+    keys = keys.take(order)
+    fits = np.ones(n, np.bool_)
+    fits[order[TWINS:][keys[TWINS:] == keys[:-TWINS]]] = False
+    rows: _Ints = fits.nonzero()[0][:limit]
+    return rows
 
 
-def _read_gloss(state: State, reading: str, table: Table) -> Iterator[State]:
+_BITS_OF_CHAR = 21
+
+
+def _made(growth: _Growth, scores: _Floats, places: _Ints, table: Table) -> tuple[_Beam, _Ints]:
+    """What comes at these places, without texts, and which of them these are: where a gloss had to come, none can."""
+    beam, fan = growth.beam, growth.fan
+    source, choice = growth.source.take(places), growth.choice.take(places)
+    chars, pending, split = fan.chars.take(choice), fan.pending.take(choice), beam.split.take(source)
+    stays, was_due, was_last = chars == STAYS, beam.due.take(source), beam.last.take(source)
+    due = np.where(stays, was_due, ~split & _flags(table.certain).take(chars, mode="clip"))
+    older = np.where(stays, beam.older.take(source), was_last)
+    last = np.where(stays, was_last, fan.folded.take(choice))
+    made = _Beam([], scores.take(places), older, last, pending, due, split & stays)
+    kept = (stays | ~due | (pending == 0)).nonzero()[0]
+    return (made, places) if len(kept) == len(places) else (made.take(kept, []), places.take(kept))
+
+
+@lru_cache(maxsize=16)
+def _flags(chars: frozenset[str]) -> _Flags:
+    """Which code points are among these."""
+    flags = np.zeros(0x10000, np.bool_)
+    flags[[ord(char) for char in chars if char < "\U00010000"]] = True
+    return flags
+
+
+def _highest(scores: _Floats, n: int) -> _Ints:
+    """Places of the n highest scores, and of those that equal the last of these: best first, equal ones in order."""
+    if len(scores) <= n:
+        return _order(scores)
+    places = (scores >= np.partition(scores, -n)[-n]).nonzero()[0]
+    order: _Ints = places.take(_order(scores.take(places)))
+    return order
+
+
+def _all(growth: _Growth, table: Table) -> _Beam:
+    """All hypotheses that come of these, in order: a gloss may refute the best of them."""
+    scores = growth.scores()
+    made, places = _made(growth, scores, np.arange(len(scores)), table)
+    return made._replace(texts=growth.texts(places))
+
+
+def _continued(growth: _Growth, char: str, table: Table, known_as: str = "", unless: str = "") -> _Beam:
+    """All hypotheses that come of these, in order, those with a byte completed followed by one character more.
+
+    Args:
+        growth: the hypotheses.
+        char: the character.
+        table: as in `search`.
+        known_as: what it is for the language model, if not itself.
+        unless: characters behind which it does not come.
+    """
+    scores = growth.scores()
+    made, places = _made(growth, scores, np.arange(len(scores)), table)
+    source, before = growth.source.take(places), growth.fan.chars.take(growth.choice.take(places))
+    ends = (before != STAYS) & (growth.beam.pending.take(source) != 0)
+    ends &= ~_flags(frozenset(unless)).take(before, mode="clip")
+    folded = np.full(len(places), ord(known_as or fold_text(char)))
+    contexts = columns_of(made.older), columns_of(made.last)
+    steps = next_steps(*contexts, np.arange(len(places)), columns_of(folded)) * ends
+    followed = _Beam(
+        [text + char * end for text, end in zip(growth.texts(places), ends.tolist(), strict=True)],
+        made.score + steps / STEPS,
+        np.where(ends, made.last, made.older),
+        np.where(ends, folded, made.last),
+        made.pending,
+        np.where(ends, char in table.certain, made.due),
+        made.split,
+    )
+    return followed.take((~(ends & made.due)).nonzero()[0])
+
+
+def _read_gloss(beam: _Beam, reading: str, table: Table) -> _Beam:
     """The gloss stands behind the pair that the site matched: the last two bytes before it."""
-    last = encode(state.text[-1]) or b""
-    if len(last) != 2:
-        return
-    if state.pending is None:
-        if reads(state.text[-1], reading):
-            yield state._replace(score=state.score + _penalty(state.text[-1], table), due=False)
-    elif not state.due:
-        for lead, char in _glossed(last[1], state.pending, reading):
-            score = state.score + _penalty(char, table)
-            yield state._replace(score=score, pending=frozenset((lead,)), split=True)
-
-
-def _penalty(char: str, table: Table) -> float:
-    """Score of a gloss behind this character."""
-    return 0.0 if char in table.glosses else OUTSIDE_TABLE
+    states = zip(beam.texts, beam.pending.tolist(), beam.due.tolist(), strict=True)
+    read = [
+        (row, pending, char in table.glosses)
+        for row, (text, number, due) in enumerate(states)
+        for pending, char in _glossed(text[-1], number, due, reading)
+    ]
+    rows, pending, known = (np.array([one[i] for one in read], np.int64) for i in range(3))
+    made = beam.take(rows)
+    score = made.score + np.where(known, 0.0, OUTSIDE_TABLE)
+    return made._replace(score=score, pending=pending, due=np.zeros(len(rows), np.bool_), split=made.split | (pending != 0))
 
 
 @lru_cache(maxsize=4096)
-def _glossed(first: int, seconds: frozenset[int], reading: str) -> tuple[tuple[int, str], ...]:
-    """Second bytes of characters that begin with this byte and are read so, with the characters."""
-    pairs = ((second, decode_pair(bytes((first, second)))) for second in seconds)
-    return tuple((second, char) for second, char in pairs if char and reads(char, reading))
+def _glossed(before: str, number: int, due: bool, reading: str) -> tuple[tuple[int, str], ...]:  # noqa: FBT001
+    """The characters that a gloss may stand behind, and what is pending then.
+
+    Where none is pending that is the one before it. Or it is one that begins with the last byte of that and ends with
+    one that is pending.
+    """
+    data, pending = encode(before) or b"", _PENDING[number]
+    if len(data) != 2 or (pending is not None and due):
+        return ()
+    if pending is None:
+        return ((0, before),) if reads(before, reading) else ()
+    pairs = ((second, decode_pair(bytes((data[1], second)))) for second in pending)
+    return tuple((_number_of(frozenset((second,))), char) for second, char in pairs if char and reads(char, reading))
 
 
-def _read_mark(state: State, token: Token) -> Iterator[_Growth]:
+@lru_cache(maxsize=4096)
+def _mark_fan(mark: str, reading: str, swallowed: bool, number: int, due: bool) -> _Fan:  # noqa: FBT001
     """A mark is one byte that found no partner, or (`?`) just what it looks like, or (traceless) nothing at all."""
-    mark = token.mark
-    if mark == TRACELESS and state.pending is None:
-        yield state, None
-    if state.due:
-        return
-    if state.pending is None:
-        yield state._replace(pending=LEADS), None
-        if mark == "?":
-            yield state, _fan_of("?")
-    else:
-        yield state, _marked_fan(state.pending, token.reading)
-        if mark != TRACELESS and not (token.reading or token.swallowed):
+    pending = _PENDING[number]
+    fans = [_stays(0)] if mark == TRACELESS and pending is None else []
+    if not due and pending is None:
+        fans.append(_stays(_number_of(LEADS)))
+        fans += [_fan_of("?")] if mark == "?" else []
+    elif not due and pending is not None:
+        fans.append(_fan(_completions(pending, TRAILS & LEADS, reading), 0))
+        if mark != TRACELESS and not (reading or swallowed):
             # Some decoders put one mark for a pair that is no character.
-            yield from _lose_pair(state)
+            fans.append(_lost_fan(number, due))
+    return _joined(fans)
 
 
-def _lose_pair(state: State) -> Iterator[_Growth]:
+@cache
+def _lost_fan(number: int, due: bool) -> _Fan:  # noqa: FBT001
     """A pair that is no character vanished here: its first byte is a trail of ours, its second a lead."""
-    if state.pending and not state.due:
-        yield state._replace(score=state.score + LENGTH_BONUS), _lost_fan(state.pending)
+    pending = _PENDING[number]
+    if pending is None or due:
+        return _joined([])
+    pairs = _undefined_pairs().items()
+    fan = _joined([_fan(_completions(pending, firsts), _number_of(seconds)) for firsts, seconds in pairs])
+    return fan._replace(bonus=np.full(len(fan.chars), LENGTH_BONUS))
 
 
-def _read_bytes(state: State, data: bytes) -> Iterator[_Growth]:
-    """Known bytes: one of an ASCII sign, two of another character."""
-    if state.due:
-        return
-    if state.pending is not None:
-        yield state, _known_fan(state.pending, data if data[1:] >= b"\x80" else data[:1])
-        return
+@lru_cache(maxsize=4096)
+def _bytes_fan(data: bytes, number: int, due: bool) -> _Fan:  # noqa: FBT001
+    """Known bytes: one of an ASCII sign, two of another character, or what is pending and the first of these."""
+    pending = _PENDING[number]
+    if due:
+        return _joined([])
+    if pending is not None:
+        behind = data[1:] if data[1:] >= b"\x80" else b""
+        return _fan(_completions(pending, frozenset(data[:1])), _number_of(frozenset(behind) or None))
     char = decode_pair(data) if len(data) == 2 else data.decode("ascii", errors="replace")
-    if char:
-        yield state, _fan_of(char)
+    return _fan_of(char) if char else _joined([])
+
+
+def _fan(pairs: "_Ints", pending: int) -> _Fan:
+    """Characters by their two bytes, with the same pending behind each."""
+    known = _characters()
+    n = len(pairs)
+    columns = (column.take(pairs) for column in (known.chars, known.folded, known.columns))
+    return _Fan(*columns, np.full(n, pending), np.zeros(n), known.penalty.take(pairs))
 
 
 @lru_cache(maxsize=4096)
 def _fan_of(char: str) -> _Fan:
-    return _fan([(_choice(char), None)], may_be_due=True)
+    """One character, with nothing pending behind it."""
+    known = _Characters.of([char])
+    return _Fan(known.chars, known.folded, known.columns, np.zeros(1, np.int64), np.zeros(1), known.penalty)
 
 
-@lru_cache(maxsize=4096)
-def _known_fan(leads: frozenset[int], data: bytes) -> _Fan:
-    """One of these bytes and a known one; a second known one is pending behind it."""
-    pending = frozenset(data[1:]) or None
-    choices = _completions(leads, frozenset(data[:1]))
-    return _fan([(choice, pending) for choice in choices], may_be_due=pending is None)
+def _stays(pending: int) -> _Fan:
+    """No character, but this pending."""
+    return _Fan(np.array([STAYS]), *np.array([[0], [0], [pending]]), np.zeros(1), np.zeros(1))
 
 
-@lru_cache(maxsize=4096)
-def _marked_fan(leads: frozenset[int], reading: str) -> _Fan:
-    """One of these bytes and a lost one."""
-    return _fan([(choice, None) for choice in _completions(leads, TRAILS & LEADS, reading)], may_be_due=True)
-
-
-@cache
-def _lost_fan(leads: frozenset[int]) -> _Fan:
-    """One of these bytes and the first one of a pair that vanished; its second one is pending."""
-    pairs = _undefined_pairs().items()
-    return _fan([(c, seconds) for firsts, seconds in pairs for c in _completions(leads, firsts)], may_be_due=False)
-
-
-def _fan(items: Sequence[tuple["_Choice", frozenset[int] | None]], *, may_be_due: bool) -> _Fan:
-    choices = tuple(choice for choice, _ in items)
-    columns = np.array([column(choice.folded) for choice in choices], np.intp)
-    penalties = np.array([choice.penalty for choice in choices], np.float64)
-    return _Fan(choices, tuple(pending for _, pending in items), columns, penalties, may_be_due)
+def _joined(fans: Sequence[_Fan]) -> _Fan:
+    """The choices of all of these."""
+    if len(fans) == 1:
+        return fans[0]
+    none = _Fan(*np.zeros((4, 0), np.int64), *np.zeros((2, 0)))
+    return _Fan(*map(np.concatenate, zip(none, *fans, strict=True)))
 
 
 @cache
@@ -410,17 +491,33 @@ def _undefined_pairs() -> dict[frozenset[int], frozenset[int]]:
     return {firsts: seconds for seconds, firsts in table.items()}
 
 
-class _Choice(NamedTuple):
-    char: str
-    folded: str
-    """As the language model knows it."""
-    penalty: float
+class _Characters(NamedTuple):
+    """What is known of characters, a column each."""
+
+    chars: _Ints
+    folded: _Ints
+    """As the language model knows them."""
+    columns: _Ints
+    """Where they are there."""
+    penalty: _Floats
+
+    @classmethod
+    def of(cls, chars: Sequence[str]) -> "_Characters":
+        folded = codes(fold_text("".join(chars))).astype(np.int64)
+        wrong = [char in simplified_only() and not _in_big5(char) for char in chars]
+        penalty = np.where(np.array(wrong, np.bool_), WRONG_SCRIPT, 0.0)
+        return cls(np.array([ord(char) for char in chars], np.int64), folded, columns_of(folded), penalty)
 
 
 @cache
-def _choice(char: str) -> _Choice:
-    wrong = char in simplified_only() and not _in_big5(char)
-    return _Choice(char, fold_text(char), WRONG_SCRIPT if wrong else 0.0)
+def _characters() -> _Characters:
+    """All of GBK, by their two bytes as one number; NUL where there is none."""
+    pairs = ((lead, trail) for lead in range(256) for trail in range(256))
+    return _Characters.of([_char(lead, trail) or "\0" for lead, trail in pairs])
+
+
+def _char(lead: int, trail: int) -> str | None:
+    return decode_pair(bytes((lead, trail))) if lead in LEADS and trail in TRAILS else None
 
 
 def _in_big5(char: str) -> bool:
@@ -437,30 +534,29 @@ _WIDE = frozenset(map(chr, (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *ran
 (`》１023年` for `》（2023年`)."""
 
 
-@cache
-def _completions(leads: frozenset[int], trails: frozenset[int], reading: str = "") -> tuple[_Choice, ...]:
-    """The characters of these leads and trails (with this reading), the commonest `CHOICES` of them."""
-    firsts, seconds = list(leads), list(trails)
-    scores = _commonness()[np.ix_(firsts, seconds)].ravel()
-    places = np.flatnonzero(scores > -np.inf)
-    pairs = (bytes((firsts[i // len(seconds)], seconds[i % len(seconds)])) for i in places[_order(scores[places])])
-    chars = (char for pair in pairs if (char := decode_pair(pair)))
-    fitting = (c for c in chars if (len(places) == 1 or c not in _WIDE) and (not reading or reads(c, reading)))
-    return tuple(_choice(char) for char in islice(fitting, CHOICES))
+def _completions(leads: frozenset[int], trails: frozenset[int], reading: str = "") -> _Ints:
+    """The characters of these leads and trails (with this reading), the commonest `CHOICES` of them, as two bytes."""
+    pairs = (np.array(list(leads))[:, None] << 8 | np.array(list(trails))).ravel()
+    scores = _commonness().take(pairs)
+    places = (scores > -np.inf).nonzero()[0]
+    pairs = pairs.take(places.take(_order(scores.take(places))))
+    if len(pairs) > 1:
+        pairs = pairs[~_flags(_WIDE).take(_characters().chars.take(pairs))]
+    if reading:
+        chars = map(chr, _characters().chars.take(pairs).tolist())
+        fitting = (i for i, char in enumerate(chars) if reads(char, reading))
+        pairs = pairs.take(np.array(list(islice(fitting, CHOICES)), np.int64))
+    return pairs[:CHOICES]
 
 
 @cache
-def _commonness() -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+def _commonness() -> _Floats:
     """How common the character of each lead and trail is, for a Traditional text; minus infinity for none."""
-    table, scores = np.full((256, 256), -np.inf), next_scores("\n\n")
-    for lead in LEADS:
-        for trail in TRAILS:
-            if char := decode_pair(bytes((lead, trail))):
-                choice = _choice(char)
-                table[lead, trail] = scores[column(choice.folded)] / STEPS + choice.penalty
-    return table
+    known = _characters()
+    scores = next_scores("\n\n").take(known.columns) / STEPS + known.penalty
+    return np.where(known.chars == 0, -np.inf, scores)
 
 
-def _order(scores: _Floats) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+def _order(scores: _Floats) -> _Ints:
     """Places of the scores, best first, equal ones in order."""
     return np.argsort(-scores, kind="stable")

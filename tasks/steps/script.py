@@ -308,7 +308,8 @@ def _edits(chars: NDArray[np.uint32], made: NDArray[np.uint32], wanted: Script) 
     kind = (_plain(before, wanted) != after).astype(np.int64)
     if wanted == "hans":
         kind[(kind == _PHRASE) & np.isin(before, codes("".join(_CHOICES)))] = _CHOICE
-    begins = (np.diff(at, prepend=-2) != 1) | (np.diff(kind, prepend=-1) != 0)
+    begins = np.ones(len(at), bool)
+    begins[1:] = (at[1:] != at[:-1] + 1) | (kind[1:] != kind[:-1])
     first = np.flatnonzero(begins)
     places = np.append(first, len(at))
     name = _RULES[wanted]

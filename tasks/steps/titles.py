@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
-from tasks.steps.lines import Line, fold, is_chinese, is_heading, key
+from tasks.steps.lines import KEPT_LINES, Line, fold, is_chinese, is_heading, key, key_of
 from tasks.steps.menus import is_call, is_item, is_menu
 from tasks.steps.names import is_outlet
 
@@ -49,14 +50,14 @@ def choose_title(head: Sequence[Line], body: Iterable[str], beside: Sequence[flo
     """Place of the title in the lines above the first paragraph; None where no line could be one.
 
     The first line that could be one, unless another one shares more of its pairs of characters with the body, is said
-    again, or stands where titles do: `beside` has the points of each line for its place.
+    again, or stands where titles do: `beside` has the points of each line for its place. The body is folded.
     """
-    pairs = _pairs("".join(text[:SAMPLE] for text in body)[:SAMPLE])
-    keys = [key(line.text) for line in head]
+    sample = key_of("".join(folded[:SAMPLE] for folded in body)[:SAMPLE])
+    keys = [key_of(line.folded) for line in head]
     chapters = [match["unit"] + match[0] for line in head if (match := _CHAPTER.match(line.text))]
     contents = {unit for unit in (told[0] for told in chapters) if len({t for t in chapters if t[0] == unit}) > 1}
     points = {
-        i: _points(line.text, keys, pairs) + beside[i] - 0.05 * i
+        i: _points(line, keys, sample) + beside[i] - 0.05 * i
         for i, line in enumerate(head)
         if could_be_title(line.text) and not _is_of_contents(line.text, contents)
     }
@@ -89,29 +90,29 @@ def is_greeting(text: str) -> bool:
 
 def could_be_title(text: str) -> bool:
     """Whether a line is short, no sentence, no label, and no menu."""
-    folded = fold(text[:200])
+    return is_heading(text) and _is_title(text)
+
+
+@lru_cache(maxsize=KEPT_LINES)
+def _is_title(heading: str) -> bool:
+    folded = fold(heading)
     return (
-        is_heading(text)
-        and bool(key(text))
+        bool(key(heading))
         and not _NO_TITLE.match(folded)
-        and not is_greeting(text)
+        and not is_greeting(heading)
         and not is_menu(folded)
         and not is_call(folded)
     )
 
 
-def _points(text: str, keys: list[str], pairs: frozenset[str]) -> float:
-    own = _pairs(text)
-    shared = len(own & pairs) / max(1, len(own))
-    letters = len(key(text)) * (1 if is_chinese(text) else 0.5)
-    is_menu_word = (is_item(fold(text)) and letters <= 6) or is_outlet(fold(text))
-    again = keys.count(key(text)) > 1
-    return min(1.0, 2 * shared) + min(1.0, letters / _LONG_ENOUGH) + again + is_titled(text) - 2 * is_menu_word
-
-
-def _pairs(text: str) -> frozenset[str]:
-    letters = key(text)
-    return frozenset(letters[i : i + 2] for i in range(len(letters) - 1))
+def _points(line: Line, keys: list[str], sample: str) -> float:
+    own = key_of(line.folded)
+    pairs = {own[i : i + 2] for i in range(len(own) - 1)}
+    shared = sum(pair in sample for pair in pairs) / max(1, len(pairs))
+    letters = len(own) * (1 if is_chinese(line.text) else 0.5)
+    is_menu_word = (is_item(line.folded) and letters <= 6) or is_outlet(line.folded)
+    again = keys.count(own) > 1
+    return min(1.0, 2 * shared) + min(1.0, letters / _LONG_ENOUGH) + again + is_titled(line.text) - 2 * is_menu_word
 
 
 def bare_title(text: str) -> str:

@@ -8,15 +8,19 @@ unknown bytes, and the model chooses among the characters that the known ones le
 Work is linear in the text: at most `BEAM` states a character, and a bounded number of choices for each lost byte.
 """
 
-import heapq
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import accumulate, pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
+import numpy as np
+
 from tasks.damage.misreadings import Misreading, bytes_read, read
-from tasks.language import UNSEEN, fold_text, pair_score, pair_scores_after
+from tasks.language import STEPS, UNSEEN, columns_of, fold_text, highest_score, pair_score, pair_steps
+from tasks.scripts import codes
 
 BEAM = 12
 """States kept after each character. Undamaged and whole text needs two or three; lost bytes fan out to `CHOICES`."""
@@ -37,9 +41,18 @@ LOSS = -1.5
 """Cost of a lost byte, and `LOSS_OF_PAIR` of two: rarer than any pair of characters that the model knows well."""
 LOSS_OF_PAIR = -2.0
 
+FLOOR = UNSEEN - 0.5
+"""What the model can't know costs no more than what it has never seen."""
+
+UNLIKELY = -4.0
+"""Score of a character that is met, in sound text, in every twentieth place at most."""
+
 LETTER = -3.5
 """Score of a letter beyond ASCII that was written in UTF-8: of a language that the model does not know, or what text
 looks like that was read wrongly twice."""
+
+LOST = -3.0
+"""Score of the mark that readers leave in place of lost bytes, as it stands."""
 
 SWITCH = -1.0
 """Cost of going from text that is as it should be to damaged text: damage comes in runs."""
@@ -116,6 +129,19 @@ class Repair(NamedTuple):
         return all(len(o) == 1 for o in self.options)
 
 
+class _Completed:
+    """Characters that bytes completed, each as those that it can be. Compared by identity: there may be hundreds."""
+
+    __slots__ = ("options", "sole", "tried")
+
+    def __init__(self, options: tuple[tuple[str, ...], ...]) -> None:
+        self.options = options
+        self.tried = [[(char, fold(char), _least(char)) for char in chars[:TRIED]] for chars in options]
+        """Those that the search looks at: as they are, as the model knows them, and what they score at least."""
+        self.sole = self.tried[0][0] if len(options) == 1 and len(options[0]) == 1 else None
+        """If it is one character, and no doubt which."""
+
+
 class _Event(NamedTuple):
     """A step of a path: what a token added. The path is a list linked backwards."""
 
@@ -125,20 +151,21 @@ class _Event(NamedTuple):
     end: int
     """Offset behind it."""
     out: str
-    options: tuple[tuple[str, ...], ...]
-    """For each character of `out`, the characters that the bytes leave."""
-    kept: bool
-    """The token stands as observed."""
+    completed: _Completed | None
+    """What its bytes completed; None: the token stands as observed."""
+
+
+Place = Bytes | None
+"""Where a path is: outside of damaged text (None), behind a repaired character (no bytes), or within one."""
 
 
 class _State(NamedTuple):
     score: float
     """All scores and costs are multiples of 1/32: sums are exact in any order."""
-    pending: Bytes
+    place: Place
     last: str
+    """The last character, folded."""
     event: _Event | None
-    inside: bool
-    """The last character was a repaired one."""
 
 
 def unread(text: str, misreading: Misreading) -> list[Repair]:
@@ -180,36 +207,76 @@ def _whole(text: str, start: int, end: int, misreading: Misreading) -> Repair | 
 
 def _searched(text: str, start: int, end: int, misreading: Misreading) -> list[Repair]:
     """Repairs within a stretch, found by the search."""
-    if text[start:end].isascii():
+    piece = text[start:end]
+    if piece.isascii():
         return []
-    repairs = (_repair(text, start, run, misreading) for run in _runs(_search(text[start:end], misreading)))
+    events = (_search(piece, *doubtful, misreading) for doubtful in _doubtful(piece, misreading))
+    repairs = (_repair(text, start, run, misreading) for event in events for run in _runs(event))
     return [repair for repair in repairs if repair is not None]
 
 
-def _search(text: str, misreading: Misreading) -> _Event | None:
-    states = [_State(0.0, (), "\n", None, inside=False)]
-    index = tried = 0
-    while index < len(text):
-        if index >= tried and text[index] > "\x7f" and _is_settled(states):
+def _search(text: str, start: int, end: int, misreading: Misreading) -> _Event | None:
+    """The likeliest path through a stretch of a text; what is around it stands as observed."""
+    states = [_State(0.0, None, observe(text).folded[start - 1] if start else "\n", None)]
+    index = tried = start
+    while index < end:
+        if index >= tried and text[index] > "\x7f" and not states[0].place:
             stretch = stretch_at(text, index, misreading, states[0].last)
-            if stretch is not None:
-                states, index = [_passed(states[0], index, stretch)], stretch.end
+            if stretch is not None and (
+                _is_settled(states) or reads_as_prose(stretch.out, stretch.gain, stretch.score)
+            ):
+                states, index = [_passed(states, index, stretch)], stretch.end
                 continue
             tried = index + LEAST_STRETCH
-        char = text[index]
-        following = _first_byte(text[index + 1 : index + 2], misreading.read)
-        longer = [s for state in states for s in _steps(state, index, char, following, misreading)]
-        if not longer:  # a path always remains: the text as it stands
-            longer = [_keep(state, index, char) for state in states]
-        states = _best(longer)
+        states = _advanced(states, _token(text, index, misreading), misreading)
         index += 1
-    finished = [s for state in states for s in _finish(state, len(text) - 1, misreading)]
-    return max(finished, key=lambda s: s.score).event if finished else None
+    if index < len(text):
+        kept: _Candidates = {}
+        for state in states:
+            _keep(kept, state, _token(text, index, misreading))
+        return max(kept.values(), key=_SCORE)[3]
+    finished = [state for ways in (_finished(state, len(text) - 1, misreading) for state in states) for state in ways]
+    return max(finished, key=_SCORE).event if finished else None
+
+
+def _doubtful(text: str, misreading: Misreading) -> list[tuple[int, int]]:
+    """Where a repair can be likelier than what stands there; all of a text where bytes don't come in pairs.
+
+    Between GBK and Big5 each character is one of the other codec or none at all. So what it scores at most is known,
+    and by how much a run of them can gain: no path that is likelier than the text as it stands leaves these stretches.
+    """
+    if misreading.written == "utf-8" or misreading.read in GONE:
+        return [(0, len(text))]
+    gains = np.cumsum(_highest_gains(text, misreading))
+    before = np.minimum.accumulate(np.append(0.0, gains[:-1]))
+    behind = np.maximum.accumulate(gains[::-1])[::-1]
+    can_gain = np.flatnonzero(np.diff(behind - before + SWITCH >= 0, prepend=False, append=False))
+    return list(zip(can_gain[::2].tolist(), can_gain[1::2].tolist(), strict=True))
+
+
+def _highest_gains(text: str, misreading: Misreading) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """By how much each character can be likelier at most if it was read wrongly, together with the one behind it."""
+    moves = [_moves((), char, None, misreading) for char in text]
+    soles = [move[0][1].sole if len(move) == 1 else None for move in moves]
+    n = len(text)
+    observed = columns_of(codes("\n" + observe(text).folded + "\n"))
+    written = columns_of(codes("".join([sole[1] if sole else "\n" for sole in soles])))
+    first = np.concatenate((observed[:n], np.append(observed[0], written[:-1]), written, observed[:-1]))
+    then = np.concatenate((written, written, observed[2:], observed[1:]))
+    outside, inside, leaving, kept = np.split(np.maximum(pair_steps(first, then) / STEPS, FLOOR), (n, 2 * n, 3 * n))
+    lowest = np.array([sole[2] if sole else 0.0 for sole in soles])
+    gains = np.maximum(np.maximum(outside, inside), lowest) - kept[:-1] + np.maximum(leaving - kept[1:], 0.0)
+    gains[[not move and char > "\x7f" for char, move in zip(text, moves, strict=True)]] = -IMPOSSIBLE
+    gains[[char < "\x80" for char in text]] = 0.0
+    return gains
+
+
+IMPOSSIBLE = 1e6
 
 
 def _is_settled(states: Sequence[_State]) -> bool:
     """Whether there is no doubt about what was written so far."""
-    return not states[0].pending and (len(states) == 1 or states[0].score - states[1].score >= SETTLED)
+    return len(states) == 1 or states[0].score - states[1].score >= SETTLED
 
 
 class Stretch(NamedTuple):
@@ -223,52 +290,130 @@ class Stretch(NamedTuple):
     """By how much that is likelier than what was observed."""
 
 
+LEAST_PROSE, LEAST_GAIN_OF_PROSE, PROSE = 8, 2.0, -3.3
+"""Characters of what is beyond doubt, by how much each has to be likelier than what was observed, their mean score."""
+
+
+def reads_as_prose(out: str, gain: float, score: float) -> bool:
+    """Whether a repair leaves no doubt: nothing that its bytes mean out of step, or with one lost, would read as well.
+
+    Args:
+        gain: by how much all of it is likelier than what was observed.
+        score: of all of it.
+    """
+    n = len(out)
+    return n >= LEAST_PROSE and gain >= LEAST_GAIN_OF_PROSE * n and score >= PROSE * n
+
+
 def stretch_at(text: str, start: int, misreading: Misreading, last: str = "\n") -> Stretch | None:
     """What begins here and reads so well that it needs no search, nearly up to where it no longer does."""
-    longest = _parse(text, start, misreading, last)
-    ends = [stretch for stretch in longest if len(stretch.out) >= LEAST_STRETCH]
-    if not ends or longest[1].gain <= 0:  # perhaps the first character was meant as it stands
+    longest, out = _parse(text, start, misreading, last)
+    if len(out) < LEAST_STRETCH or longest[1].gain <= 0:  # perhaps the first character was meant as it stands
         return None
+    most, end = len(out), longest[-1].end
     # Something is wrong near its end: nothing else follows a character but what is no part of one.
-    if longest[-1].end < len(text) and text[longest[-1].end] >= "@":
-        ends = [stretch for stretch in ends if len(stretch.out) <= len(longest[-1].out) - UNSURE_END]
-    found = ends[-1] if ends else None
-    return found if found and found.gain >= SETTLED and found.score > WELL_WRITTEN * len(found.out) else None
+    if end < len(text) and text[end] >= "@":
+        most = longest[-1].length - UNSURE_END
+    found = next((place for place in reversed(longest) if place.length <= most), longest[0])
+    if found.length < LEAST_STRETCH or found.gain < SETTLED or found.score <= WELL_WRITTEN * found.length:
+        return None
+    return Stretch(found.end, "".join(out[: found.length]), found.score, found.gain)
 
 
-def _parse(text: str, start: int, misreading: Misreading, last: str) -> list[Stretch]:
-    """All that can be taken for a stretch from here on: one for each place where a character ends with a token."""
-    pending: Bytes = ()
-    out, score, gain, seen = "", 0.0, 0.0, last
+class _Reached(NamedTuple):
+    """A place where a character ends with a token, when all is taken for damaged from some place on."""
+
+    end: int
+    length: int
+    """Characters so far."""
+    score: float
+    gain: float
+
+
+def _parse(text: str, start: int, misreading: Misreading, last: str) -> tuple[list[_Reached], list[str]]:
+    """What can be taken for a stretch from here on, and where it can end."""
+    observed = observe(text)
+    before = observed.sums[start + 1] - _score(last, observed.folded[start])
     least = -math.inf if misreading.written == "utf-8" else LEAST_LIKELY
-    found = [Stretch(start, "", 0.0, 0.0)]
+    pending: Bytes = ()
+    out, score = list[str](), 0.0
+    found = [_Reached(start, 0, 0.0, 0.0)]
     for index in range(start, min(len(text), start + LONGEST_STRETCH)):
-        char = text[index]
-        shown = _all_bytes_read(char, misreading.read)
-        if len(shown) != 1 or char in LOST_MARKS or (char < "\x80" and not pending):
+        fit = _fit(pending, text[index], misreading)
+        if fit is None:
             break
-        folded = fold(char)
-        gain, seen = gain - _score(seen, folded), folded
-        parsed = _parsed(pending, tuple(shown[0]), misreading.written)
-        if parsed is None:
-            return found
-        completed, pending = parsed
-        for written, *_ in completed:
-            step = _likely(last, written)
-            if step < least or written < "\x80":
-                return found
-            score, gain, last, out = score + step, gain + step, fold(written), out + written
+        completed, pending = fit
+        for (char, folded, lowest), *_ in completed.tried:
+            likely = max(pair_score(last, folded), lowest)
+            if likely < least or char < "\x80":
+                return found, out
+            score, last = score + likely, folded
+            out.append(char)
         if not pending:
-            found.append(Stretch(index + 1, out, score, gain))
-    return found
+            found.append(_Reached(index + 1, len(out), score, score - observed.sums[index + 1] + before))
+    return found, out
 
 
-def _passed(state: _State, index: int, stretch: Stretch) -> _State:
-    """The state behind a stretch."""
-    options = tuple((char,) for char in stretch.out)
-    event = _Event(state.event, index, stretch.end, stretch.out, options, kept=False)
-    score = state.score + stretch.score + (0.0 if state.inside else SWITCH)
-    return _State(score, (), fold(stretch.out[-1]), event, inside=True)
+class Observed(NamedTuple):
+    """A text as the model sees it."""
+
+    folded: str
+    sums: list[float]
+    """Score of all characters before each place, and of all."""
+    unlikely: list[int]
+    """How many of them score less than `UNLIKELY`."""
+
+
+@lru_cache(maxsize=4)
+def observe(text: str) -> Observed:
+    """What the model says to a text as it stands."""
+    folded = fold_text(text)
+    columns = columns_of(codes("\n" + folded))
+    scores = np.maximum(pair_steps(columns[:-1], columns[1:]) / STEPS, FLOOR).tolist()
+    return Observed(folded, [0.0, *accumulate(scores)], [0, *accumulate(score < UNLIKELY for score in scores)])
+
+
+@lru_cache(maxsize=1 << 15)
+def _fit(pending: Bytes, char: str, misreading: Misreading) -> "_Fit | None":
+    """What the bytes of a token complete behind those pending, if none was lost and there is no doubt about them."""
+    shown = _all_bytes_read(char, misreading.read)
+    if len(shown) != 1 or char in LOST_MARKS or (char < "\x80" and not pending):
+        return None
+    return _parsed(pending, tuple(shown[0]), misreading.written)
+
+
+def _passed(states: Sequence[_State], index: int, stretch: Stretch) -> _State:
+    """The state behind a stretch that begins behind the likeliest of these states."""
+    first = stretch.out[0]
+    joined = [(_switched(state) + _likely(state.last, first), state) for state in states if not state.place]
+    score, state = max(joined, key=_SCORE)
+    score += stretch.score - _likely(states[0].last, first)
+    completed = _Completed(tuple((char,) for char in stretch.out))
+    return _State(score, (), fold(stretch.out[-1]), _Event(state.event, index, stretch.end, stretch.out, completed))
+
+
+def _switched(state: _State) -> float:
+    """Score of a state if damaged text follows."""
+    return state.score + SWITCH if state.place is None else state.score
+
+
+class _Token(NamedTuple):
+    """An observed character."""
+
+    place: int
+    char: str
+    folded: str
+    score: float
+    """Of the character as it stands, behind what stands before it."""
+    following: int | None
+    """First byte of the next one, where this one is a mark for lost bytes."""
+
+
+def _token(text: str, index: int, misreading: Misreading) -> _Token:
+    char, observed = text[index], observe(text)
+    score = LOST if char == "\ufffd" else observed.sums[index + 1] - observed.sums[index]
+    following = _first_byte(text[index + 1 : index + 2], misreading.read) if char in LOST_MARKS else None
+    return _Token(index, char, observed.folded[index], score, following)
 
 
 def _first_byte(char: str, codec: str) -> int | None:
@@ -277,30 +422,168 @@ def _first_byte(char: str, codec: str) -> int | None:
     return data[0] if data else None
 
 
-def _best(states: Sequence[_State]) -> list[_State]:
-    """The best state of each kind, and of those the best."""
-    best: dict[tuple[Bytes, str, bool], _State] = {}
+_Candidate = tuple[float, Place, str, _Event | None, str, _Completed | None]
+"""A state to be: its score, place and last character, and what its event will say."""
+
+_Candidates = dict[tuple[Place, str], _Candidate]
+"""The best of each kind: what follows depends on the place and the last character alone."""
+
+_SCORE = itemgetter(0)
+
+
+def _advanced(states: Sequence[_State], token: _Token, misreading: Misreading) -> list[_State]:
+    """The best states behind a token: all that it can be, coming from any state."""
+    best: _Candidates = {}
+    least = -math.inf
     for state in states:
-        key = (state.pending, state.last, state.inside)
-        if key not in best or best[key].score < state.score:
-            best[key] = state
-    return heapq.nlargest(BEAM, best.values(), key=lambda s: s.score)
+        if state.place:
+            _finish_and_keep(best, state, token, misreading)
+        else:
+            _keep(best, state, token)
+        if state.score >= least:
+            _feed(best, state, _moves(state.place or (), token.char, token.following, misreading), least)
+        if len(best) >= BEAM and least == -math.inf:
+            least = sorted(map(_SCORE, best.values()))[-BEAM]
+    if not best:  # a path always remains: the text as it stands
+        for state in states:
+            _keep(best, state, token)
+    start, end = token.place, token.place + 1
+    return [
+        _State(score, place, last, _Event(event, start, end, out, completed))
+        for score, place, last, event, out, completed in sorted(best.values(), key=_SCORE, reverse=True)[:BEAM]
+    ]
 
 
-def _steps(state: _State, index: int, char: str, following: int | None, misreading: Misreading) -> Iterator[_State]:
-    """All that token `index` can be, coming from a state; `following` is the first byte of the next token."""
-    if not state.pending:
-        yield _keep(state, index, char)
+def _keep(best: _Candidates, state: _State, token: _Token) -> None:
+    """The token as it stands."""
+    score, place, last, event = state
+    char, folded = token.char, token.folded
+    if place is None:
+        kind, score = (None, folded), score + token.score
     else:
-        for finished in _finish(state, index - 1, misreading):
-            yield _keep(finished, index, char)
-    if char < "\x80" and not state.pending:
-        return
+        kind = (() if char < "\x80" else None, folded)
+        score += LOST if char == "\ufffd" else _score(last, folded)
+        score += MARK_MEANT if char == "?" else 0.0
+    known = best.get(kind)
+    if known is None or known[0] < score:
+        best[kind] = (score, *kind, event, char, None)
+
+
+def _finish_and_keep(best: _Candidates, state: _State, token: _Token, misreading: Misreading) -> None:
+    """The token as it stands, behind what bytes that vanished complete: the best of that, if it is of its kind."""
+    char, folded = token.char, token.folded
+    kind = (() if char < "\x80" else None, folded)
+    known = best.get(kind)
+    least = known[0] if known is not None else -math.inf
+    highest = LOST if char == "\ufffd" else max(highest_score(folded), FLOOR)
+    meant = MARK_MEANT if char == "?" else 0.0
+    for end in _ends(state.place or (), misreading):
+        so_far = state.score + end.cost + meant
+        if so_far + end.highest + highest <= least:
+            continue
+        for gain, last, out in _ways(state.last, end.completed):
+            if so_far + gain + highest <= least:
+                break  # the others are no better
+            score = so_far + gain + (LOST if char == "\ufffd" else _score(last, folded))
+            if score > least:
+                least = score
+                event = _Event(state.event, token.place - 1, token.place, out, end.completed)
+                best[kind] = (score, *kind, event, char, None)
+
+
+def _feed(best: _Candidates, state: _State, moves: "Sequence[_Move]", least: float) -> None:
+    """The bytes of the token after those pending; one state for each choice of the characters that they complete."""
+    _, _, before, event = state
+    so_far = _switched(state)
+    for cost, completed, place in moves:
+        score = so_far + cost
+        if completed.sole is not None:
+            out, last, lowest = completed.sole
+            ways: Sequence[_Way] = ((max(pair_score(before, last), lowest), last, out),)
+        elif score >= least:
+            ways = _ways(before, completed)
+        else:  # not among the best
+            continue
+        for gain, last, out in ways:
+            kind = (place, last)
+            known = best.get(kind)
+            if known is None or known[0] < score + gain:
+                best[kind] = (score + gain, place, last, event, out, completed)
+
+
+def _finished(state: _State, index: int, misreading: Misreading) -> list[_State]:
+    """A state behind the bytes that may have vanished: runs end in the middle of a character when they do."""
+    if not state.place:
+        return [state]
+    return [finished for end in _ends(state.place, misreading) for finished in _ended(state, index, end)]
+
+
+def _ended(state: _State, index: int, end: "_End") -> Iterator[_State]:
+    for gain, last, out in _ways(state.last, end.completed):
+        yield _State(state.score + end.cost + gain, (), last, _Event(state.event, index, index + 1, out, end.completed))
+
+
+_Fit = tuple[_Completed, Bytes]
+"""What bytes complete, and what is pending then."""
+
+_Move = tuple[float, _Completed, Bytes]
+"""The same, with what it costs."""
+
+
+@lru_cache(maxsize=1 << 14)
+def _moves(pending: Bytes, char: str, following: int | None, misreading: Misreading) -> Sequence[_Move]:
+    """All that the bytes of a token can do; `following` is the first byte of the next token if this one is a mark."""
+    if char < "\x80" and not pending:
+        return ()
+    moves: list[_Move] = []
     for data in _all_bytes_read(char, misreading.read):
-        yield from _feed_or_restore(state, index, tuple(data), misreading)
-    if char in LOST_MARKS and state.pending:
-        for cost, lost in _losses(misreading, following):
-            yield from _feed(state, index, lost, misreading, cost)
+        moves += _fed_or_restored(pending, tuple(data), misreading)
+    if char in LOST_MARKS and pending:
+        moves += _fed(pending, _losses(misreading, following), (), misreading)
+    return moves
+
+
+def _fed_or_restored(pending: Bytes, data: Bytes, misreading: Misreading) -> list[_Move]:
+    """Take the bytes of a token; where they don't fit, put back bytes that were lost before it."""
+    fitting = _fed(pending, ((0.0, ()),), data, misreading)
+    if not pending or (fitting and len(data) > 1):
+        return fitting
+    # A byte that was read as a character of its own can follow lost ones without showing that they are.
+    losses = _losses(misreading, data[0])
+    if not fitting and misreading == UTF8_AS_GBK:
+        losses += LOST_IN_A_ROW
+    return fitting + _fed(pending, losses, data, misreading)
+
+
+class _End(NamedTuple):
+    """How a character can end with bytes that vanished."""
+
+    cost: float
+    completed: _Completed
+    highest: float
+    """What that scores at most, without the cost."""
+
+
+@lru_cache(maxsize=1 << 12)
+def _ends(pending: Bytes, misreading: Misreading) -> Sequence[_End]:
+    """All ways in which a character can end with bytes that vanished."""
+    losses: Iterable[tuple[float, Bytes]] = ()
+    if misreading.read in GONE or misreading.written == "utf-8":
+        losses = _losses(misreading, None)
+    elif len(pending) + 1 == _length(pending, misreading.written):
+        losses = ((LOSS, (TRAILERS,)),)
+    moves = _fed(pending, losses, (), misreading)
+    return [_End(cost, done, _highest(done)) for cost, done, rest in moves if not rest]
+
+
+def _highest(completed: _Completed) -> float:
+    return sum(max(max(highest_score(folded), lowest) for _, folded, lowest in chars) for chars in completed.tried)
+
+
+def _fed(pending: Bytes, losses: Iterable[tuple[float, Bytes]], data: Bytes, misreading: Misreading) -> list[_Move]:
+    """Parse bytes after those pending, with lost ones before them; one move for each kind of loss that fits."""
+    parsed = ((cost, _parsed(pending, (*lost, *data), misreading.written)) for cost, lost in losses)
+    return [(cost, *fit) for cost, fit in parsed if fit is not None]
 
 
 @cache
@@ -308,19 +591,6 @@ def _all_bytes_read(char: str, codec: str) -> tuple[bytes, ...]:
     """All that can have been read as a character: GB18030 has another `€` where GBK has none."""
     data = bytes_read(char, codec)
     return (b"\x80", b"\xa2\xe3") if (char, codec) == ("€", "gb18030") else () if data is None else (data,)
-
-
-def _feed_or_restore(state: _State, index: int, data: Bytes, misreading: Misreading) -> Iterator[_State]:
-    """Take the bytes of a token; where they don't fit, put back bytes that were lost before it."""
-    fitting = list(_feed(state, index, data, misreading, 0.0 if state.inside or state.pending else SWITCH))
-    yield from fitting
-    if state.pending and (not fitting or len(data) == 1):
-        # A byte that was read as a character of its own can follow lost ones without showing that they are.
-        losses = _losses(misreading, data[0])
-        if not fitting and misreading == UTF8_AS_GBK:
-            losses += LOST_IN_A_ROW
-        for cost, lost in losses:
-            yield from _feed(state, index, (*lost, *data), misreading, cost)
 
 
 @cache
@@ -342,69 +612,26 @@ def _is_pair(lead: int, trail: int) -> bool:
     return lead > 0x80 and len(pair) == 1 and pair != "\ufffd"
 
 
-def _finish(state: _State, index: int, misreading: Misreading) -> Iterator[_State]:
-    """Complete what is pending with bytes that vanished: runs end in the middle of a character when they do."""
-    if not state.pending:
-        yield state
-    elif misreading.read in GONE or misreading.written == "utf-8":
-        for cost, lost in _losses(misreading, None):
-            yield from (s for s in _feed(state, index, lost, misreading, cost) if not s.pending)
-    elif len(state.pending) + 1 == _length(state.pending, misreading.written):
-        yield from _feed(state, index, (TRAILERS,), misreading, LOSS)
+_Way = tuple[float, str, str]
+"""A choice of the characters that bytes completed: what they score, the last one folded, all of them."""
 
 
-def _keep(state: _State, index: int, char: str) -> _State:
-    folded = fold(char)
-    cost = -3.0 if char == "\ufffd" else _score(state.last, folded)
-    if char == "?" and state.inside:
-        cost += MARK_MEANT
-    event = _Event(state.event, index, index + 1, char, (), kept=True)
-    return _State(state.score + cost, (), folded, event, inside=char < "\x80" and state.inside)
-
-
-def _feed(state: _State, index: int, data: Bytes, misreading: Misreading, cost: float) -> Iterator[_State]:
-    """Parse bytes after those pending; one state for each choice of the characters that they complete."""
-    fed = _fed(state.last, state.pending, data, misreading.written)
-    if fed is None:
-        return
-    completed, pending, choices = fed
-    score = state.score + cost
-    for gain, last, out in choices:
-        event = _Event(state.event, index, index + 1, out, completed, kept=False)
-        yield _State(score + gain, pending, last, event, inside=True)
-
-
-_Completed = tuple[tuple[str, ...], ...]
-"""Characters, each as its options."""
-
-
-@lru_cache(maxsize=1 << 12)
-def _fed(
-    last: str, pending: Bytes, data: Bytes, written: str
-) -> tuple[_Completed, Bytes, list[tuple[float, str, str]]] | None:
-    """What bytes complete, what is pending then, and the choices: what they score, the last one folded, all of them.
-
-    The same comes up for many states, and again for what is lost before each byte.
-    """
-    parsed = _parsed(pending, data, written)
-    if parsed is None:
-        return None
+@lru_cache(maxsize=1 << 13)
+def _ways(last: str, completed: _Completed) -> list[_Way]:
+    """The best choices behind a character."""
     paths = [(0.0, last, "")]
-    for options in parsed[0]:
-        paths = heapq.nlargest(CHOICES, (longer for path in paths for longer in _longer(path, options[:TRIED])))
-    return *parsed, paths
+    for options in completed.tried:
+        longer = [
+            (score + max(pair_score(before, folded), lowest), folded, out + char)
+            for score, before, out in paths
+            for char, folded, lowest in options
+        ]
+        paths = sorted(longer, reverse=True)[:CHOICES]
+    return paths
 
 
-def _longer(path: tuple[float, str, str], options: tuple[str, ...]) -> Iterator[tuple[float, str, str]]:
-    """A path with each of these characters behind it."""
-    score, last, out = path
-    folded = list(map(fold, options))
-    for char, as_known, likely in zip(options, folded, pair_scores_after(last, folded), strict=True):
-        yield score + max(likely, _least(char)), as_known, out + char
-
-
-@lru_cache(maxsize=1 << 12)
-def _parsed(pending: Bytes, data: Bytes, written: str) -> tuple[_Completed, Bytes] | None:
+@lru_cache(maxsize=1 << 14)
+def _parsed(pending: Bytes, data: Bytes, written: str) -> _Fit | None:
     """The characters that bytes complete after those pending, and what is pending then."""
     completed: list[tuple[str, ...]] = []
     for byte in data:
@@ -421,7 +648,7 @@ def _parsed(pending: Bytes, data: Bytes, written: str) -> tuple[_Completed, Byte
                 return None
             completed.append(options)
             pending = ()
-    return tuple(completed), pending
+    return _Completed(tuple(completed)), pending
 
 
 def _length(pending: Bytes, written: str) -> int:
@@ -443,43 +670,65 @@ def _can_follow(pending: Bytes, written: str) -> bool:
     return 0x80 <= last <= 0xBF if written == "utf-8" else 0x40 <= last <= 0xFE
 
 
+@lru_cache(maxsize=1 << 13)
+def _options(pending: Bytes, written: str) -> tuple[str, ...]:
+    """Characters that bytes, known and lost, can stand for, the commonest first."""
+    known = bytes(b for b in pending if isinstance(b, int))
+    if len(known) == len(pending):
+        out = _decode(known, written)
+        return (out,) if len(out) == 1 else ()
+    chars, data = _common(written, len(pending), pending[0] if isinstance(pending[0], int) else None)
+    can_be = np.ones(len(chars), np.bool_)
+    for byte, of_all in zip(pending, data, strict=True):
+        can_be &= of_all == byte if isinstance(byte, int) else _is_any(byte)[of_all]
+    if len(known) == 1 and len(pending) == 3 and isinstance(pending[0], int):  # two bytes that were lost as a pair
+        can_be &= ~_pairs()[data[1] - 0x80, data[2] - 0x80]
+    return tuple(chars[can_be][:MOST_OPTIONS].tolist())
+
+
+_Chars = np.ndarray[tuple[int], np.dtype[np.str_]]
+_Bytes = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+_Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
 @cache
-def _common() -> tuple[str, ...]:
-    """What is tried where bytes are lost: signs and ideographs of GB2312, common ideographs of Big5, a space."""
+def _common(written: str, length: int, first: int | None) -> tuple[_Chars, _Bytes]:
+    """Characters of so many bytes that are tried where some are lost, and a row of each of their bytes."""
+    if first is not None:
+        chars, data = _common(written, length, None)
+        begins = data[0] == first
+        return chars[begins], data[:, begins]
+    encoded = [(char, char.encode(written, "ignore")) for char in _by_frequency()]
+    fitting = [(char, data) for char, data in encoded if len(data) == length]
+    rows = np.frombuffer(b"".join(data for _, data in fitting), np.uint8).reshape(-1, length)
+    return np.array([char for char, _ in fitting], np.str_), rows.T.copy()
+
+
+@cache
+def _by_frequency() -> tuple[str, ...]:
+    """Signs and ideographs of GB2312, common ideographs of Big5, a space; the commonest first."""
     pairs = [bytes((a, b)) for a in (*range(0xA1, 0xA4), *range(0xB0, 0xF8)) for b in range(0xA1, 0xFF)]
     chars = [pair.decode("gb2312", "ignore") for pair in pairs]
     pairs = [bytes((a, b)) for a in range(0xA4, 0xC7) for b in (*range(0x40, 0x7F), *range(0xA1, 0xFF))]
     chars += (pair.decode("big5", "ignore") for pair in pairs if pair < b"\xc6\xa1")
-    wide = (char for char in dict.fromkeys(chars) if char and not (char > "\uff00" and char.isalnum()))  # `１` of ASCII
-    return tuple(sorted((*wide, "\xa0"), key=lambda c: (-pair_score("\ue000", fold(c)), c)))
+    wide = [char for char in dict.fromkeys(chars) if char and not (char > "\uff00" and char.isalnum())]  # `１` of ASCII
+    wide.append("\xa0")
+    scores = (pair_score("\ue000", folded) for folded in fold_text("".join(wide)))
+    return tuple(char for _, char in sorted(zip((-score for score in scores), wide, strict=True)))
 
 
-@lru_cache(maxsize=1 << 13)
-def _options(pending: Bytes, written: str) -> tuple[str, ...]:
-    """Characters that bytes, known and lost, can stand for, the commonest first."""
-    known = tuple(i for i, b in enumerate(pending) if isinstance(b, int))
-    if len(known) == len(pending):
-        out = _decode(bytes(b for b in pending if isinstance(b, int)), written)
-        return (out,) if len(out) == 1 else ()
-    candidates = _index(written, len(pending), known).get(tuple(pending[i] for i in known), ())
-    if known == (0,) and len(pending) == 3:  # two bytes that were lost as a pair
-        candidates = [(char, data) for char, data in candidates if not _is_pair(data[1], data[2])]
-    return tuple(
-        char
-        for char, data in candidates
-        if all(b in p for b, p in zip(data, pending, strict=True) if isinstance(p, frozenset))
-    )[:MOST_OPTIONS]
+@lru_cache(maxsize=1 << 10)
+def _is_any(byte: "frozenset[int]") -> _Flags:
+    """For each byte, whether it is one of these."""
+    flags = np.zeros(256, np.bool_)
+    flags[list(byte)] = True
+    return flags
 
 
 @cache
-def _index(written: str, length: int, known: tuple[int, ...]) -> dict[Bytes, list[tuple[str, bytes]]]:
-    """Characters with their bytes, by the bytes at some of their places."""
-    index: dict[Bytes, list[tuple[str, bytes]]] = {}
-    for char in _common():
-        data = char.encode(written, "ignore")
-        if len(data) == length:
-            index.setdefault(tuple(data[i] for i in known), []).append((char, data))
-    return index
+def _pairs() -> "np.ndarray[tuple[int, int], np.dtype[np.bool_]]":
+    """For each two bytes that continue a character in UTF-8, whether they are one of GBK."""
+    return np.array([[_is_pair(a, b) for b in sorted(TRAILERS)] for a in sorted(TRAILERS)])
 
 
 def _decode(data: bytes, written: str) -> str:
@@ -501,7 +750,7 @@ def fold(char: str) -> str:
 
 def _score(last: str, char: str) -> float:
     """The model's; what it can't know costs no more than what it has never seen."""
-    return max(pair_score(last, char), UNSEEN - 0.5)
+    return max(pair_score(last, char), FLOOR)
 
 
 def _likely(last: str, char: str) -> float:
@@ -512,7 +761,7 @@ def _likely(last: str, char: str) -> float:
 @cache
 def _least(char: str) -> float:
     """What a repaired character costs at the most."""
-    return LETTER if "\x7f" < char < "\u0800" or "\u2010" < char < "\u2123" else UNSEEN - 0.5
+    return LETTER if "\x7f" < char < "\u0800" or "\u2010" < char < "\u2123" else FLOOR
 
 
 def _runs(event: _Event | None) -> Iterator[list[_Event]]:
@@ -523,7 +772,7 @@ def _runs(event: _Event | None) -> Iterator[list[_Event]]:
         event = event.before
     run: list[_Event] = []
     for step in reversed(path):
-        if step.kept:
+        if step.completed is None:
             if run:
                 yield run
             run = []
@@ -537,7 +786,7 @@ def _repair(text: str, offset: int, run: list[_Event], misreading: Misreading) -
     """What a run of a path (in the text from `offset` on) amounts to, if it can be proved."""
     start, end = offset + run[0].token, offset + run[-1].end
     guess = "".join(event.out for event in run)
-    options = tuple(o for event in run for o in event.options)
+    options = tuple(o for event in run if event.completed is not None for o in event.completed.options)
     if not guess or not is_proved(text[start:end], options, misreading):
         return None
     return _weighed(text, start, end, guess, options)
@@ -559,18 +808,31 @@ def is_proved(observed: str, options: Sequence[tuple[str, ...]], misreading: Mis
         data = [byte for chars in options for byte in _bytes(chars, misreading.written)]
     except UnicodeEncodeError:
         return False
-    places = _after_losses({0}, data, misreading)
+    # A proof for which bytes are taken as shown wherever they can be is the rule, and quick to find.
+    return any(_is_proved(observed, data, misreading, thorough=thorough) for thorough in (False, True))
+
+
+def _is_proved(observed: str, data: "Sequence[Byte]", misreading: Misreading, *, thorough: bool) -> bool:
+    places = {0}
     for char in observed:
-        shown = _all_bytes_read(char, misreading.read)
-        reached = {i + len(s) for s in shown for i in places if _is_shown(s, data[i : i + len(s)])}
-        if char in LOST_MARKS:
-            reached |= {i + n for i in places for n in _lost_at(data, i, misreading, marked=True)}
-        if char == " " and misreading.read in GONE:  # filters turn the no-break space into a space
-            reached |= {i + 1 for i in places if i < len(data) and 0xA0 in data[i]}
-        places = _after_losses(reached, data, misreading)
-        if not places:
+        reached = set[int]() if thorough else _behind_shown(char, places, data, misreading)
+        if not reached:
+            places = _after_losses(places, data, misreading)
+            reached = _behind_shown(char, places, data, misreading)
+            if char in LOST_MARKS:
+                reached |= {i + n for i in places for n in _lost_at(data, i, misreading, marked=True)}
+            if char == " " and misreading.read in GONE:  # filters turn the no-break space into a space
+                reached |= {i + 1 for i in places if i < len(data) and 0xA0 in data[i]}
+        if not reached:
             return False
-    return len(data) in places
+        places = reached
+    return len(data) in _after_losses(places, data, misreading)
+
+
+def _behind_shown(char: str, places: set[int], data: "Sequence[Byte]", misreading: Misreading) -> set[int]:
+    """Places in the bytes behind a character that shows those at one of these places."""
+    shown = _all_bytes_read(char, misreading.read)
+    return {i + len(s) for s in shown for i in places if _is_shown(s, data[i : i + len(s)])}
 
 
 Byte = frozenset[int]

@@ -27,11 +27,12 @@ _GATES = tuple(
         f" (?<=[{HAN}] )[{HAN}]",
         f"\u00a0(?<=[{HAN}]\u00a0)\u00a0{{1,4}}[{HAN}]",
         f"\\A[\n{_BLANK}]",
-        "[\r\x0b\x0c\x85\u2028\u2029]",
     )
 )
-"""One of them is found in any text with something to do; most begin with one character, which `re` looks for fast."""
+"""One of them, or a line end of another system, is found in any text with something to do; they begin with one
+character, which `re` looks for fast."""
 
+_FOREIGN = re.compile("[\r\x0b\x0c\x85\u2028\u2029]")
 _LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 _GAP = re.compile(f"[{_BLANK}\n]++")
@@ -70,11 +71,10 @@ HABIT_COUNT = 5
 
 def find(text: str, _context: Context) -> Iterator[Edit]:
     """Find line ends of other systems, white space at the ends of lines, wide gaps, and spaced-out words."""
-    if not (any(gate.search(text) for gate in _GATES) or text[-1:] in tuple(_BLANK)):
+    if _FOREIGN.search(text):  # all else counts lines: it waits for the next pass
+        yield from (Edit("whitespace", "line-end", m.start(), m[0], "\n") for m in _LINE_END.finditer(text))
         return
-    foreign = [Edit("whitespace", "line-end", m.start(), m[0], "\n") for m in _LINE_END.finditer(text)]
-    if foreign:  # all else counts lines: it waits for the next pass
-        yield from foreign
+    if not (any(gate.search(text) for gate in _GATES) or text[-1:] in tuple(_BLANK)):
         return
     found = [*_find_gaps(text), *_find_indents(text), *_find_no_breaks(text), *_find_spaces(text)]
     yield from sorted(found, key=lambda edit: edit.start)

@@ -473,7 +473,7 @@ def has_server(group: int) -> bool:
     """Whether a process of a group is the temporary server."""
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if os.getpgid(int(folder.name)) == group and b"uvicorn" in (folder / "cmdline").read_bytes():
+            if os.getpgid(int(folder.name)) == group and b"flows.server" in (folder / "cmdline").read_bytes():
                 return True
     return False
 
@@ -510,8 +510,8 @@ class TestPrefect:
         (tmp_path / "prefect").mkdir()
         (tmp_path / "prefect" / "profiles.toml").write_text(profile)
         code = (
-            "from flows.local import _set_defaults; from prefect.settings import get_current_settings as settings\n"
-            "_set_defaults(); server = settings().server\n"
+            "from flows.server import set_defaults; from prefect.settings import get_current_settings as settings\n"
+            "set_defaults(); server = settings().server\n"
             "print(server.ephemeral.startup_timeout_seconds, server.services.task_run_recorder.batch_size, "
             "server.analytics_enabled)"
         )

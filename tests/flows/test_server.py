@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from flows import local
-from flows.local import TemporaryServer
+from flows import server as temporary
+from flows.server import TemporaryServer
 
 
 @pytest.fixture
@@ -38,6 +38,6 @@ def test_a_server_that_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
     def ends(_: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen([sys.executable, "-c", "raise SystemExit('no room')"], stderr=log)
 
-    monkeypatch.setattr(local, "_serve", ends)
+    monkeypatch.setattr(temporary, "_serve", ends)
     with pytest.raises(RuntimeError, match=r"ended with code 1\. no room"):
         TemporaryServer().wait()
