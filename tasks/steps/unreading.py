@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import accumulate, takewhile
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -65,8 +66,11 @@ IMPOSSIBLE = -1e6
 LEAST_STRETCH = 4
 """Characters that a stretch has at least that is passed over without a search."""
 
-LONGEST_STRETCH = 1_000
-"""Observed characters of a stretch at most: another one may follow."""
+SHORT_STRETCH, LONGEST_STRETCH = 40, 1_000
+"""Observed characters of a stretch that are looked at first, and at most: another one may follow."""
+
+MOST_BYTES = 4
+"""Of a character."""
 
 UNSURE_END = 2
 """Characters before the end of a stretch that are searched where more damage follows: bytes may be lost there."""
@@ -316,7 +320,7 @@ def reads_as_prose(out: str, gain: float, score: float) -> bool:
 def stretch_at(text: str, start: int, misreading: Misreading, last: str = "\n") -> Stretch | None:
     """What begins here and reads so well that it needs no search, nearly up to where it no longer does."""
     longest, out = _parse(text, start, misreading, last)
-    if len(out) < LEAST_STRETCH or longest[1].gain <= 0:  # perhaps the first character was meant as it stands
+    if longest[-1].length < LEAST_STRETCH or longest[1].gain <= 0:  # perhaps the first character was meant as it stands
         return None
     most, end = len(out), longest[-1].end
     # Something is wrong near its end: nothing else follows a character but what is no part of one.
@@ -325,7 +329,7 @@ def stretch_at(text: str, start: int, misreading: Misreading, last: str = "\n") 
     found = next((place for place in reversed(longest) if place.length <= most), longest[0])
     if found.length < LEAST_STRETCH or found.gain < SETTLED or found.score <= WELL_WRITTEN * found.length:
         return None
-    return Stretch(found.end, "".join(out[: found.length]), found.score, found.gain)
+    return Stretch(found.end, out[: found.length], found.score, found.gain)
 
 
 class _Reached(NamedTuple):
@@ -338,28 +342,70 @@ class _Reached(NamedTuple):
     gain: float
 
 
-def _parse(text: str, start: int, misreading: Misreading, last: str) -> tuple[list[_Reached], list[str]]:
+def _parse(text: str, start: int, misreading: Misreading, last: str) -> tuple[list[_Reached], str]:
     """What can be taken for a stretch from here on, and where it can end."""
+    found, out = _parse_up_to(start + SHORT_STRETCH, text, start, misreading, last)
+    if found[-1].end + MOST_BYTES > start + SHORT_STRETCH:  # it may go on
+        return _parse_up_to(start + LONGEST_STRETCH, text, start, misreading, last)
+    return found, out
+
+
+def _parse_up_to(end: int, text: str, start: int, misreading: Misreading, last: str) -> tuple[list[_Reached], str]:
+    """The same, as far as some place."""
     observed = observe(text)
     before = observed.sums[start + 1] - _score(last, observed.folded[start])
     least = -math.inf if misreading.written == "utf-8" else LEAST_LIKELY
-    pending: Bytes = ()
-    out, score = list[str](), 0.0
+    shown = list(takewhile(len, map(_shown(misreading.read).__getitem__, text[start:end])))
+    places = {n_bytes: place for place, n_bytes in enumerate(accumulate(map(len, shown)), start + 1)}
+    out = _decoded_start(b"".join(shown), misreading.written)
+    score, n_bytes = 0.0, 0
     found = [_Reached(start, 0, 0.0, 0.0)]
-    for index in range(start, min(len(text), start + LONGEST_STRETCH)):
-        fit = _fit(pending, text[index], misreading)
-        if fit is None:
+    for n, (char, folded) in enumerate(zip(out, fold_text(out), strict=True), 1):
+        likely = _likely(last, folded, char)
+        if likely < least or char < "\x80":
             break
-        completed, pending = fit
-        for (char, folded, lowest), *_ in completed.tried:
-            likely = max(pair_score(last, folded), lowest)
-            if likely < least or char < "\x80":
-                return found, out
-            score, last = score + likely, folded
-            out.append(char)
-        if not pending:
-            found.append(_Reached(index + 1, len(out), score, score - observed.sums[index + 1] + before))
+        score, last = score + likely, folded
+        n_bytes += 2 if misreading.written != "utf-8" or char < "\u0800" else 3 if char < "\U00010000" else 4
+        place = places.get(n_bytes)
+        if place is not None:
+            found.append(_Reached(place, n, score, score - observed.sums[place] + before))
     return found, out
+
+
+class _Shown(dict[str, bytes]):
+    """The bytes that were read as a character of a codec; none where they are not known for sure."""
+
+    def __init__(self, codec: str) -> None:
+        super().__init__(dict.fromkeys(LOST_MARKS, b""))
+        self.codec = codec
+
+    def __missing__(self, char: str) -> bytes:
+        shown = _all_bytes_read(char, self.codec)
+        self[char] = data = shown[0] if len(shown) == 1 else b""
+        return data
+
+
+_shown = cache(_Shown)
+
+_PAIRS = re.compile(rb"(?:[\x81-\xfe][\x40-\xfe])*+")
+
+
+def _decoded_start(data: bytes, written: str) -> str:
+    """What bytes are, up to the first that are no character of their codec."""
+    if written != "utf-8":
+        pairs = _PAIRS.match(data)
+        data = pairs[0] if pairs else b""
+    out, start = "", 0
+    while start < len(data):
+        try:
+            return out + data[start:].decode(_CODECS[written])
+        except UnicodeDecodeError as error:
+            end = start + error.start
+            char = _decode(data[end : end + 2], written) if written == "big5" else ""
+            out, start = out + data[start:end].decode(_CODECS[written]) + char, end + 2
+            if len(char) != 1:
+                break
+    return out
 
 
 class Observed(NamedTuple):
