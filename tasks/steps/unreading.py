@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.damage.misreadings import Misreading, bytes_read, read
-from tasks.language import STEPS, UNSEEN, columns_of, fold_text, highest_score, pair_score, pair_steps
+from tasks.language import STEPS, UNSEEN, columns_of, fold_text, highest_score, pair_step, pair_steps
 from tasks.scripts import codes
 
 BEAM = 12
@@ -554,7 +554,7 @@ def _feed(best: _Candidates, state: _State, moves: "Sequence[_Move]", least: flo
         score = so_far + cost
         if completed.sole is not None:
             out, last, lowest = completed.sole
-            ways: Sequence[_Way] = ((max(pair_score(before, last), lowest), last, out),)
+            ways: Sequence[_Way] = ((max(pair_step(before, last), lowest), last, out),)
         elif score >= least:
             ways = _ways(before, completed)
         else:  # not among the best
@@ -677,7 +677,7 @@ def _ways(last: str, completed: _Completed) -> list[_Way]:
     paths = [(0.0, last, "")]
     for options in completed.tried:
         longer = [
-            (score + max(pair_score(before, folded), lowest), folded, out + char)
+            (score + max(pair_step(before, folded), lowest), folded, out + char)
             for score, before, out in paths
             for char, folded, lowest in options
         ]
@@ -767,7 +767,7 @@ def _encoded(written: str) -> list[tuple[str, bytes]]:
     chars = dict.fromkeys([*_decoded(gb2312, "gb2312"), *_decoded(common, "big5")])
     wide = [char for char in chars if not (char > "\uff00" and char.isalnum())]  # `１` is written in ASCII
     wide.append("\xa0")
-    scores = (pair_score("\ue000", folded) for folded in fold_text("".join(wide)))
+    scores = (pair_step("\ue000", folded) for folded in fold_text("".join(wide)))
     ordered = sorted(zip((-score for score in scores), wide, strict=True))
     return [(char, char.encode(written, "ignore")) for _, char in ordered]
 
@@ -813,12 +813,12 @@ def fold(char: str) -> str:
 
 def _score(last: str, char: str) -> float:
     """The model's; what it can't know costs no more than what it has never seen."""
-    return max(pair_score(last, char), FLOOR)
+    return max(pair_step(last, char), FLOOR)
 
 
 def _likely(last: str, folded: str, char: str) -> float:
     """Score of a repaired character."""
-    return max(pair_score(last, folded), _least(char))
+    return max(pair_step(last, folded), _least(char))
 
 
 @cache
