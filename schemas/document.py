@@ -389,7 +389,7 @@ class Rejection:
     detail: str
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=1024)  # a row group: rows are made of many documents together
 def _doc_id(source_uri: str, record: str) -> str:
     return hashlib.sha256(f"{source_uri}\0{record}".encode()).hexdigest()[:32]
 
