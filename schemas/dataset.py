@@ -792,6 +792,8 @@ def _work(outcome: Outcome) -> dict[str, Any]:
 
 def edits_by_step(stages: tuple[Stage, ...]) -> list[dict[str, Any]]:
     """Value of the column of that name."""
+    if not stages:
+        return []
     edits: Counter[str] = Counter()
     removed: Counter[str] = Counter()
     for stage in stages:

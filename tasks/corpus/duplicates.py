@@ -303,7 +303,8 @@ def _sign(documents: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     text, bounds = text_of(chars), edges.tolist()
     hashes, is_whole = gram_hashes(chars)
     spans = [slice(start, max(end - GRAM + 1, start)) for start, end in pairwise(bounds)]
-    shingles = [_set_of(hashes[span][is_whole[span]]) for span in spans]
+    is_damaged = not is_whole.all()
+    shingles = [_set_of(hashes[span][is_whole[span]] if is_damaged else hashes[span]) for span in spans]
     others = places((chars <= _LAST_SIGN) | (chars == ord(_LOST)))[edges].tolist()
     keys = np.ascontiguousarray(_band_keys(shingles).T, "<u4")
     of_each = zip(documents, pairwise(bounds), pairwise(others), shingles, keys, strict=True)

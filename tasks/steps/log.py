@@ -120,7 +120,7 @@ class _Columns:
         self.chars = codes(text)
         lengths = edits.n_before
         self.ends = edits.starts + lengths
-        self._is_even = lengths == edits.n_after
+        self._is_even: NDArray[np.bool_] = lengths == edits.n_after
         self._n_chars = lengths[self._is_even]
         self.before, self.after = codes(edits.before), codes(edits.after)
         if not self._is_even.all():
@@ -134,6 +134,10 @@ class _Columns:
 
     def all_of(self, is_so: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """For each edit, whether something holds for all of its characters; False for those that change the length."""
+        if is_so.all():
+            return self._is_even
+        if is_so.all():
+            return self._is_even.copy()
         found = np.zeros(len(self.ends), bool)
         n_others = places(~is_so)[places(self._n_chars)]
         found[self._is_even] = n_others[1:] == n_others[:-1]
@@ -156,7 +160,7 @@ def pack(text_before: str, stages: Iterable[Stage]) -> tuple[list[dict[str, Any]
     for number, stage in enumerate(stages):
         text_after = apply(text_before, stage.edits)
         packed = _pack_stage(text_before, text_after, stage)
-        rows += ({"stage": number, "step": stage.step, **row._asdict()} for row in packed)
+        rows += [dict(zip(_COLUMNS, (number, stage.step, *row), strict=True)) for row in packed]
         text_before = text_after
     return rows, text_before
 
@@ -205,6 +209,9 @@ class _Row(NamedTuple):
     @property
     def is_operation(self) -> bool:
         return self.start < 0
+
+
+_COLUMNS = ("stage", "step", *_Row._fields)
 
 
 def _pack_stage(text_before: str, text_after: str, stage: Stage) -> list[_Row]:
@@ -355,38 +362,10 @@ def _unpack_stage(step: str, text: str, rows: Sequence[_Row]) -> tuple[Edit, ...
             raise EditError(f"{row} of step {step!r} does not belong to this text: its 'after' is not at {start}")
         end = start + len(row.after)
         shift += len(row.after) - len(row.before)
-        exceptions.append(_Exception(start, end, shift))
-    plain = [Edit(step, *row) for row in rows[n_operations:] if row.before != row.after]
-    if not n_operations:
-        return tuple(plain)
-    return _merged(plain, _implied(step, text, exceptions, _read_operation(rows[:n_operations])))
-
-
-def _merged(plain: Sequence[Edit], implied: Edits) -> Edits:
-    """Edits in their order: `plain` comes first where it puts something in."""
-    if not plain:
-        return implied
-    others = Edits.of(plain)
-    kinds = {kind: number for number, kind in enumerate(implied.kinds)}
-    numbers = np.array([kinds.setdefault(kind, len(kinds)) for kind in others.kinds])
-    starts = np.concatenate([others.starts, implied.starts])
-    order = np.argsort(starts, kind="stable")
-    return Edits(
-        *(implied.step, list(kinds), np.concatenate([numbers[others.kind], implied.kind])[order], starts[order]),
-        *_joined((others.before, others.before_at), (implied.before, implied.before_at), order),
-        *_joined((others.after, others.after_at), (implied.after, implied.after_at), order),
-    )
-
-
-_Pieces = tuple[str, NDArray[np.int64]]
-"""Pieces joined, and where each begins, as in `Edits`."""
-
-
-def _joined(some: _Pieces, others: _Pieces, order: NDArray[np.intp]) -> _Pieces:
-    """Pieces of both, in another order."""
-    at = np.concatenate([some[1][:-1], others[1][:-1] + len(some[0])])[order]
-    lengths = np.concatenate([some[1][1:] - some[1][:-1], others[1][1:] - others[1][:-1]])[order]
-    return text_of(codes(some[0] + others[0])[within(at, lengths)]), places(lengths)
+        exceptions.append(_Exception(start, end, shift, row))
+    if n_operations:
+        return _restored(step, codes(text), exceptions, _read_operation(rows[:n_operations]))
+    return tuple(Edit(step, *row) for row in rows if row.before != row.after)
 
 
 class _Exception(NamedTuple):
@@ -396,6 +375,7 @@ class _Exception(NamedTuple):
     end: int
     shift: int
     """By how much longer all rows till here made the text."""
+    row: _Row
 
 
 def _read_operation(rows: Sequence[_Row]) -> _Operation:
@@ -408,14 +388,45 @@ def _read_operation(rows: Sequence[_Row]) -> _Operation:
     return _Operation(main.start, (main.rule, main.confidence), pairs)
 
 
-def _implied(step: str, text: str, exceptions: Sequence[_Exception], operation: _Operation) -> Edits:
-    """The edits that an operation stands for: runs of one rule."""
-    chars = codes(text)
+def _restored(step: str, chars: _Codes, exceptions: Sequence[_Exception], operation: _Operation) -> Edits:
+    """The edits of a stage: exceptions that are edits, and those that the operation stands for, in order."""
     kinds: dict[tuple[str, float], int] = {}
     before, kind = _told(operation, chars, kinds)
-    for start, end, _ in exceptions:
+    plain = [exception.row for exception in exceptions if exception.row.before != exception.row.after]
+    columns = np.concatenate([_plain_columns(exceptions, kinds, len(chars)), _runs(kind, exceptions)], 1)
+    # Stable: one that puts something in comes before what is behind it.
+    kind, start, at_before, n_before, at_after, n_after = columns[:, np.argsort(columns[1], kind="stable")]
+    sources = np.concatenate([before, codes("".join(row.before for row in plain))])
+    olds, news = text_of(sources[within(at_before, n_before)]), text_of(chars[within(at_after, n_after)])
+    return Edits(step, list(kinds), kind, start, olds, places(n_before), news, places(n_after))
+
+
+def _plain_columns(
+    exceptions: Sequence[_Exception], kinds: dict[tuple[str, float], int], n_chars: int
+) -> NDArray[np.int64]:
+    """Exceptions that are edits, as `_runs` has those of the operation; their `before` stand behind the text."""
+    rows = list[tuple[int, ...]]()
+    for start, end, _, row in exceptions:
+        if row.before != row.after:
+            kind = kinds.setdefault((row.rule, row.confidence), len(kinds))
+            rows.append((kind, row.start, n_chars, len(row.before), start, end - start))
+            n_chars += len(row.before)
+    return np.array(rows, np.int64).reshape(-1, 6).T
+
+
+def _runs(kind: NDArray[np.int64], exceptions: Sequence[_Exception]) -> NDArray[np.int64]:
+    """The edits that an operation stands for: runs of one rule.
+
+    Args:
+        kind: For each character of the text after the stage, number of the rule by which it was changed, or -1.
+        exceptions: Where the operation does not reach.
+
+    Returns:
+        Six rows: number of the rule, `start`, and where `before` and `after` stand, each with its length.
+    """
+    for start, end, _, _ in exceptions:
         kind[start:end] = -1
-    is_edge = np.ones(len(chars) + 1, bool)
+    is_edge = np.ones(len(kind) + 1, bool)
     np.not_equal(kind[1:], kind[:-1], out=is_edge[1:-1])
     starts = np.array([exception.start for exception in exceptions], np.int64)
     # What an exception has removed leaves no place of its own, and two runs beside it all the same.
@@ -425,6 +436,4 @@ def _implied(step: str, text: str, exceptions: Sequence[_Exception], operation: 
     begins, lengths = edges[runs], edges[runs + 1] - edges[runs]
     shifts = np.array([0, *(exception.shift for exception in exceptions)], np.int64)
     shift = shifts[np.searchsorted(starts, begins, "right")]
-    inside, at = within(begins, lengths), places(lengths)
-    sides = text_of(before[inside]), at, text_of(chars[inside]), at
-    return Edits(step, list(kinds), kind[begins], begins - shift, *sides)
+    return np.array([kind[begins], begins - shift, begins, lengths, begins, lengths])
