@@ -237,7 +237,7 @@ def _wide_codec(content: bytes) -> str:
         if "\0" not in start.decode(codec, "ignore") and not n_lost(start, codec):
             return codec
     sample = content[:65536]
-    if b"\0" not in sample and (content.isascii() or _n_rows(sample) < WIDE_SHARE * (len(sample) // 2) - 1):
+    if b"\0" not in sample and (content.isascii() or not _has_chinese_side(sample)):
         return ""
     even, odd = sample[: len(sample) // 2 * 2 : 2], sample[1::2]
     for codec, high, low in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
@@ -268,7 +268,18 @@ WIDE_SHARE = 0.9
 
 
 def _n_rows(side: bytes) -> int:
-    return int(np.count_nonzero(_CHINESE_ROWS.take(np.frombuffer(side, np.uint8))))
+    return int(np.count_nonzero(_are_rows(side)))
+
+
+def _are_rows(content: bytes) -> NDArray[np.bool_]:
+    are_rows: NDArray[np.bool_] = _CHINESE_ROWS.take(np.frombuffer(content, np.uint8))
+    return are_rows
+
+
+def _has_chinese_side(sample: bytes) -> bool:
+    """Whether every other byte may be one of those rows."""
+    rows, least = _are_rows(sample), WIDE_SHARE * (len(sample) // 2) - 1
+    return int(np.count_nonzero(rows)) >= least and any(int(np.count_nonzero(rows[i::2])) >= least for i in (0, 1))
 
 
 def _is_chinese_wide(content: bytes, codec: str, high: bytes, low: bytes) -> bool:

@@ -105,10 +105,10 @@ def _told(operation: _Operation, chars: _Codes, kinds: dict[tuple[str, float], i
         pair = np.zeros(max(chars.max(initial=0), named.max()) + 1, np.int32)
         pair[named] = np.arange(1, len(named) + 1)
         pair_of = pair[chars]
-        is_pair = pair_of > 0
-        of_pair = pair_of[is_pair] - 1
-        before[is_pair] = sources[of_pair]
-        kind[is_pair] = np.where(sources == named, -1, numbers)[of_pair]
+        (at,) = pair_of.nonzero()
+        of_pair = pair_of[at] - 1
+        before[at] = sources[of_pair]
+        kind[at] = np.where(sources == named, -1, numbers)[of_pair]
     return _Told(before, kind)
 
 
@@ -221,19 +221,26 @@ def _pack_stage(text_before: str, text_after: str, stage: Stage) -> list[_Row]:
 
 
 class _Observed(NamedTuple):
-    """What became of the characters that an operation would reach: of each there is now, where it came from."""
+    """What became of the characters that an operation would reach: of each there is now, where it came from.
 
-    chars: NDArray[np.uint32]
+    A change is a rule, a character before and a character after.
+    """
+
+    chars: _Codes
     """Code points, in order."""
     n_kept: NDArray[np.int64]
     """How often each one was there before."""
     n_all: NDArray[np.int64]
     """How often each one is there."""
-    changes: NDArray[np.int64]
-    """Number of the rule, character before and character after, as one number; in order."""
-    n_changes: NDArray[np.int64]
-    """How often each of these was made."""
-    top: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    """Of each change: number of the rule."""
+    before: NDArray[np.int64]
+    """Code point before."""
+    place: NDArray[np.intp]
+    """The one after, by its place in `chars`."""
+    n_made: NDArray[np.int64]
+    """How often it was made."""
+    top: NDArray[np.intp]
     """For each character the most frequent change to it; where two are as frequent the one that came first counts."""
     n_top: NDArray[np.int64]
     """How often that was made; 0 where there is none."""
@@ -246,23 +253,21 @@ _CODE = (1 << _CODE_BITS) - 1
 
 def _observed(columns: _Columns) -> _Observed:
     chosen = columns.of_char(columns.is_substitution)
+    after = columns.after[chosen]
     made = columns.of_char(columns.edits.kind)[chosen] << 2 * _CODE_BITS
-    made |= (columns.before[chosen].astype(np.int64) << _CODE_BITS) | columns.after[chosen]
+    made |= (columns.before[chosen].astype(np.int64) << _CODE_BITS) | after
     order = np.argsort(made, kind="stable")
-    changes, at, n_changes = _tallied(made[order])
-    after = (changes & _CODE).astype(np.uint32)
-    kept, _, counts = _tallied(np.sort(columns.chars[columns.is_kept]))
-    chars, _, _ = _tallied(np.sort(np.concatenate([kept, after])))
-    n_kept = np.zeros(len(chars), np.int64)
-    n_kept[np.searchsorted(chars, kept)] = counts
-    place = np.searchsorted(chars, after)
-    n_all = n_kept + np.bincount(place, n_changes, len(chars)).astype(np.int64)
-    ranked = np.lexsort((order[at], -n_changes, after))
-    _, best, _ = _tallied(after[ranked])
-    best = ranked[best]
-    top, n_top = np.zeros(len(chars), np.int64), np.zeros(len(chars), np.int64)
-    top[place[best]], n_top[place[best]] = changes[best], n_changes[best]
-    return _Observed(chars, n_kept, n_all, changes, n_changes, top, n_top)
+    changes, first, n_made = _tallied(made[order])
+    chars, _, n_all = _tallied(np.sort(np.concatenate([columns.chars[columns.is_kept], after])))
+    place = np.searchsorted(chars, (changes & _CODE).astype(np.uint32))
+    n_kept = n_all - np.bincount(place, n_made, len(chars)).astype(np.int64)
+    ranked = np.lexsort((order[first], -n_made, place))
+    reached, best, _ = _tallied(place[ranked])
+    top, n_top = np.zeros(len(chars), np.intp), np.zeros(len(chars), np.int64)
+    top[reached] = ranked[best]
+    n_top[reached] = n_made[top[reached]]
+    kind, before = changes >> 2 * _CODE_BITS, changes >> _CODE_BITS & _CODE
+    return _Observed(chars, n_kept, n_all, kind, before, place, n_made, top, n_top)
 
 
 def _tallied(in_order: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
@@ -275,24 +280,26 @@ def _tallied(in_order: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], ND
 
 def _best_operation(observed: _Observed, kinds: Sequence[tuple[str, float]]) -> _Operation:
     """The cheapest operation: a form, the rule that most changes were made by, and pairs where these are cheaper."""
-    main = int(np.argmax(np.bincount(observed.changes >> 2 * _CODE_BITS, observed.n_changes)))
+    main = int(np.argmax(np.bincount(observed.kind, observed.n_made)))
     form, is_pair = _cheapest(observed, main)
-    pairs: dict[str, _Source] = {}
-    for i in np.flatnonzero(is_pair).tolist():
-        char, change = chr(observed.chars[i]), int(observed.top[i])
-        source = _Source(chr(change >> _CODE_BITS & _CODE), kinds[change >> 2 * _CODE_BITS])
-        pairs[char] = source if observed.n_top[i] > observed.n_kept[i] else _Source(char, _KEPT)
+    chosen = np.flatnonzero(is_pair)
+    top, chars = observed.top[chosen], text_of(observed.chars[chosen])
+    sources = zip(map(chr, observed.before[top].tolist()), observed.kind[top].tolist(), strict=True)
+    is_change = (observed.n_top > observed.n_kept)[chosen].tolist()
+    pairs = {
+        char: _Source(before, kinds[kind]) if is_other else _Source(char, _KEPT)
+        for char, (before, kind), is_other in zip(chars, sources, is_change, strict=True)
+    }
     return _Operation(form, kinds[main], pairs)
 
 
 def _cheapest(observed: _Observed, main: int) -> tuple[int, NDArray[np.bool_]]:
     """The form that costs least with its exceptions, and which characters are better off with a pair."""
-    chars = observed.chars.astype(np.int64)
-    formed = np.array([form(observed.chars) for form in _FORMS.values()], np.int64)  # by form and character
-    wanted = (main << 2 * _CODE_BITS) | (formed << _CODE_BITS) | chars
-    at = np.minimum(np.searchsorted(observed.changes, wanted), len(observed.changes) - 1)
-    n_made = np.where(observed.changes[at] == wanted, observed.n_changes[at], 0)
-    n_fitting = np.where(formed == chars, observed.n_kept, n_made)
+    formed = np.array([form(observed.chars) for form in _FORMS.values()])  # by form and character
+    forms, made = ((formed[:, observed.place] == observed.before) & (observed.kind == main)).nonzero()
+    n_fitting = np.zeros(formed.shape, np.int64)
+    n_fitting[forms, observed.place[made]] = observed.n_made[made]
+    n_fitting = np.where(formed == observed.chars, observed.n_kept, n_fitting)
     n_best = np.maximum(observed.n_top, observed.n_kept)
     is_pair = _ROW_COST * (n_best - n_fitting) > _PAIR_COST
     rest = observed.n_all - np.where(is_pair, n_best, n_fitting)
