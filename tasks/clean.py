@@ -1,10 +1,13 @@
 """Cleaning one text: every step in its order, again and again until none finds anything to do."""
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
+from typing import TypeVar
 
 from schemas.config import CleanConfig
-from schemas.document import Cleaned, Context, Damage, Edit, Edits, Fact, Stage, Step
+from schemas.document import Cleaned, Context, Damage, Edit, Edits, Fact, Finding, Stage, Step
 from tasks.steps import STEPS
 from tasks.steps.boilerplate import has_unsure_lines
 from tasks.steps.edits import apply
@@ -41,27 +44,31 @@ def clean_further(cleaned: Cleaned, edits: tuple[Edit, ...], config: CleanConfig
 
 
 def _settle(cleaned: Cleaned, config: CleanConfig) -> Cleaned:
-    """Run the steps until none finds anything; what was known before stays known."""
+    """Run the steps until none finds anything; what was known before stays known.
+
+    Behind the last edit no step sees a text that it has not seen, so what it found there stands for what it would find.
+    """
     text = cleaned.text
     stages = list(cleaned.stages)
     facts: dict[str, str] = {}
     damage = list(cleaned.damage)
     context = Context(config)
+    steps = _steps(config)
+    asked: dict[str, tuple[str, Edits | tuple[Finding, ...]]] = {}
     for _ in range(MAX_PASSES):
         before = len(stages)
-        for name, step in _steps(config):
-            findings = step(text, context)
-            if isinstance(findings, Edits):
-                edits: tuple[Edit, ...] | Edits = findings
-            else:
-                findings = list(findings)
-                if not findings:
-                    continue
-                for fact in findings:
-                    if isinstance(fact, Fact):
-                        facts.setdefault(fact.field, fact.value)
-                damage = _merge(damage, [f for f in findings if isinstance(f, Damage)])
-                edits = tuple(f for f in findings if isinstance(f, Edit))
+        for name, step in steps:
+            if name not in asked or asked[name][0] is not text:  # in the same text it would find the same again
+                found = step(text, context)
+                asked[name] = text, found if type(found) is Edits else tuple(found)
+            findings = asked[name][1]
+            if not findings:
+                continue
+            edits = findings if type(findings) is Edits else _of(Edit, findings)
+            if len(edits) < len(findings):
+                for fact in _of(Fact, findings):
+                    facts.setdefault(fact.field, fact.value)
+                damage = _merge(damage, _of(Damage, findings))
             if edits:
                 text = apply(text, edits)
                 damage = list(_move(damage, edits, text))
@@ -76,14 +83,28 @@ def _settle(cleaned: Cleaned, config: CleanConfig) -> Cleaned:
     return Cleaned(text, tuple(stages), {**cleaned.facts, **facts}, tuple(damage), tuple(sorted(flags)))
 
 
-def _merge(known: list[Damage], found: list[Damage]) -> list[Damage]:
+_Kind = TypeVar("_Kind", Edit, Fact, Damage)
+
+
+def _of(kind: type[_Kind], findings: Iterable[Finding]) -> tuple[_Kind, ...]:
+    return tuple(found for found in findings if isinstance(found, kind))
+
+
+def _merge(known: list[Damage], found: Sequence[Damage]) -> list[Damage]:
     """Damage that is known and damage that was found, each place once, in order.
 
     What an earlier pass found stays known: the glosses that told of a shift are gone by the next.
     """
-    taken = {position for d in found for position in range(d.start, d.start + len(d.text))}
-    rest = (d for d in known if taken.isdisjoint(range(d.start, d.start + len(d.text))))
-    return sorted([*rest, *found], key=lambda d: d.start)
+    if not found:
+        return known
+    spans = sorted((d.start, d.start + len(d.text)) for d in found if d.text)
+    ends = [*accumulate((end for _, end in spans), max)]
+
+    def is_elsewhere(d: Damage) -> bool:
+        n_before = bisect_left(spans, (d.start + len(d.text),))
+        return not d.text or not n_before or ends[n_before - 1] <= d.start
+
+    return sorted([*filter(is_elsewhere, known), *found], key=lambda d: d.start)
 
 
 def _move(damage: list[Damage], edits: Sequence[Edit], text: str) -> Iterator[Damage]:
@@ -104,8 +125,8 @@ def _move(damage: list[Damage], edits: Sequence[Edit], text: str) -> Iterator[Da
             yield d._replace(start=start + shift, text=moved)
 
 
-def _steps(config: CleanConfig) -> Iterator[tuple[str, Step]]:
-    return ((name, step) for name, step in STEPS.items() if name not in config.skip)
+def _steps(config: CleanConfig) -> list[tuple[str, Step]]:
+    return [(name, step) for name, step in STEPS.items() if name not in config.skip]
 
 
 def _tidy(value: str, config: CleanConfig) -> str:

@@ -1,9 +1,15 @@
 """Keep, or reject with a reason of the closed list and a sentence of figures for the reader."""
 
 import re
+from functools import cache, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from schemas.config import CleanConfig
 from schemas.document import Cleaned, Decoded, Reason, Rejection
+from tasks.scripts import codes, text_of
 from tasks.steps.spam import is_only_spam
 
 MIN_LETTER_SHARE = 0.2
@@ -25,11 +31,48 @@ _INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\
 """White space, control characters and zero-width characters: a page of nothing else is empty to its reader."""
 
 
+class _Figures(NamedTuple):
+    """How many characters of a text are what."""
+
+    controls: int
+    c1: int
+    visible: int
+    letters: int
+    """And ideographs."""
+
+
+_LETTER, _UNSEEN, _CONTROL, _IS_C1 = 1, 2, 3, 4
+"""Whatever is one of these is what stands before it but the first as well: what can't be seen, a control character."""
+
+
+@lru_cache(maxsize=2)
+def _count_kinds(text: str) -> _Figures:
+    """Of most texts this is asked twice: what was read is what is left."""
+    chars = codes(text)
+    kinds = _kinds().take(chars, mode="clip")
+    n_letters, n_unseen = int(np.count_nonzero(kinds == _LETTER)), int(np.count_nonzero(kinds >= _UNSEEN))
+    n_controls, n_c1 = int(np.count_nonzero(kinds >= _CONTROL)), int(np.count_nonzero(kinds == _IS_C1))
+    if chars.max(initial=0) >= len(_kinds()):
+        n_letters += sum(map(str.isalpha, text_of(chars[chars >= len(_kinds())])))
+    return _Figures(n_controls, n_c1, len(text) - n_unseen, n_letters)
+
+
+@cache
+def _kinds() -> NDArray[np.uint8]:
+    """What the characters of the Basic Multilingual Plane are. Its last one, nothing, stands for all others."""
+    text = text_of(np.arange(0x10000, dtype=np.uint32))
+    kinds = np.array([*map(str.isalpha, text)], np.uint8) * np.uint8(_LETTER)
+    for kind, pattern in ((_UNSEEN, _INVISIBLE), (_CONTROL, _CONTROLS), (_IS_C1, _C1)):
+        kinds[[match.start() for match in pattern.finditer(text)]] = kind
+    return kinds
+
+
 def judge_input(decoded: Decoded) -> Rejection | None:
     """Whether a document is worth cleaning: `empty`, `not-text`, `undecodable`, or None."""
     text = decoded.text
-    n_controls = _n_controls(text) - (len(_C1.findall(text)) if decoded.encoding.startswith("utf-") else 0)
-    if not n_controls and not _n_visible(text):
+    figures = _count_kinds(text)
+    n_controls = figures.controls - (figures.c1 if decoded.encoding.startswith("utf-") else 0)
+    if not n_controls and not figures.visible:
         n_chars = f"{_count(len(text), 'character')}, none of which can be seen" if text else "no characters"
         return Rejection(Reason.EMPTY, f"The document has {n_chars}.")
     if n_controls > MAX_CONTROL_SHARE * len(text) or (not decoded.encoding and "\0" in text):
@@ -41,18 +84,17 @@ def judge_input(decoded: Decoded) -> Rejection | None:
 
 def judge_output(cleaned: Cleaned, config: CleanConfig) -> Rejection | None:
     """Whether what cleaning left is a text: `spam`, `too-short`, `not-text`, or None."""
-    n_letters = sum(map(str.isalpha, cleaned.text))
+    figures = _count_kinds(cleaned.text)
+    n_letters = figures.letters
     if "spam" not in config.skip and (rejection := _only_spam(cleaned, n_letters)):
         return rejection
     if n_letters < config.min_chars:
         detail = f"{_count(n_letters, 'letter')} or ideographs left after cleaning, and {config.min_chars} asked for."
         return Rejection(Reason.TOO_SHORT, detail)
-    n_controls = _n_controls(cleaned.text)
-    if n_controls > MAX_CONTROL_SHARE * len(cleaned.text):
-        return _binary(cleaned.text, n_controls)
-    n_visible = _n_visible(cleaned.text)
-    if n_letters < MIN_LETTER_SHARE * n_visible:
-        share = f"{n_letters:,} of {_count(n_visible, 'visible character')} are letters or ideographs"
+    if figures.controls > MAX_CONTROL_SHARE * len(cleaned.text):
+        return _binary(cleaned.text, figures.controls)
+    if n_letters < MIN_LETTER_SHARE * figures.visible:
+        share = f"{n_letters:,} of {_count(figures.visible, 'visible character')} are letters or ideographs"
         return Rejection(Reason.NOT_TEXT, f"Mostly signs or digits: {share}.")
     return None
 
@@ -74,14 +116,6 @@ def _only_spam(cleaned: Cleaned, n_letters: int) -> Rejection | None:
 def _binary(text: str, n_controls: int) -> Rejection:
     share = f"{n_controls:,} of {_count(len(text), 'character')} are control characters"
     return Rejection(Reason.NOT_TEXT, f"A binary file: {share}.")
-
-
-def _n_controls(text: str) -> int:
-    return len(_CONTROLS.findall(text))
-
-
-def _n_visible(text: str) -> int:
-    return len(text) - len(_INVISIBLE.findall(text))
 
 
 def _count(n: int, what: str) -> str:

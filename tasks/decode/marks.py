@@ -461,7 +461,7 @@ _Node = tuple[float, str, "_Node | None", str]
 
 def _search(island: bytes, codec: str, before: str) -> tuple[float, str]:
     """The most plausible way to cut an island, and its score after a character."""
-    pairs = _pairs(codec)
+    pairs = _pairs(island, codec)
     table: list[list[_Node]] = [[] for _ in range(len(island) + 4)]
     table[0].append((0.0, before, None, ""))
     for i, byte in enumerate(island):
@@ -471,7 +471,7 @@ def _search(island: bytes, codec: str, before: str) -> tuple[float, str]:
             continue
         node = max(nodes, key=_score_of)  # a mark costs the same after any character
         table[i + 1].append((node[0] + BAD, node[1], node, chr(0xDC00 + byte)))
-        if pair := pairs.get(island[i : i + 2]):
+        if pair := pairs.get(i):
             table[i + 2].append(_best(nodes, *pair))
         elif codec == "gb18030" and (char := _four_bytes(island[i : i + 4])):
             table[i + 4].append(_best(nodes, char, char))
@@ -503,11 +503,11 @@ def _spell(node: _Node | None) -> str:
     return "".join(reversed(chars))
 
 
-@cache
-def _pairs(codec: str) -> dict[bytes, tuple[str, str]]:
-    """Two bytes to their character, as read and as folded for the language model."""
-    pairs = [bytes([a, b]) for a in range(0x81, 0xFF) for b in range(0x40, 0xFF)]
-    text = b"\n".join(pairs).decode(codec, "replace")  # which takes less time than marks; neither leaves one character
+def _pairs(island: bytes, codec: str) -> dict[int, tuple[str, str]]:
+    """Where two bytes are one character: as read, and as folded for the language model."""
+    places = [i for i, (byte, second) in enumerate(itertools.pairwise(island)) if byte >= 0x80 and second >= 0x40]
+    pairs = b"\n".join(island[i : i + 2] for i in places)
+    text = pairs.decode(codec, "replace")  # in place of marks, of which neither leaves a single character
     text = _WEB_BIG5(text) if codec == "big5hkscs" else text
-    rows = zip(pairs, text.split("\n"), fold_text(text).split("\n"), strict=True)
-    return {pair: (char, folded) for pair, char, folded in rows if len(char) == 1}
+    rows = zip(places, text.split("\n"), fold_text(text).split("\n"), strict=bool(places))
+    return {i: (char, folded) for i, char, folded in rows if len(char) == 1}

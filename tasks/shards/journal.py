@@ -72,7 +72,6 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"journal-{uuid4().hex}"
         self._file = self._path.open("wb", buffering=0)
-        self._size = 0
 
     def __enter__(self) -> Self:
         return self
@@ -94,12 +93,10 @@ class Journal:
         packed = _CODEC.compress(pickled, asbytes=True)
         key, state = bytes.fromhex(outcome.origin.doc_id), bytes.fromhex(outcome.origin.state)
         header = _HEADER.pack(_MARK, key, state if lasts else b"", len(packed), len(pickled))
-        entry = Entry(self._path, self._size)
+        entry = Entry(self._path, self._file.tell())
         content = memoryview(header + _CHECKSUM.pack(zlib.crc32(packed, zlib.crc32(header))) + packed)
         while content:  # a write may be short, on a disk that is nearly full
-            n_bytes = self._file.write(content)
-            self._size += n_bytes
-            content = content[n_bytes:]
+            content = content[self._file.write(content) :]
         return entry
 
 
@@ -123,7 +120,7 @@ class Taken:
 
     def find(self, origin: Origin) -> Entry | None:
         """The outcome of a document, if one was put by and the document is still the same."""
-        if not origin.state:
+        if not origin.state or not len(self._keys):
             return None
         key, rest = struct.unpack("<QQ", bytes.fromhex(origin.doc_id))
         state = bytes.fromhex(origin.state)

@@ -1,5 +1,6 @@
 """The promises of `clean`: nothing unaccounted for, cleaning twice is cleaning once, clean text stays as it is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.config import CleanConfig
-from tasks.clean import clean
+from schemas.document import Cleaned, Context, Damage, Edit, Fact, Stage, Step
+from tasks.clean import MAX_PASSES, _merge, _move, _tidy, clean
 from tasks.steps import STEPS
-from tasks.steps.edits import revert
+from tasks.steps.edits import apply, revert
 
 SEEDS = sorted((Path(__file__).parents[2] / "seeds").glob("*.txt"))
 
@@ -105,3 +107,76 @@ def test_glosses_go_beside_lines_that_were_not_mangled() -> None:
         "本网讯 记者从中国新闻网获悉，网民关注。\n网络产业发展会议召开，产业发展会议指出，要发展产业，加快网络建设，"
         "区委书记参加会议。"
     )
+
+
+def plainly(text: str, config: CleanConfig) -> Cleaned:
+    """`clean` without looking at what has been asked before, and damage by its places."""
+    stages: list[Stage] = []
+    facts: dict[str, str] = {}
+    damage: list[Damage] = []
+    for _ in range(MAX_PASSES):
+        before = len(stages)
+        for name, step in STEPS.items():
+            findings = list(step(text, Context(config)))
+            for fact in (f for f in findings if isinstance(f, Fact)):
+                facts.setdefault(fact.field, fact.value)
+            found = [f for f in findings if isinstance(f, Damage)]
+            taken = {position for d in found for position in range(d.start, d.start + len(d.text))}
+            rest = (d for d in damage if taken.isdisjoint(range(d.start, d.start + len(d.text))))
+            damage = sorted([*rest, *found], key=lambda d: d.start)
+            if edits := tuple(f for f in findings if isinstance(f, Edit)):
+                text = apply(text, edits)
+                damage = list(_move(damage, edits, text))
+                stages.append(Stage(name, edits))
+        if len(stages) == before:
+            break
+    facts = {field: _tidy(value, config) for field, value in facts.items()}
+    return Cleaned(text, tuple(stages), facts, tuple(damage))
+
+
+def check_as_plainly(text: str) -> None:
+    cleaned, expected = clean(text, CleanConfig()), plainly(text, CleanConfig())
+    assert replace(cleaned, flags=()) == expected
+
+
+@pytest.mark.parametrize("seed", SEEDS, ids=lambda path: path.stem[:3])
+def test_seeds_end_as_with_every_step_in_every_pass(seed: Path) -> None:
+    check_as_plainly(seed.read_bytes().decode("utf-8"))
+
+
+@settings(max_examples=75, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
+def test_any_mixture_ends_as_with_every_step_in_every_pass(text: str) -> None:
+    check_as_plainly(text)
+
+
+def test_no_step_is_asked_twice_about_the_same_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(name: str, step: Step) -> Step:
+        def found(text: str, context: Context) -> object:
+            asked.append((name, text))
+            return step(text, context)
+
+        return found  # type: ignore[return-value]
+
+    for name, step in STEPS.items():
+        monkeypatch.setitem(STEPS, name, counted(name, step))
+    assert clean("".join(PIECES) * 3, CleanConfig()).stages
+    assert len(asked) == len(set(asked)) > len(STEPS)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 5))),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 5))),
+)
+def test_what_was_found_takes_the_place_of_what_was_known(
+    known: list[tuple[int, int]], found: list[tuple[int, int]]
+) -> None:
+    first, second = (
+        [Damage(step, "shift", start, "x" * length) for start, length in sorted(places)]
+        for step, places in (("known", known), ("found", found))
+    )
+    taken = {position for d in second for position in range(d.start, d.start + len(d.text))}
+    rest = [d for d in first if taken.isdisjoint(range(d.start, d.start + len(d.text)))]
+    assert _merge(first, second) == sorted([*rest, *second], key=lambda d: d.start)

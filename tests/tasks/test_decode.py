@@ -391,6 +391,74 @@ def test_what_is_clear_is_what_all_readings_weighed_say(text: str, codec: str, d
         assert clear is not None or codec == "big5"
 
 
+MIXED_UP = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "中文。".encode("gb18030"),
+                "愛國·é".encode("gb18030"),
+                "妳佢鎔".encode("big5hkscs"),
+                "猿，".encode("cp950"),
+            ),
+            *(b"\r\n", b"\r", b"\n", b"\x85", b"\x1c", b"\x0b", b"<a b=1>", b"\\n", b"\x80", b"\xff", b"7", b"A", b" "),
+            *(
+                b"\x81\x30",
+                b"\x81\x30\x81",
+                b"\x81\x30\x81\x30",
+                b"\xa1",
+                b"\xfe",
+                b"\xe4\xb8",
+                b"\xaa\xa1",
+                b"\xf9\xfe",
+            ),
+        ]
+    ),
+    max_size=60,
+).map(b"".join)
+
+
+@pytest.mark.parametrize("codec", [*marks.CHINESE, "utf-8"])
+@given(content=MIXED_UP)
+def test_lines_are_read_together_as_each_by_itself(codec: str, content: bytes) -> None:
+    lines = content.splitlines(keepends=True)
+    names = [codec if i % 5 else "cp950" for i in range(len(lines))]
+    reading = marks.read_lines(lines, names)
+    assert reading.texts == [marks.read(line, name) for line, name in zip(lines, names, strict=True)]
+    assert reading.suspects == {i: found for i, text in enumerate(reading.texts) if (found := marks.suspects(text))}
+
+
+@pytest.mark.parametrize("codec", marks.CHINESE)
+@given(content=MIXED_UP)
+def test_islands_are_the_same_in_bytes_and_in_what_is_read_of_them(codec: str, content: bytes) -> None:
+    """And what can be told of them in one go is what is told of each."""
+    read = [match[0] for match in marks._ISLAND_READ.finditer(marks.read(content, codec))]
+    islands = marks.ISLAND.findall(content)
+    assert read == [marks.read(island, codec) for island in islands]
+    doubtful = marks._are_doubtful(read)
+    assert all(is_doubtful for is_doubtful, text in zip(doubtful, read, strict=True) if any(marks._nonsense(text)))
+    for island in islands:
+        pairs = [island[i : i + 2] for i in range(len(island))]
+        plain = {i: marks.read(p, codec) for i, p in enumerate(pairs) if len(p) == 2 and p[0] >= 0x80 and p[1] >= 0x40}
+        plain = {i: text for i, text in plain.items() if len(text) == 1}
+        assert marks._pairs(island, codec) == {i: (text, language.fold_text(text)) for i, text in plain.items()}
+
+
+@pytest.mark.parametrize("codec", marks.CHINESE)
+@given(content=MIXED_UP)
+def test_bad_bytes_are_counted_without_reading_all(codec: str, content: bytes) -> None:
+    n_bad = marks.n_marks(marks.read(content, codec))
+    assert marks.is_readable(content, codec) == (n_bad <= 1)
+    assert marks.is_lossy(content, codec) == (n_bad > 0)
+    assert marks.n_lost(content, codec) == len(content) - len(content.decode(codec, "ignore").encode(codec, "ignore"))
+
+
+def test_chinese_codecs_write_as_many_bytes_as_they_have_read() -> None:
+    """Or `n_lost` could not leave out what was read without a mark."""
+    for codec in marks.CHINESE:
+        for pair in (bytes([a, b]) for a in range(0x80, 0x100) for b in range(0x100)):
+            assert marks.is_lossy(pair, codec) or len(pair.decode(codec).encode(codec)) == 2
+
+
 def test_a_rare_character_is_no_reason_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(marks, "_search", lambda *_: pytest.fail("searched"))
     line = f"记者从滇池与乐山·峨眉了解到，{NEWS}".encode("gb18030")

@@ -1,7 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.config import CleanConfig
 from schemas.document import Cleaned, Decoded, Reason
+from tasks import judge
 from tasks.clean import clean
 from tasks.judge import judge_input, judge_output
 
@@ -112,3 +115,11 @@ def test_a_report_about_the_trade_is_none() -> None:
 
 def test_spam_is_not_judged_where_its_step_is_left_out() -> None:
     assert judge_output(Cleaned(SPAM, ()), CleanConfig(skip=("spam",))) is None
+
+
+@given(st.text("a一é²½①𠀀🀄\U00100000\uffff\ud800 \u3000\u200b\ufeff\x00\x1b\x1c\x85\x90\n\x7f。1_ª"))
+def test_characters_are_counted_as_patterns_and_methods_tell_them(text: str) -> None:
+    found = judge._count_kinds(text)
+    patterns = (judge._CONTROLS, judge._C1, judge._INVISIBLE)
+    controls, c1, invisible = (len(pattern.findall(text)) for pattern in patterns)
+    assert found == (controls, c1, len(text) - invisible, sum(map(str.isalpha, text)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.read.sources import Source, SourceError, find_sources, open_source
+from tasks.read.sources import SMALL_BYTES, Source, SourceError, UnreadableError, find_sources, open_source
 
 
 @pytest.fixture
@@ -201,3 +201,27 @@ def test_patterns_may_climb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_pattern_that_is_none_is_an_error(folder: Path) -> None:
     with pytest.raises(SourceError, match="is no pattern"):
         find(folder, str(folder / "in" / "**.txt"))
+
+
+@pytest.mark.parametrize("size", [0, 1, SMALL_BYTES, SMALL_BYTES + 1])
+def test_a_file_is_read_as_it_is_though_it_was_another_when_it_was_found(tmp_path: Path, size: int) -> None:
+    """Whether it grew, shrank or is what it was, and is read at once or not."""
+    path = tmp_path / "a.txt"
+    path.write_bytes(bytes(size))
+    for n_bytes in (0, size, size + 1, max(0, size - 1)):
+        with open_source(Source(path.as_uri(), path, n_bytes)) as stream:
+            assert stream.seekable()
+            assert stream.read(SMALL_BYTES * 2) == bytes(size)
+
+
+def test_a_file_that_has_become_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    os.mkfifo(path)
+    with pytest.raises(UnreadableError, match="a named pipe"):
+        open_source(Source(path.as_uri(), path, 12))
+
+
+def test_a_file_that_is_gone_is_told(tmp_path: Path) -> None:
+    for path, kind in ((tmp_path / "gone", FileNotFoundError), (tmp_path, IsADirectoryError)):
+        with pytest.raises(kind):
+            open_source(Source(path.as_uri(), path, 12))
