@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -354,15 +354,15 @@ def pair_step(previous: str, char: str) -> float:
     return (unigram[j] + backoff[i]) / STEPS
 
 
-_View = memoryview
+_View: TypeAlias = "memoryview[int]"
 
 
 @cache
 def _views() -> tuple[dict[str, int], int, int, _View, _View, _View, _View, _View]:
     """What is looked into one by one: numbers of arrays take three times as long."""
     model = _model()
-    views = (model.seen, model.before, model.bigram, model.unigram, model.backoff)
-    return (_columns(), len(model.chars), model.width, *map(memoryview, views))  # type: ignore[arg-type]
+    views = (model.seen.data, model.before.data, model.bigram.data, model.unigram.data, model.backoff.data)
+    return _columns(), len(model.chars), model.width, *views
 
 
 @cache
