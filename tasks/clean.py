@@ -1,9 +1,10 @@
 """Cleaning one text: every step in its order, again and again until none finds anything to do."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
+from typing import TypeVar
 
 from schemas.config import CleanConfig
 from schemas.document import Cleaned, Context, Damage, Edit, Edits, Fact, Finding, Stage, Step
@@ -59,14 +60,15 @@ def _settle(cleaned: Cleaned, config: CleanConfig) -> Cleaned:
         for name, step in steps:
             if name not in asked or asked[name][0] is not text:  # in the same text it would find the same again
                 found = step(text, context)
-                asked[name] = text, found if isinstance(found, Edits) else tuple(found)
+                asked[name] = text, found if type(found) is Edits else tuple(found)
             findings = asked[name][1]
-            edits = findings if isinstance(findings, Edits) else tuple(f for f in findings if isinstance(f, Edit))
+            if not findings:
+                continue
+            edits = findings if type(findings) is Edits else _of(Edit, findings)
             if len(edits) < len(findings):
-                for fact in findings:
-                    if isinstance(fact, Fact):
-                        facts.setdefault(fact.field, fact.value)
-                damage = _merge(damage, [f for f in findings if isinstance(f, Damage)])
+                for fact in _of(Fact, findings):
+                    facts.setdefault(fact.field, fact.value)
+                damage = _merge(damage, _of(Damage, findings))
             if edits:
                 text = apply(text, edits)
                 damage = list(_move(damage, edits, text))
@@ -81,7 +83,14 @@ def _settle(cleaned: Cleaned, config: CleanConfig) -> Cleaned:
     return Cleaned(text, tuple(stages), {**cleaned.facts, **facts}, tuple(damage), tuple(sorted(flags)))
 
 
-def _merge(known: list[Damage], found: list[Damage]) -> list[Damage]:
+_Kind = TypeVar("_Kind", Edit, Fact, Damage)
+
+
+def _of(kind: type[_Kind], findings: Iterable[Finding]) -> tuple[_Kind, ...]:
+    return tuple(found for found in findings if isinstance(found, kind))
+
+
+def _merge(known: list[Damage], found: Sequence[Damage]) -> list[Damage]:
     """Damage that is known and damage that was found, each place once, in order.
 
     What an earlier pass found stays known: the glosses that told of a shift are gone by the next.

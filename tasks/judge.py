@@ -41,7 +41,8 @@ class _Figures(NamedTuple):
     """And ideographs."""
 
 
-_CONTROL, _IS_C1, _UNSEEN, _IS_LETTER = 1, 2, 4, 8
+_LETTER, _UNSEEN, _CONTROL, _IS_C1 = 1, 2, 3, 4
+"""Whatever is one of these is what stands before it but the first as well: what can't be seen, a control character."""
 
 
 @lru_cache(maxsize=2)
@@ -49,20 +50,20 @@ def _count_kinds(text: str) -> _Figures:
     """Of most texts this is asked twice: what was read is what is left."""
     chars = codes(text)
     kinds = _kinds().take(chars, mode="clip")
-    controls, c1, unseen, letters = (
-        int(np.count_nonzero(kinds & kind)) for kind in (_CONTROL, _IS_C1, _UNSEEN, _IS_LETTER)
-    )
-    beyond = text_of(chars[chars >= len(_kinds())])
-    return _Figures(controls, c1, len(text) - unseen, letters + sum(map(str.isalpha, beyond)))
+    n_letters, n_unseen = int(np.count_nonzero(kinds == _LETTER)), int(np.count_nonzero(kinds >= _UNSEEN))
+    n_controls, n_c1 = int(np.count_nonzero(kinds >= _CONTROL)), int(np.count_nonzero(kinds == _IS_C1))
+    if chars.max(initial=0) >= len(_kinds()):
+        n_letters += sum(map(str.isalpha, text_of(chars[chars >= len(_kinds())])))
+    return _Figures(n_controls, n_c1, len(text) - n_unseen, n_letters)
 
 
 @cache
 def _kinds() -> NDArray[np.uint8]:
     """What the characters of the Basic Multilingual Plane are. Its last one, nothing, stands for all others."""
     text = text_of(np.arange(0x10000, dtype=np.uint32))
-    kinds = np.array([*map(str.isalpha, text)], np.uint8) * np.uint8(_IS_LETTER)
-    for kind, pattern in ((_CONTROL, _CONTROLS), (_IS_C1, _C1), (_UNSEEN, _INVISIBLE)):
-        kinds[[match.start() for match in pattern.finditer(text)]] |= np.uint8(kind)
+    kinds = np.array([*map(str.isalpha, text)], np.uint8) * np.uint8(_LETTER)
+    for kind, pattern in ((_UNSEEN, _INVISIBLE), (_CONTROL, _CONTROLS), (_IS_C1, _C1)):
+        kinds[[match.start() for match in pattern.finditer(text)]] = kind
     return kinds
 
 

@@ -25,7 +25,15 @@ from tasks.publish.parts import Draft
 from tasks.read import PIECES, piece_bytes, read_span
 from tasks.read.records import Document, Item, Place, Skipped, Span, rejected
 from tasks.shards.journal import Entry, Journal, Taken, index_journals, read
-from tasks.shards.processes import ProcessDiedError, Report, cpu_limit, end_if_alone, run_isolated, stop_processes
+from tasks.shards.processes import (
+    CpuLimits,
+    ProcessDiedError,
+    Report,
+    cpu_limit,
+    end_if_alone,
+    run_isolated,
+    stop_processes,
+)
 from tasks.shards.progress import tell
 
 SHARD_BYTES = FULL_BYTES
@@ -396,6 +404,7 @@ class _Pass:
     ) -> None:
         self._shard, self._before, self._taken = shard, before, taken
         self._alone, self._work, self._report = alone, work, report
+        self._limits = CpuLimits(work.max_seconds)
         self.stayed: list[bytes] = []
         self.skipped: Counter[str] = Counter()
         self.unread: list[str] = []
@@ -411,6 +420,7 @@ class _Pass:
             elif fate is Fate.STAY:
                 self.stayed.append(bytes.fromhex(document.origin.doc_id))
             self._report("cleaned", 1)
+        self._limits.end()
 
     def _documents(self) -> Iterator[tuple[int, Document]]:
         place = 0
@@ -431,7 +441,8 @@ class _Pass:
         known = self._taken.find(document.origin)
         if known and (outcome := _of(known, document.origin)):
             return known, outcome
-        outcome = _clean(document, self._work)
+        self._limits.begin()
+        outcome = clean_document(document, self._work.run.config)
         return journal.add(outcome), outcome
 
 
@@ -454,6 +465,7 @@ def _clean(document: Document, work: Work) -> Outcome:
 
 def _read(shard: Shard, alone: _Alone, work: Work, report: Report) -> Iterator[Item]:
     """Documents of a shard in their order, and what is none."""
+    limits = CpuLimits(work.max_seconds)
     n_documents = 0
     for number, span in enumerate(shard.spans):
         report("span", 1)
@@ -466,13 +478,14 @@ def _read(shard: Shard, alone: _Alone, work: Work, report: Report) -> Iterator[I
                 yield _unread(span, gave_up.rejection, n_documents - n_before)
                 n_documents += 1
                 break
-            with cpu_limit(work.max_seconds):
-                item = next(items, None)
+            limits.begin()
+            item = next(items, None)
             if item is None:
                 break
             n_documents += isinstance(item, Document)
             yield item
         done.at(span.n_bytes)
+    limits.end()
 
 
 class _Progress:

@@ -201,8 +201,24 @@ class _Run(NamedTuple):
     """What is to be added for the run before that, if it is realigned as well."""
 
 
+BLOCK = 1 << 14
+"""Characters of which the stretches that begin there are looked at together: more than that the caches do not hold."""
+
+
 def _runs(text: str, stretches: _Ints, least: float, ends: Collection[int] = ()) -> Iterator[_Run]:
-    """The runs in these stretches that may gain so much, or that end at one of `ends` and may gain anything.
+    """The runs in these stretches that may gain so much, or that end at one of `ends` and may gain anything."""
+    marked = np.zeros(len(text) + 1, np.bool_)
+    marked[list(ends)] = True
+    block = stretches[:, 0] // BLOCK
+    for some in np.split(stretches, (block[1:] != block[:-1]).nonzero()[0] + 1) if len(block) else ():
+        first = max(int(some[0, 0]) - 1, 0)  # with the character before, and as many behind as are looked at
+        around = slice(first, int(some[-1, 1]) + 2)
+        for run in _runs_near(text[around], some - first, least, marked[around]):
+            yield run._replace(start=run.start + first, end=run.end + first)
+
+
+def _runs_near(text: str, stretches: _Ints, least: float, marked: NDArray[np.bool_]) -> Iterator[_Run]:
+    """The same for stretches that are near each other.
 
     All that is in them is scored at once, in steps of 1/32, so that it can be summed up in any order.
     """
@@ -212,8 +228,6 @@ def _runs(text: str, stretches: _Ints, least: float, ends: Collection[int] = ())
     edges = _edges(chars, data, stretches)
     run, offset, begin, ahead = _begins(data, known, edges, _slots(data, known, edges))
     first = _firsts(run)
-    marked = np.zeros(len(chars), np.bool_)
-    marked[list(ends)] = True
     enough = np.where(marked.take(edges.end.take(run.take(first))), LEAST_GAIN_MARKED, least)
     bounds = [*first.tolist(), len(run)]
     for i in (_most_gained(begin, ahead, first) >= enough * STEPS).nonzero()[0].tolist():

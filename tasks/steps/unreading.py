@@ -12,13 +12,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import accumulate, takewhile
 from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 
 from tasks.damage.misreadings import Misreading, bytes_read, read
-from tasks.language import STEPS, UNSEEN, columns_of, fold_text, highest_score, pair_score, pair_steps
+from tasks.language import STEPS, UNSEEN, columns_of, fold_text, highest_score, pair_step, pair_steps
 from tasks.scripts import codes
 
 BEAM = 12
@@ -65,8 +66,11 @@ IMPOSSIBLE = -1e6
 LEAST_STRETCH = 4
 """Characters that a stretch has at least that is passed over without a search."""
 
-LONGEST_STRETCH = 1_000
-"""Observed characters of a stretch at most: another one may follow."""
+SHORT_STRETCH, LONGEST_STRETCH = 40, 1_000
+"""Observed characters of a stretch that are looked at first, and at most: another one may follow."""
+
+MOST_BYTES = 4
+"""Of a character."""
 
 UNSURE_END = 2
 """Characters before the end of a stretch that are searched where more damage follows: bytes may be lost there."""
@@ -316,7 +320,7 @@ def reads_as_prose(out: str, gain: float, score: float) -> bool:
 def stretch_at(text: str, start: int, misreading: Misreading, last: str = "\n") -> Stretch | None:
     """What begins here and reads so well that it needs no search, nearly up to where it no longer does."""
     longest, out = _parse(text, start, misreading, last)
-    if len(out) < LEAST_STRETCH or len(longest) < 2 or longest[1].gain <= 0:  # perhaps the first one was meant as it is
+    if longest[-1].length < LEAST_STRETCH or longest[1].gain <= 0:  # perhaps the first character was meant as it stands
         return None
     most, end = len(out), longest[-1].end
     # Something is wrong near its end: nothing else follows a character but what is no part of one.
@@ -325,7 +329,7 @@ def stretch_at(text: str, start: int, misreading: Misreading, last: str = "\n") 
     found = next((place for place in reversed(longest) if place.length <= most), longest[0])
     if found.length < LEAST_STRETCH or found.gain < SETTLED or found.score <= WELL_WRITTEN * found.length:
         return None
-    return Stretch(found.end, "".join(out[: found.length]), found.score, found.gain)
+    return Stretch(found.end, out[: found.length], found.score, found.gain)
 
 
 class _Reached(NamedTuple):
@@ -338,28 +342,70 @@ class _Reached(NamedTuple):
     gain: float
 
 
-def _parse(text: str, start: int, misreading: Misreading, last: str) -> tuple[list[_Reached], list[str]]:
+def _parse(text: str, start: int, misreading: Misreading, last: str) -> tuple[list[_Reached], str]:
     """What can be taken for a stretch from here on, and where it can end."""
+    found, out = _parse_up_to(start + SHORT_STRETCH, text, start, misreading, last)
+    if found[-1].end + MOST_BYTES > start + SHORT_STRETCH:  # it may go on
+        return _parse_up_to(start + LONGEST_STRETCH, text, start, misreading, last)
+    return found, out
+
+
+def _parse_up_to(end: int, text: str, start: int, misreading: Misreading, last: str) -> tuple[list[_Reached], str]:
+    """The same, as far as some place."""
     observed = observe(text)
     before = observed.sums[start + 1] - _score(last, observed.folded[start])
     least = -math.inf if misreading.written == "utf-8" else LEAST_LIKELY
-    pending: Bytes = ()
-    out, score = list[str](), 0.0
+    shown = list(takewhile(len, map(_shown(misreading.read).__getitem__, text[start:end])))
+    places = {n_bytes: place for place, n_bytes in enumerate(accumulate(map(len, shown)), start + 1)}
+    out = _decoded_start(b"".join(shown), misreading.written)
+    score, n_bytes = 0.0, 0
     found = [_Reached(start, 0, 0.0, 0.0)]
-    for index in range(start, min(len(text), start + LONGEST_STRETCH)):
-        fit = _fit(pending, text[index], misreading)
-        if fit is None:
+    for n, (char, folded) in enumerate(zip(out, fold_text(out), strict=True), 1):
+        likely = _likely(last, folded, char)
+        if likely < least or char < "\x80":
             break
-        completed, pending = fit
-        for (char, folded, lowest), *_ in completed.tried:
-            likely = max(pair_score(last, folded), lowest)
-            if likely < least or char < "\x80":
-                return found, out
-            score, last = score + likely, folded
-            out.append(char)
-        if not pending:
-            found.append(_Reached(index + 1, len(out), score, score - observed.sums[index + 1] + before))
+        score, last = score + likely, folded
+        n_bytes += 2 if misreading.written != "utf-8" or char < "\u0800" else 3 if char < "\U00010000" else 4
+        place = places.get(n_bytes)
+        if place is not None:
+            found.append(_Reached(place, n, score, score - observed.sums[place] + before))
     return found, out
+
+
+class _Shown(dict[str, bytes]):
+    """The bytes that were read as a character of a codec; none where they are not known for sure."""
+
+    def __init__(self, codec: str) -> None:
+        super().__init__(dict.fromkeys(LOST_MARKS, b""))
+        self.codec = codec
+
+    def __missing__(self, char: str) -> bytes:
+        shown = _all_bytes_read(char, self.codec)
+        self[char] = data = shown[0] if len(shown) == 1 else b""
+        return data
+
+
+_shown = cache(_Shown)
+
+_PAIRS = re.compile(rb"(?:[\x81-\xfe][\x40-\xfe])*+")
+
+
+def _decoded_start(data: bytes, written: str) -> str:
+    """What bytes are, up to the first that are no character of their codec."""
+    if written != "utf-8":
+        pairs = _PAIRS.match(data)
+        data = pairs[0] if pairs else b""
+    out, start = "", 0
+    while start < len(data):
+        try:
+            return out + data[start:].decode(_CODECS[written])
+        except UnicodeDecodeError as error:
+            end = start + error.start
+            char = _decode(data[end : end + 2], written) if written == "big5" else ""
+            out, start = out + data[start:end].decode(_CODECS[written]) + char, end + 2
+            if len(char) != 1:
+                break
+    return out
 
 
 class Observed(NamedTuple):
@@ -508,7 +554,7 @@ def _feed(best: _Candidates, state: _State, moves: "Sequence[_Move]", least: flo
         score = so_far + cost
         if completed.sole is not None:
             out, last, lowest = completed.sole
-            ways: Sequence[_Way] = ((max(pair_score(before, last), lowest), last, out),)
+            ways: Sequence[_Way] = ((max(pair_step(before, last), lowest), last, out),)
         elif score >= least:
             ways = _ways(before, completed)
         else:  # not among the best
@@ -631,7 +677,7 @@ def _ways(last: str, completed: _Completed) -> list[_Way]:
     paths = [(0.0, last, "")]
     for options in completed.tried:
         longer = [
-            (score + max(pair_score(before, folded), lowest), folded, out + char)
+            (score + max(pair_step(before, folded), lowest), folded, out + char)
             for score, before, out in paths
             for char, folded, lowest in options
         ]
@@ -721,7 +767,7 @@ def _encoded(written: str) -> list[tuple[str, bytes]]:
     chars = dict.fromkeys([*_decoded(gb2312, "gb2312"), *_decoded(common, "big5")])
     wide = [char for char in chars if not (char > "\uff00" and char.isalnum())]  # `１` is written in ASCII
     wide.append("\xa0")
-    scores = (pair_score("\ue000", folded) for folded in fold_text("".join(wide)))
+    scores = (pair_step("\ue000", folded) for folded in fold_text("".join(wide)))
     ordered = sorted(zip((-score for score in scores), wide, strict=True))
     return [(char, char.encode(written, "ignore")) for _, char in ordered]
 
@@ -767,12 +813,12 @@ def fold(char: str) -> str:
 
 def _score(last: str, char: str) -> float:
     """The model's; what it can't know costs no more than what it has never seen."""
-    return max(pair_score(last, char), FLOOR)
+    return max(pair_step(last, char), FLOOR)
 
 
 def _likely(last: str, folded: str, char: str) -> float:
     """Score of a repaired character."""
-    return max(pair_score(last, folded), _least(char))
+    return max(pair_step(last, folded), _least(char))
 
 
 @cache

@@ -14,7 +14,7 @@ from tasks.shards.processes import NAME, ProcessDiedError, StoppedError, run_iso
 # Worker processes import it by its name, which they can't do with a test module.
 WORK = """
 import ctypes, gc, os, re, signal, time
-from tasks.shards.processes import cpu_limit
+from tasks.shards.processes import CpuLimits, cpu_limit
 
 def add(a, b, report):
     report("one", 1)
@@ -37,6 +37,26 @@ def fail_oddly(report): raise OddError(1, 2)
 def catastrophic_pattern(report):
     with cpu_limit(0.5):
         re.match("(a+)+$", "a" * 64 + "b")
+
+def catastrophic_piece(report):
+    limits = CpuLimits(0.5)
+    for _ in range(1000):
+        limits.begin()
+    re.match("(a+)+$", "a" * 64 + "b")
+
+def many_pieces(report):
+    limits = CpuLimits(0.3)
+    deadline = time.process_time() + 1
+    while time.process_time() < deadline:
+        limits.begin()
+        until = time.process_time() + 0.01
+        while time.process_time() < until:
+            pass
+    limits.end()
+    until = time.process_time() + 0.5
+    while time.process_time() < until:
+        pass
+    return "done"
 
 def within_limit(report):
     with cpu_limit(0.2):
@@ -95,6 +115,16 @@ def test_processor_time_is_limited_even_within_a_regular_expression(work: Any) -
 
 def test_the_limit_ends_with_its_block(work: Any) -> None:
     assert run(work.within_limit) == "done"
+
+
+def test_one_of_many_pieces_is_ended_that_takes_too_long(work: Any) -> None:
+    with pytest.raises(ProcessDiedError) as caught:
+        run(work.catastrophic_piece)
+    assert caught.value.is_out_of_time
+
+
+def test_pieces_may_take_longer_together_and_what_follows_has_no_limit(work: Any) -> None:
+    assert run(work.many_pieces) == "done"
 
 
 def test_an_exception_comes_back_with_its_traceback(work: Any) -> None:

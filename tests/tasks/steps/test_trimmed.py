@@ -119,8 +119,9 @@ NOISE = [*"!~@z\n€é\ufffdの龘🙂\ue000（(1", "笆サ剀嚩肌睉", "保�
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_noise_gains_the_same(seed: int) -> None:
+def test_noise_gains_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = Random(seed)
+    monkeypatch.setattr(trimmed, "BLOCK", chance.choice((8, trimmed.BLOCK)))
     damaged = pages.trim_signs(pages.DROPPED)(NEWS[:60], chance).observed
     text = "".join(chance.choice([*NOISE, *NEWS, damaged]) for _ in range(60))
     for mangled in (True, False):
