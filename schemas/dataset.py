@@ -577,11 +577,13 @@ def clean_rows(
     """
     cleaned = [_kept(outcome) for outcome in outcomes]
     texts = [each.text for each in cleaned]
-    identities = identify.identities(texts)
+    counts = identify.count_all(texts)
+    identities = identify.identities(texts, counts)
     scripts = _scripts_before(outcomes, cleaned, identities)
-    figures = quality.figures(texts) if with_figures else [None] * len(texts)
+    figures = quality.figures(texts, counts) if with_figures else [None] * len(texts)
     parts = zip(outcomes, identities, scripts, figures, first_run_ids, strict=True)
-    return [_clean_row(*of_one, run) for of_one in parts]
+    of_run = _run(run)
+    return [_clean_row(*of_one, of_run) for of_one in parts]
 
 
 def _kept(outcome: Outcome) -> Cleaned:
@@ -596,7 +598,7 @@ def _clean_row(  # noqa: PLR0913, PLR0917
     script_before: str,
     figures: quality.TextFigures | None,
     first_run_id: str | None,
-    run: Run,
+    of_run: Mapping[str, Any],
 ) -> dict[str, Any]:
     cleaned = _kept(outcome)
     english = quality.english_figures(cleaned.text) if identity.lang == "en" else None
@@ -611,7 +613,7 @@ def _clean_row(  # noqa: PLR0913, PLR0917
         **(_figures(outcome, figures) if figures else {}),
         "mt_score": english.mt_score if english else None,
         "spun_score": english.spun_score if english else None,
-        **_provenance_of(outcome, run, first_run_id),
+        **_provenance_of(outcome, of_run, first_run_id),
         "flags": sorted({*_flags(outcome), *(english.flags if english else ())}),
     }
 
@@ -653,7 +655,7 @@ def rejected_row(outcome: Outcome, run: Run, first_run_id: str | None = None) ->
         "detail": outcome.rejection.detail.encode("utf-8", "backslashreplace").decode(),
         "text": (text := _text(outcome)),
         **(_figures(outcome, quality.text_figures(text)) if outcome.decoded is not None and text is not None else {}),
-        **_provenance_of(outcome, run, first_run_id),
+        **_provenance_of(outcome, _run(run), first_run_id),
     }
 
 
@@ -709,8 +711,8 @@ def _scripts_before(
     """Scripts of the texts before they were converted."""
     found = [identity.script for identity in identities]
     converted = [i for i, each in enumerate(cleaned) if any(stage.step == "script" for stage in each.stages)]
-    before = identify.identities([_before_conversion(outcomes[i].text_in or "", cleaned[i]) for i in converted])
-    for i, identity in zip(converted, before, strict=True):
+    before = [_before_conversion(outcomes[i].text_in or "", cleaned[i]) for i in converted]
+    for i, identity in zip(converted, identify.identities(before, identify.count_all(before)), strict=True):
         found[i] = identity.script
     return found
 
@@ -730,9 +732,9 @@ def _figures(outcome: Outcome, figures: quality.TextFigures) -> dict[str, Any]:
     return {**figures._asdict(), "decoded_chars": n_chars_in, **edited._asdict()}
 
 
-def _provenance_of(outcome: Outcome, run: Run, first_run_id: str | None) -> dict[str, Any]:
-    first = {"first_run_id": first_run_id or run.run_id}
-    return {**_origin(outcome), **_decoding(outcome), **_work(outcome), **_run(run), **first}
+def _provenance_of(outcome: Outcome, of_run: Mapping[str, Any], first_run_id: str | None) -> dict[str, Any]:
+    first = {"first_run_id": first_run_id or of_run["run_id"]}
+    return {**_origin(outcome), **_decoding(outcome), **_work(outcome), **of_run, **first}
 
 
 def _origin(outcome: Outcome) -> dict[str, Any]:
@@ -790,6 +792,8 @@ def _work(outcome: Outcome) -> dict[str, Any]:
 
 def edits_by_step(stages: tuple[Stage, ...]) -> list[dict[str, Any]]:
     """Value of the column of that name."""
+    if not stages:
+        return []
     edits: Counter[str] = Counter()
     removed: Counter[str] = Counter()
     for stage in stages:

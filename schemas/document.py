@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple, Self, SupportsIndex, overload
 
 import numpy as np
@@ -345,14 +346,14 @@ class Stage:
         """Characters by which those of its edits shortened the text that shortened it."""
         if isinstance(self.edits, Edits):
             return int(np.maximum(self.edits.n_before - self.edits.n_after, 0).sum())
-        return sum(max(len(edit.before) - len(edit.after), 0) for edit in self.edits)
+        return sum(len(before) - len(after) for _, _, _, before, after, _ in self.edits if len(before) > len(after))
 
     @property
     def n_touched(self) -> int:
         """Characters that its edits replaced, removed or put in."""
         if isinstance(self.edits, Edits):
             return int(np.maximum(self.edits.n_before, self.edits.n_after).sum())
-        return sum(max(len(edit.before), len(edit.after)) for edit in self.edits)
+        return sum(max(len(before), len(after)) for _, _, _, before, after, _ in self.edits)
 
     @property
     def confidence(self) -> float:
@@ -360,7 +361,11 @@ class Stage:
         if isinstance(self.edits, Edits):
             kinds: set[int] = set(self.edits.kind.tolist())
             return min(self.edits.kinds[kind][1] for kind in kinds)
-        return min(edit.confidence for edit in self.edits)
+        least: float = min(map(_confidence, self.edits))
+        return least
+
+
+_confidence = attrgetter("confidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +389,7 @@ class Rejection:
     detail: str
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=1024)  # a row group: rows are made of many documents together
 def _doc_id(source_uri: str, record: str) -> str:
     return hashlib.sha256(f"{source_uri}\0{record}".encode()).hexdigest()[:32]
 

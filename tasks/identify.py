@@ -95,16 +95,17 @@ _BY_CATEGORY = {"L": Kind.LETTER, "M": Kind.LETTER, "N": Kind.DIGIT, "P": Kind.S
 
 def identify(text: str) -> Identity:
     """Language with its confidence, and script."""
-    (found,) = identities([text])
+    (found,) = identities([text], count_all([text]))
     return found
 
 
-def identities(texts: Sequence[str]) -> list[Identity]:
-    """Language with its confidence, and script, of texts: of many together in a third of the time of one by one."""
-    langs = [_language(text, counts) for text, counts in zip(texts, count_kinds(texts), strict=True)]
-    chinese = [text for text, (lang, _) in zip(texts, langs, strict=True) if lang == "zh"]
-    scripts = iter(_counted(chinese, _script_table(), 3).tolist())
-    return [Identity(*found, _script(*next(scripts)) if found[0] == "zh" else "") for found in langs]
+def identities(texts: Sequence[str], counts: Sequence["Counts"]) -> list[Identity]:
+    """Language with its confidence, and script, of texts whose characters were counted together."""
+    langs = [_language(text, of_text.kinds) for text, of_text in zip(texts, counts, strict=True)]
+    return [
+        Identity(lang, confidence, _script(of_text) if lang == "zh" else "")
+        for (lang, confidence), of_text in zip(langs, counts, strict=True)
+    ]
 
 
 def script(text: str) -> str:
@@ -118,20 +119,26 @@ def kinds(chars: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return found
 
 
-def count_kinds(texts: Sequence[str]) -> list[list[int]]:
-    """For each text, how many characters of each `Kind` there are."""
-    counts: list[list[int]] = _counted(texts, _kind_table(), len(Kind)).tolist()
-    return counts
+class Counts(NamedTuple):
+    """Characters of a text."""
+
+    kinds: list[int]
+    """How many there are of each `Kind`."""
+    traditional: int
+    """How many only Traditional text has."""
+    simplified: int
+    """How many only Simplified text has."""
 
 
-def _counted(texts: Sequence[str], table: NDArray[np.uint8], n: int) -> NDArray[np.intp]:
-    """For each text, how many characters there are of each number below `n` in a table by code point."""
-    counts = np.zeros((len(texts), n), np.intp)
+def count_all(texts: Sequence[str]) -> list[Counts]:
+    """For each text, how many characters of each kind there are."""
+    counts = np.zeros((len(texts), 3, len(Kind)), np.intp)  # by text, script and kind
     for chars, pieces in joined(texts):
-        values = table[chars]
+        values = _table()[chars]
         for number, start, end in pieces:
-            counts[number] += np.bincount(values[start:end], minlength=n)
-    return counts
+            counts[number] += np.bincount(values[start:end], minlength=3 * len(Kind)).reshape(3, -1)
+    kinds, scripts = counts.sum(1).tolist(), counts.sum(2).tolist()
+    return [Counts(of_kind, *of_script[1:]) for of_kind, of_script in zip(kinds, scripts, strict=True)]
 
 
 class Piece(NamedTuple):
@@ -228,12 +235,13 @@ def _stop_words(words: Counter[str]) -> int:
     return sum(words[word] for word in _STOP_WORDS)
 
 
-def _script(_: int, traditional: int, simplified: int) -> str:
+def _script(counts: Counts) -> str:
     """By characters of one script that the national character set of the other lacks.
 
     The second condition leaves out what Traditional text uses as well, though dictionaries list another form:
     `台`, `里`, `吃`, `群`, `后`; and the `乾` of `乾隆`, which Simplified text keeps.
     """
+    traditional, simplified = counts.traditional, counts.simplified
     if min(traditional, simplified) > _MIXED_SHARE * (traditional + simplified):
         return "mixed"
     if traditional == simplified:
@@ -242,11 +250,12 @@ def _script(_: int, traditional: int, simplified: int) -> str:
 
 
 @cache
-def _script_table() -> NDArray[np.uint8]:
-    """By code point: 1 for a character of Traditional text only, 2 for one of Simplified text only."""
-    table = np.zeros(0x110000, np.uint8)
-    table[_without(traditional_only(), "gb2312")] = 1
-    table[_without(simplified_only(), "big5")] = 2
+def _table() -> NDArray[np.uint8]:
+    """By code point: its kind, and more for characters of one script only: once or twice the number of kinds."""
+    script = np.zeros(0x110000, np.uint8)
+    script[_without(traditional_only(), "gb2312")] = 1
+    script[_without(simplified_only(), "big5")] = 2
+    table: NDArray[np.uint8] = _kind_table() + len(Kind) * script
     return table
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from schemas.document import Cleaned, Damage
 from tasks import rules
-from tasks.identify import MOST_CHARS, Kind, count_kinds, joined, kinds
+from tasks.identify import MOST_CHARS, Counts, Kind, count_all, joined, kinds
 
 NGRAM = 10
 """Tokens in a row, for what is repeated (`_ngrams` is made for ten): the longest of the n-grams in which Gopher counts
@@ -83,14 +83,14 @@ class EditFigures(NamedTuple):
 
 def text_figures(text: str) -> TextFigures:
     """Figures of any text; what is repeated is looked for in its first `MOST_CHARS` characters."""
-    (found,) = figures([text])
+    (found,) = figures([text], count_all([text]))
     return found
 
 
-def figures(texts: Sequence[str]) -> list[TextFigures]:
-    """Figures of texts: of many together in a third of the time of one by one."""
-    parts = zip(texts, count_kinds(texts), _repeated_shares(texts), strict=True)
-    return [_figures(text, counts, share) for text, counts, share in parts]
+def figures(texts: Sequence[str], counts: Sequence[Counts]) -> list[TextFigures]:
+    """Figures of texts whose characters were counted together: of many in a third of the time of one by one."""
+    parts = zip(texts, counts, _repeated_shares(texts), strict=True)
+    return [_figures(text, of_text.kinds, share) for text, of_text, share in parts]
 
 
 def _figures(text: str, counts: Sequence[int], share: float) -> TextFigures:
@@ -109,9 +109,6 @@ def _share(part: float, whole: float) -> float:
     """To four digits: more would be bytes without meaning."""
     return round(float(part / whole), 4) if whole else 0.0
 
-
-_IN_WORD = np.isin(np.arange(len(Kind)), (Kind.LATIN, Kind.LETTER, Kind.DIGIT))
-_IN_TOKEN = _IN_WORD | np.isin(np.arange(len(Kind)), (Kind.HAN, Kind.KANA, Kind.HANGUL))
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 """2^64 divided by the golden ratio, odd: the multiplier of Fibonacci hashing (Knuth, The Art of Computer Programming,
@@ -132,7 +129,7 @@ def _repeated_shares(texts: Sequence[str]) -> list[float]:
     shares = [0.0] * len(texts)
     for chars, pieces in joined(text[:MOST_CHARS] for text in texts):
         of_kind = kinds(chars)
-        inside, member = _IN_WORD[of_kind], _IN_TOKEN[of_kind]
+        inside, member = _are(of_kind, Kind.LATIN, Kind.DIGIT), _are(of_kind, Kind.HAN, Kind.DIGIT)
         goes_on = np.zeros(len(chars), bool)
         np.logical_and(inside[1:], inside[:-1], out=goes_on[1:])
         starts = np.flatnonzero(member & ~goes_on)
@@ -150,6 +147,12 @@ def _repeated_shares(texts: Sequence[str]) -> list[float]:
                 inside = _in_repeated(np.concatenate([order[1:][is_same], order[:-1][is_same]]), last - first)
                 shares[piece.number] = _share(lengths[inside].sum(), lengths.sum())
     return shares
+
+
+def _are(of_kind: NDArray[np.uint8], first: Kind, last: Kind) -> NDArray[np.bool_]:
+    """Whether they are of one of some kinds that follow each other: those that words or tokens are made of do."""
+    found: NDArray[np.bool_] = of_kind - np.uint8(first) <= last - first  # below the first one it wraps around
+    return found
 
 
 def _tokens(chars: NDArray[np.uint32], starts: NDArray[np.intp], rest: NDArray[np.intp]) -> NDArray[np.uint64]:

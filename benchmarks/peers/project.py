@@ -31,9 +31,9 @@ PLACES: dict[str, tuple[str, ...]] = {
     "passes, edits": ("tasks.document:clean",),
     "journal": ("tasks.shards:Journal.add", "tasks.shards:read"),
     "lines": ("tasks.corpus:survey", "tasks.corpus:learn", "tasks.corpus:revise", "tasks.corpus:told"),
-    "rows": ("tasks.ingest.batches:_rows",),
+    "rows": ("tasks.ingest.batches:_Maker.tables",),
     "log": ("schemas.dataset:pack",),
-    "Parquet": ("tasks.ingest.batches:PartWriter.write_rows", "tasks.ingest.batches:PartWriter.finish"),
+    "Parquet": ("tasks.ingest.batches:PartWriter.write", "tasks.ingest.batches:PartWriter.finish"),
     "duplicates": ("tasks.ingest.batches:_sign", "tasks.shards.clean_shard:settle_dataset"),
 }
 """Parts of a run, and where each is called: `module:name`. What one calls of another counts for that other."""

@@ -19,10 +19,11 @@ import hashlib
 import os
 import re
 import shutil
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import chain, pairwise
+from itertools import pairwise
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,9 +117,11 @@ _LAST = 0x3FFFF
 @cache
 def _is_said() -> NDArray[np.bool_]:
     """By code point, whether it is a letter, a digit or an ideograph, or U+FFFD."""
-    said = [chr(code).isalnum() for code in range(_LAST + 1)]
+    said = np.zeros(_LAST + 1, bool)
+    for run in re.finditer(r"[^\W_]+", text_of(np.arange(_LAST + 1, dtype=np.uint32))):
+        said[run.start() : run.end()] = True
     said[ord(_LOST)] = True
-    return np.array(said)
+    return said
 
 
 def grams(text: str) -> Grams:
@@ -300,7 +303,8 @@ def _sign(documents: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     text, bounds = text_of(chars), edges.tolist()
     hashes, is_whole = gram_hashes(chars)
     spans = [slice(start, max(end - GRAM + 1, start)) for start, end in pairwise(bounds)]
-    shingles = [_set_of(hashes[span][is_whole[span]]) for span in spans]
+    is_damaged = not is_whole.all()
+    shingles = [_set_of(hashes[span][is_whole[span]] if is_damaged else hashes[span]) for span in spans]
     others = places((chars <= _LAST_SIGN) | (chars == ord(_LOST)))[edges].tolist()
     keys = np.ascontiguousarray(_band_keys(shingles).T, "<u4")
     of_each = zip(documents, pairwise(bounds), pairwise(others), shingles, keys, strict=True)
@@ -331,6 +335,9 @@ def _places(damage: Iterable[Mapping[str, Any]]) -> list[tuple[int, int]]:
     return [(place["start"], place["start"] + len(place["text"])) for place in damage]
 
 
+_MINIMA = struct.Struct(f"<{BANDS * BAND_ROWS}I")
+
+
 def _band_keys(shingles: Sequence[Grams]) -> NDArray[np.uint32]:
     """Keys of the bands, by band and document."""
     from rensa import RMinHash  # noqa: PLC0415  as above
@@ -338,8 +345,8 @@ def _band_keys(shingles: Sequence[Grams]) -> NDArray[np.uint32]:
     ends = np.cumsum([0, *map(len, shingles)], dtype=np.uint64)
     flat = np.concatenate([np.empty(0, np.uint64), *shingles])
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(flat, ends, num_perm=BANDS * BAND_ROWS, seed=SEED)
-    rows = chain.from_iterable(matrix.to_rows())
-    minima = np.fromiter(rows, np.uint64, len(shingles) * BANDS * BAND_ROWS).reshape(-1, BANDS, BAND_ROWS)
+    packed = b"".join(_MINIMA.pack(*row) for row in matrix.to_rows())  # in half the time that numpy takes for lists
+    minima = np.frombuffer(packed, "<u4").astype(np.uint64).reshape(-1, BANDS, BAND_ROWS)
     keys = np.zeros((len(shingles), BANDS), np.uint64)
     for i in range(BAND_ROWS):
         keys = (keys ^ minima[:, :, i]) * np.uint64(0x9E3779B97F4A7C15)

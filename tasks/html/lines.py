@@ -66,7 +66,7 @@ LONGEST_CELL = 60
 LONGEST_NAME = 200
 """Characters of class and id that are looked at."""
 
-_BLANKS = re.compile(r"(?:[\t\n\r\f]| [ \t\n\r\f])[ \t\n\r\f]*+")
+_BLANKS = re.compile(r"[ \t\n\r\f](?:(?<! )|(?=[ \t\n\r\f]))[ \t\n\r\f]*+")
 """What HTML takes for white space, but for single spaces: a no-break or an ideographic space is text."""
 _WIDE = "[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60]"
 _JOINED = re.compile(rf"[ \t\r\n\f](?<={_WIDE}[ \t\r\n\f])(?:(?<=\n)|[ \t\r\f]*+\n)[ \t\r\n\f]*+(?={_WIDE})")

@@ -61,6 +61,8 @@ def with_given(cleaned: Cleaned, facts: Mapping[str, str], config: CleanConfig) 
 
 def _repaired(lines: Sequence[str], text: str, config: CleanConfig) -> list[str]:
     """Lines as the steps repair them beside the main text."""
+    if not lines:
+        return []
     skip = tuple(name for name in STEPS if name not in REPAIRS or name in config.skip)
     without = config.model_copy(update={"skip": skip})
     whole = "\n".join([*lines, text[:CONTEXT_CHARS]])

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tasks.scripts import CharTable, codes, simplified
+from tasks.scripts import CharTable, codes, simplified, text_of
 
 MODEL_PATH = Path(__file__).parent / "ngrams.npz"
 
@@ -77,7 +78,7 @@ STEPS = 32
 _VALUES = [step / -STEPS for step in range(256)]
 
 
-Columns = np.ndarray[tuple[int], np.dtype[np.integer[Any]]]
+Columns = NDArray[np.int64]
 """Places of folded characters in the tables of the model."""
 
 
@@ -90,12 +91,12 @@ class _Model(NamedTuple):
 
     chars: str
     """All characters that the model knows. Their places are columns; a last column is of all that it does not know."""
-    columns: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    columns: Columns
     """Code point → column."""
     unigram: Scores
     backoff: Scores
     pairs: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-    """Where in the following three the pairs of each first character begin; one more for the end."""
+    """Where in the following three the pairs of each first character begin; one more for the end, as these have."""
     second: "np.ndarray[tuple[int], np.dtype[np.uint16]]"
     bigram: Scores
     pair_backoff: Scores
@@ -103,7 +104,7 @@ class _Model(NamedTuple):
     """Numbers in each row of the following two."""
     seen: "np.ndarray[tuple[int], np.dtype[np.uint64]]"
     """Which columns were seen after each character, a bit each, in numbers of 64 of them."""
-    before: "np.ndarray[tuple[int], np.dtype[np.uint32]]"
+    before: Columns
     """How many pairs stand before each of these numbers (the rank of Jacobson 1989: it leads from a bit to a pair)."""
     triples: "np.ndarray[tuple[int], np.dtype[np.uint32]]"
     """The same as `pairs` for the triples of each pair."""
@@ -136,12 +137,12 @@ def _model() -> _Model:
             np.append(-file["backoff"].astype(np.int16), np.int16(0)),
             np.searchsorted(first, np.arange(n + 1)),
             second,
-            -file["bigram"].astype(np.int16),
-            -file["pair_backoff"].astype(np.int16),
+            -np.append(file["bigram"], np.uint8(0)).astype(np.int16),
+            -np.append(file["pair_backoff"], np.uint8(0)).astype(np.int16),
             len(seen) // (n + 1),
             seen,
             before,
-            np.searchsorted(heads, np.arange(n_pairs + 1)).astype(np.uint32),
+            np.searchsorted(heads, np.arange(n_pairs + 2)).astype(np.uint32),
             third,
             -file["trigram"].astype(np.int16),
             heads * (n + 1) + third,
@@ -154,7 +155,7 @@ def _bits(first: Columns, second: Columns, n: int) -> tuple[Any, Any]:
     numbers, starts = np.unique(first * np.int64(width) + second // _BITS, return_index=True)
     seen = np.zeros(n * width, np.uint64)
     seen[numbers] = np.bitwise_or.reduceat(np.uint64(1) << (second % _BITS).astype(np.uint64), starts)
-    return seen, np.cumsum(np.bitwise_count(seen), dtype=np.uint32) - np.bitwise_count(seen)
+    return seen, np.cumsum(np.bitwise_count(seen), dtype=np.int64) - np.bitwise_count(seen)
 
 
 @cache
@@ -173,9 +174,23 @@ def column(char: str) -> int:
     return _columns().get(char, len(_model().chars))
 
 
-def columns_of(chars: "np.ndarray[tuple[int], np.dtype[np.uint32]]") -> Columns:
+def columns_of(chars: NDArray[Any]) -> Columns:
     """The columns of folded code points; what is beyond U+FFFF, the model does not know."""
-    return _model().columns.take(chars, mode="clip")
+    columns: Columns = _model().columns.take(chars, mode="clip")
+    return columns
+
+
+def columns_in(text: str) -> Columns:
+    """The columns of the characters of a text, which are folded on the way."""
+    columns: Columns = _folded_columns().take(codes(text), mode="clip")
+    return columns
+
+
+@cache
+def _folded_columns() -> Columns:
+    """By code point, up to the first one that nothing is folded to and the model does not know, nor any behind it."""
+    every = np.arange(max(_folding().replaced) + 2, dtype=np.uint32)
+    return columns_of(codes(fold_text(text_of(every))))
 
 
 @cache
@@ -281,19 +296,20 @@ def _places(first: Columns, second: Columns) -> tuple[Any, Any]:
     bit = second & (_BITS - 1)
     number = first * model.width + (second >> _BITS.bit_length() - 1)
     seen = model.seen.take(number)
-    at = np.add(model.before.take(number), np.bitwise_count(seen & _BELOW.take(bit)), dtype=np.int64)
-    return np.minimum(at, len(model.second) - 1), seen & _BIT.take(bit) != 0
+    at = model.before.take(number)
+    at += np.bitwise_count(seen & _BELOW.take(bit))
+    return at, seen & _BIT.take(bit) != 0
 
 
 class _Words(dict[str, dict[str, float]]):
     """Words that begin with a character, with their scores; made when they are first asked for."""
 
     def __missing__(self, first: str) -> dict[str, float]:
-        words, firsts, starts, scores = _lexicon()
-        i, j = np.searchsorted(firsts, [ord(first), ord(first) + 1]).tolist()
-        if i == j:
+        words, starts, groups, scores = _lexicon()
+        if first > "\uffff":
             return {}
-        found = words[starts[i] : starts[j]].split("\n")[: j - i]
+        i, j = groups[ord(first) : ord(first) + 2].tolist()
+        found = words[int(starts[i]) : int(starts[j]) - 1].split("\n")[: j - i]
         self[first] = made = dict(zip(found, map(_VALUES.__getitem__, scores[i:j]), strict=True))
         return made
 
@@ -302,17 +318,19 @@ _WORDS = _Words()
 
 
 @cache
-def _lexicon() -> tuple[str, "np.ndarray[tuple[int], np.dtype[np.uint16]]", list[int], bytes]:
-    """All words in one string, the first character of each, where each begins (and the last ends), and their scores."""
+def _lexicon() -> tuple[str, "_Offsets", "_Offsets", bytes]:
+    """All words in one string, where each of them begins, where those with each first character do, and their scores.
+
+    Of both there is one more, for the end.
+    """
     with np.load(MODEL_PATH) as file:
-        codes = file["words"]
-        starts = np.concatenate(([0], np.flatnonzero(codes == ord("\n")) + 1))
-        return (
-            codes.tobytes().decode("utf-16-le"),
-            codes[starts],
-            [*starts.tolist(), len(codes)],
-            file["word"].tobytes(),
-        )
+        chars = file["words"]
+        starts = np.concatenate(([0], np.flatnonzero(chars == ord("\n")) + 1, [len(chars) + 1])).astype(np.uint32)
+        groups = np.searchsorted(chars[starts[:-1]], np.arange(0x10001)).astype(np.uint32)
+        return chars.tobytes().decode("utf-16-le"), starts, groups, file["word"].tobytes()
+
+
+_Offsets = np.ndarray[tuple[int], np.dtype[np.uint32]]
 
 
 def pair_score(previous: str, char: str) -> float:
@@ -322,11 +340,37 @@ def pair_score(previous: str, char: str) -> float:
     return score if score is not None else backoff + _unigram().get(char, UNSEEN)
 
 
+@lru_cache(maxsize=1 << 15)
+def pair_step(previous: str, char: str) -> float:
+    """`pair_score` by the arrays of `pair_steps`: for pairs of many characters, each looked up a few times.
+
+    `pair_score` is as fast once it has made a dict of all that was seen after a character, which takes 0.1 ms.
+    """
+    columns, n, width, seen, before, bigram, unigram, backoff = _views()
+    i, j = columns.get(previous, n), columns.get(char, n)
+    number, bit = i * width + j // _BITS, j % _BITS
+    bits = seen[number]
+    if bits >> bit & 1:
+        return bigram[before[number] + (bits & (1 << bit) - 1).bit_count()] / STEPS
+    return (unigram[j] + backoff[i]) / STEPS
+
+
+_View = memoryview
+
+
+@cache
+def _views() -> tuple[dict[str, int], int, int, _View, _View, _View, _View, _View]:
+    """What is looked into one by one: numbers of arrays take three times as long."""
+    model = _model()
+    views = (model.seen, model.before, model.bigram, model.unigram, model.backoff)
+    return (_columns(), len(model.chars), model.width, *map(memoryview, views))  # type: ignore[arg-type]
+
+
 @cache
 def _highest() -> dict[str, float]:
     model = _model()
     highest = model.unigram[:-1] + model.backoff.max()
-    np.maximum.at(highest, model.second, model.bigram)
+    np.maximum.at(highest, model.second, model.bigram[:-1])
     return dict(zip(model.chars, (highest / STEPS).tolist(), strict=True))
 
 
@@ -348,24 +392,29 @@ def next_score(context: str, char: str) -> float:
     return score if score is not None else backoff + pair_score(context[-1], char)
 
 
-def word_score(text: str) -> float:
-    """Score of a text as words, each by itself, in the split that scores best (Viterbi 1967).
+def word_scores(texts: Iterable[str]) -> dict[str, float]:
+    """Scores of folded texts as words, each by itself, in the split that scores best (Viterbi 1967).
 
     It knows longer units than `next_score` does, and nothing of what goes between words: the two are good together.
+    What texts have in common at their beginning is looked at once.
     """
-    folded = fold_text(text)
-    n = len(folded)
-    best = [-math.inf] * (n + 1)
-    best[0] = 0.0
-    for start, char in enumerate(folded):
-        words, so_far = _WORDS[char], best[start]
-        alone = words.get(char, UNKNOWN_WORD if "\u3400" <= char <= "\u9fff" else NO_WORD)
-        best[start + 1] = max(best[start + 1], so_far + alone)
-        for end in range(start + 2, min(start + LONGEST_WORD, n) + 1):
-            found = words.get(folded[start:end])
-            if found is not None and so_far + found > best[end]:
-                best[end] = so_far + found
-    return best[n]
+    scores: dict[str, float] = {}
+    before, best = "", [0.0]
+    for text in sorted(set(texts)):
+        shared = next((i for i, (a, b) in enumerate(zip(before, text, strict=False)) if a != b), len(before))
+        n = len(text)
+        best[shared + 1 :] = [-math.inf] * (n - shared)
+        for start in range(max(0, shared - LONGEST_WORD + 1), n):
+            char, so_far = text[start], best[start]
+            words = _WORDS[char]
+            alone = words.get(char, UNKNOWN_WORD if "\u3400" <= char <= "\u9fff" else NO_WORD)
+            best[start + 1] = max(best[start + 1], so_far + alone)
+            for end in range(start + 2, min(start + LONGEST_WORD, n) + 1) if words else ():
+                found = words.get(text[start:end])
+                if found is not None and so_far + found > best[end]:
+                    best[end] = so_far + found
+        before, scores[text] = text, best[n]
+    return scores
 
 
 def score(text: str, before: str = "\n") -> float:

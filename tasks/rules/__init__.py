@@ -5,6 +5,8 @@ uses it). Columns are separated by tabs. Rules are written in Simplified script.
 """
 
 import hashlib
+import re
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +30,23 @@ def load(name: str) -> tuple[tuple[str, ...], ...]:
         raise FileNotFoundError(f"no rule table {name!r} in {_FOLDER}; there are: {known}")
     lines = path.read_text(encoding="utf-8").splitlines()
     return tuple(tuple(line.split("\t")) for line in lines if line.strip() and not line.startswith("#"))
+
+
+def either(words: Iterable[str]) -> str:
+    """A pattern of words, the longest first."""
+    return grouped([*map(re.escape, word)] for word in sorted(words, key=len, reverse=True))
+
+
+def grouped(alternatives: Iterable[Sequence[str]]) -> str:
+    """A pattern of alternatives, each given as patterns of single characters, in groups by the first of them.
+
+    The first alternative that matches is the same as without groups: at any place only those of one group can. So `re`
+    passes over text that has none of the first characters, and else looks at these and not at each of a thousand words.
+    """
+    groups: dict[str, list[str]] = {}
+    for first, *rest in alternatives:
+        groups.setdefault(first, []).append("".join(rest))
+    return "|".join(f"{first}(?:{'|'.join(rests)})" for first, rests in groups.items())
 
 
 @cache

@@ -11,6 +11,7 @@ from schemas.config import CleanConfig
 from schemas.dataset import clean_row
 from schemas.document import Origin, RawDocument, Run
 from tasks.corpus import lines
+from tasks.corpus.duplicates import signatures
 from tasks.decode import decode
 from tasks.document import clean_raw
 from tasks.steps import mojibake, spam, symbols, trimmed
@@ -28,7 +29,7 @@ def _clean_a_page() -> None:
     decode(RawDocument("", _PAGE.encode("gb18030")))  # with the tables of the language model
     run = Run("", datetime.now(UTC), CleanConfig(), "", "")
     outcome = clean_raw(Origin("file:///", "", "", 0), RawDocument("file:///", _PAGE.encode()), run.config)
-    clean_row(outcome, run)
+    signatures([clean_row(outcome, run)])
     list(lines.features([outcome]))
 
 

@@ -371,7 +371,7 @@ def _judge_tail(lines: list[Line], i: int, *, has_body: bool) -> Found | None:
 
 _LONGEST_FLAT = 400
 """Characters of the longest tail on one line."""
-_AFTER_STOP = re.compile(r"(?<=[。!！])")
+_AFTER_STOP = re.compile(r"(?<=[。!])")
 
 
 def _judge_flat(line: Line) -> Found | None:
@@ -381,8 +381,8 @@ def _judge_flat(line: Line) -> Found | None:
     tokens, end = parse_start(line.folded)
     if not any(token.strong for token in tokens) or end >= len(line.text):
         return None
-    pieces = [piece for piece in _AFTER_STOP.split(line.text[end:]) if key(piece)]
-    is_furniture = all(is_notice(piece) or _is_button(piece) or parse(fold(piece)) for piece in pieces)
+    pieces = [piece for piece in _AFTER_STOP.split(line.folded[end:]) if key_of(piece)]
+    is_furniture = all(is_notice(piece) or _is_button(piece) or parse(piece) for piece in pieces)
     return Found("flattened", 0.95, tuple(tokens)) if is_furniture else None
 
 
@@ -471,7 +471,7 @@ def _judge_copyright(line: Line) -> Found | None:
 
 
 def _judge_notice(lines: list[Line], i: int) -> Found | None:
-    line = lines[i].text
+    line = lines[i].folded
     if is_notice_heading(line):
         return Found("notice-heading", 0.97)
     if is_notice(line):
@@ -483,9 +483,9 @@ def _is_below_furniture(lines: list[Line], i: int) -> bool:
     """Whether a heading of notices or a label stands above a line, with nothing but possible notices between them."""
     for line in reversed(lines[max(0, i - 6) : i]):
         tokens = parse(line.folded) if _may_be_meta(line.text) else ()
-        if is_notice_heading(line.text) or any(token.strong for token in tokens):
+        if is_notice_heading(line.folded) or any(token.strong for token in tokens):
             return True
-        if is_prose(line.text) and not may_be_notice(line.text):
+        if is_prose(line.text) and not may_be_notice(line.folded):
             return False
     return False
 
@@ -778,8 +778,8 @@ def _are_bare_links(lines: list[Line]) -> bool:
 _SAYS_MORE = re.compile(r" [—–-] |——|^\s?(?:\d{1,2}[.、]|[-–])\s")
 
 
-def _is_button(text: str) -> bool:
-    folded = fold(text[:LONGEST_META])
+def _is_button(line: str) -> bool:
+    folded = line[:LONGEST_META]
     return is_menu(folded) or is_call(folded)
 
 
@@ -805,7 +805,7 @@ def _cut_end(line: Line) -> list[Edit]:
     match = _LABEL_AT_END.search(line.text[window:])
     if match and _is_glued(match[0]):
         return [Edit(STEP, "label-at-end", line.at + window + match.start(), match[0], "", 0.97)]
-    start = notice_start(line.text)
+    start = notice_start(line.folded)
     if 20 <= start < len(line.text):
         return [Edit(STEP, "notice-at-end", line.at + start, line.text[start:], "", 0.95)]
     return []

@@ -77,7 +77,10 @@ def _any_idle(edits: Edits) -> bool:
     if not is_even.all():
         before = before[within(edits.before_at[:-1][is_even], lengths)]
         after = after[within(edits.after_at[:-1][is_even], lengths)]
-    n_differing = places(before != after)[places(lengths)]
+    differs = before != after
+    if differs.all() and lengths.all():
+        return False
+    n_differing = places(differs)[places(lengths)]
     return bool((n_differing[1:] == n_differing[:-1]).any())
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ahocorasick_rs import AhoCorasick, MatchKind
 
-from tasks.rules import load
+from tasks.rules import either, grouped, load
 from tasks.steps.dates import DATETIME, MONTH, iso_datetime
 from tasks.steps.lines import fold, is_chinese, key
 
@@ -154,8 +154,7 @@ def _links(line: str, at: int) -> Token | None:
 
 @cache
 def _heading_pattern() -> re.Pattern[str]:
-    headings = sorted((row[0] for row in load("boilerplate-lists")), key=len, reverse=True)
-    return re.compile(rf"(?:{'|'.join(map(re.escape, headings))})(?=[\s:])")
+    return re.compile(rf"(?:{either(row[0] for row in load('boilerplate-lists'))})(?=[\s:])")
 
 
 @lru_cache(maxsize=_KEPT)
@@ -421,19 +420,7 @@ def _spaced(label: str) -> list[str]:
 
 
 def _either(labels: Iterable[str]) -> str:
-    return _grouped(_spaced(label) for label in sorted(labels, key=len, reverse=True))
-
-
-def _grouped(alternatives: Iterable[list[str]]) -> str:
-    """A pattern of alternatives, each a list of patterns of single characters, in groups by the first of them.
-
-    The first alternative that matches is the same as without groups: of no more than one group any can match. So `re`
-    looks at a hundred first characters, and not at each of a thousand words.
-    """
-    groups: dict[str, list[str]] = {}
-    for first, *rest in alternatives:
-        groups.setdefault(first, []).append("".join(rest))
-    return "|".join(f"{first}(?:{'|'.join(rests)})" for first, rests in groups.items())
+    return grouped(_spaced(label) for label in sorted(labels, key=len, reverse=True))
 
 
 def _label_source() -> str:
@@ -463,8 +450,7 @@ def _words() -> dict[str, str]:
 
 def _word_source(places: frozenset[str]) -> str:
     chosen = [word for word, place in _words().items() if place in places]
-    words = _grouped([*map(re.escape, word)] for word in sorted(chosen, key=len, reverse=True))
-    return rf"(?:{words})(?=[\s|,;、。·•/\[\](){{}}<>:!&\"'”-]|$)"
+    return rf"(?:{either(chosen)})(?=[\s|,;、。·•/\[\](){{}}<>:!&\"'”-]|$)"
 
 
 @cache

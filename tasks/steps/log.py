@@ -105,10 +105,10 @@ def _told(operation: _Operation, chars: _Codes, kinds: dict[tuple[str, float], i
         pair = np.zeros(max(chars.max(initial=0), named.max()) + 1, np.int32)
         pair[named] = np.arange(1, len(named) + 1)
         pair_of = pair[chars]
-        is_pair = pair_of > 0
-        of_pair = pair_of[is_pair] - 1
-        before[is_pair] = sources[of_pair]
-        kind[is_pair] = np.where(sources == named, -1, numbers)[of_pair]
+        (at,) = pair_of.nonzero()
+        of_pair = pair_of[at] - 1
+        before[at] = sources[of_pair]
+        kind[at] = np.where(sources == named, -1, numbers)[of_pair]
     return _Told(before, kind)
 
 
@@ -120,7 +120,7 @@ class _Columns:
         self.chars = codes(text)
         lengths = edits.n_before
         self.ends = edits.starts + lengths
-        self._is_even = lengths == edits.n_after
+        self._is_even: NDArray[np.bool_] = lengths == edits.n_after
         self._n_chars = lengths[self._is_even]
         self.before, self.after = codes(edits.before), codes(edits.after)
         if not self._is_even.all():
@@ -134,6 +134,10 @@ class _Columns:
 
     def all_of(self, is_so: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """For each edit, whether something holds for all of its characters; False for those that change the length."""
+        if is_so.all():
+            return self._is_even
+        if is_so.all():
+            return self._is_even.copy()
         found = np.zeros(len(self.ends), bool)
         n_others = places(~is_so)[places(self._n_chars)]
         found[self._is_even] = n_others[1:] == n_others[:-1]
@@ -156,7 +160,7 @@ def pack(text_before: str, stages: Iterable[Stage]) -> tuple[list[dict[str, Any]
     for number, stage in enumerate(stages):
         text_after = apply(text_before, stage.edits)
         packed = _pack_stage(text_before, text_after, stage)
-        rows += ({"stage": number, "step": stage.step, **row._asdict()} for row in packed)
+        rows += [dict(zip(_COLUMNS, (number, stage.step, *row), strict=True)) for row in packed]
         text_before = text_after
     return rows, text_before
 
@@ -207,6 +211,9 @@ class _Row(NamedTuple):
         return self.start < 0
 
 
+_COLUMNS = ("stage", "step", *_Row._fields)
+
+
 def _pack_stage(text_before: str, text_after: str, stage: Stage) -> list[_Row]:
     """Operations and exceptions if they are smaller than the edits and say the same, or else the edits."""
     if len(stage.edits) >= _WORTHWHILE:
@@ -221,19 +228,26 @@ def _pack_stage(text_before: str, text_after: str, stage: Stage) -> list[_Row]:
 
 
 class _Observed(NamedTuple):
-    """What became of the characters that an operation would reach: of each there is now, where it came from."""
+    """What became of the characters that an operation would reach: of each there is now, where it came from.
 
-    chars: NDArray[np.uint32]
+    A change is a rule, a character before and a character after.
+    """
+
+    chars: _Codes
     """Code points, in order."""
     n_kept: NDArray[np.int64]
     """How often each one was there before."""
     n_all: NDArray[np.int64]
     """How often each one is there."""
-    changes: NDArray[np.int64]
-    """Number of the rule, character before and character after, as one number; in order."""
-    n_changes: NDArray[np.int64]
-    """How often each of these was made."""
-    top: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    """Of each change: number of the rule."""
+    before: NDArray[np.int64]
+    """Code point before."""
+    place: NDArray[np.intp]
+    """The one after, by its place in `chars`."""
+    n_made: NDArray[np.int64]
+    """How often it was made."""
+    top: NDArray[np.intp]
     """For each character the most frequent change to it; where two are as frequent the one that came first counts."""
     n_top: NDArray[np.int64]
     """How often that was made; 0 where there is none."""
@@ -246,23 +260,21 @@ _CODE = (1 << _CODE_BITS) - 1
 
 def _observed(columns: _Columns) -> _Observed:
     chosen = columns.of_char(columns.is_substitution)
+    after = columns.after[chosen]
     made = columns.of_char(columns.edits.kind)[chosen] << 2 * _CODE_BITS
-    made |= (columns.before[chosen].astype(np.int64) << _CODE_BITS) | columns.after[chosen]
+    made |= (columns.before[chosen].astype(np.int64) << _CODE_BITS) | after
     order = np.argsort(made, kind="stable")
-    changes, at, n_changes = _tallied(made[order])
-    after = (changes & _CODE).astype(np.uint32)
-    kept, _, counts = _tallied(np.sort(columns.chars[columns.is_kept]))
-    chars, _, _ = _tallied(np.sort(np.concatenate([kept, after])))
-    n_kept = np.zeros(len(chars), np.int64)
-    n_kept[np.searchsorted(chars, kept)] = counts
-    place = np.searchsorted(chars, after)
-    n_all = n_kept + np.bincount(place, n_changes, len(chars)).astype(np.int64)
-    ranked = np.lexsort((order[at], -n_changes, after))
-    _, best, _ = _tallied(after[ranked])
-    best = ranked[best]
-    top, n_top = np.zeros(len(chars), np.int64), np.zeros(len(chars), np.int64)
-    top[place[best]], n_top[place[best]] = changes[best], n_changes[best]
-    return _Observed(chars, n_kept, n_all, changes, n_changes, top, n_top)
+    changes, first, n_made = _tallied(made[order])
+    chars, _, n_all = _tallied(np.sort(np.concatenate([columns.chars[columns.is_kept], after])))
+    place = np.searchsorted(chars, (changes & _CODE).astype(np.uint32))
+    n_kept = n_all - np.bincount(place, n_made, len(chars)).astype(np.int64)
+    ranked = np.lexsort((order[first], -n_made, place))
+    reached, best, _ = _tallied(place[ranked])
+    top, n_top = np.zeros(len(chars), np.intp), np.zeros(len(chars), np.int64)
+    top[reached] = ranked[best]
+    n_top[reached] = n_made[top[reached]]
+    kind, before = changes >> 2 * _CODE_BITS, changes >> _CODE_BITS & _CODE
+    return _Observed(chars, n_kept, n_all, kind, before, place, n_made, top, n_top)
 
 
 def _tallied(in_order: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
@@ -275,24 +287,26 @@ def _tallied(in_order: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], ND
 
 def _best_operation(observed: _Observed, kinds: Sequence[tuple[str, float]]) -> _Operation:
     """The cheapest operation: a form, the rule that most changes were made by, and pairs where these are cheaper."""
-    main = int(np.argmax(np.bincount(observed.changes >> 2 * _CODE_BITS, observed.n_changes)))
+    main = int(np.argmax(np.bincount(observed.kind, observed.n_made)))
     form, is_pair = _cheapest(observed, main)
-    pairs: dict[str, _Source] = {}
-    for i in np.flatnonzero(is_pair).tolist():
-        char, change = chr(observed.chars[i]), int(observed.top[i])
-        source = _Source(chr(change >> _CODE_BITS & _CODE), kinds[change >> 2 * _CODE_BITS])
-        pairs[char] = source if observed.n_top[i] > observed.n_kept[i] else _Source(char, _KEPT)
+    chosen = np.flatnonzero(is_pair)
+    top, chars = observed.top[chosen], text_of(observed.chars[chosen])
+    sources = zip(map(chr, observed.before[top].tolist()), observed.kind[top].tolist(), strict=True)
+    is_change = (observed.n_top > observed.n_kept)[chosen].tolist()
+    pairs = {
+        char: _Source(before, kinds[kind]) if is_other else _Source(char, _KEPT)
+        for char, (before, kind), is_other in zip(chars, sources, is_change, strict=True)
+    }
     return _Operation(form, kinds[main], pairs)
 
 
 def _cheapest(observed: _Observed, main: int) -> tuple[int, NDArray[np.bool_]]:
     """The form that costs least with its exceptions, and which characters are better off with a pair."""
-    chars = observed.chars.astype(np.int64)
-    formed = np.array([form(observed.chars) for form in _FORMS.values()], np.int64)  # by form and character
-    wanted = (main << 2 * _CODE_BITS) | (formed << _CODE_BITS) | chars
-    at = np.minimum(np.searchsorted(observed.changes, wanted), len(observed.changes) - 1)
-    n_made = np.where(observed.changes[at] == wanted, observed.n_changes[at], 0)
-    n_fitting = np.where(formed == chars, observed.n_kept, n_made)
+    formed = np.array([form(observed.chars) for form in _FORMS.values()])  # by form and character
+    forms, made = ((formed[:, observed.place] == observed.before) & (observed.kind == main)).nonzero()
+    n_fitting = np.zeros(formed.shape, np.int64)
+    n_fitting[forms, observed.place[made]] = observed.n_made[made]
+    n_fitting = np.where(formed == observed.chars, observed.n_kept, n_fitting)
     n_best = np.maximum(observed.n_top, observed.n_kept)
     is_pair = _ROW_COST * (n_best - n_fitting) > _PAIR_COST
     rest = observed.n_all - np.where(is_pair, n_best, n_fitting)
@@ -348,38 +362,10 @@ def _unpack_stage(step: str, text: str, rows: Sequence[_Row]) -> tuple[Edit, ...
             raise EditError(f"{row} of step {step!r} does not belong to this text: its 'after' is not at {start}")
         end = start + len(row.after)
         shift += len(row.after) - len(row.before)
-        exceptions.append(_Exception(start, end, shift))
-    plain = [Edit(step, *row) for row in rows[n_operations:] if row.before != row.after]
-    if not n_operations:
-        return tuple(plain)
-    return _merged(plain, _implied(step, text, exceptions, _read_operation(rows[:n_operations])))
-
-
-def _merged(plain: Sequence[Edit], implied: Edits) -> Edits:
-    """Edits in their order: `plain` comes first where it puts something in."""
-    if not plain:
-        return implied
-    others = Edits.of(plain)
-    kinds = {kind: number for number, kind in enumerate(implied.kinds)}
-    numbers = np.array([kinds.setdefault(kind, len(kinds)) for kind in others.kinds])
-    starts = np.concatenate([others.starts, implied.starts])
-    order = np.argsort(starts, kind="stable")
-    return Edits(
-        *(implied.step, list(kinds), np.concatenate([numbers[others.kind], implied.kind])[order], starts[order]),
-        *_joined((others.before, others.before_at), (implied.before, implied.before_at), order),
-        *_joined((others.after, others.after_at), (implied.after, implied.after_at), order),
-    )
-
-
-_Pieces = tuple[str, NDArray[np.int64]]
-"""Pieces joined, and where each begins, as in `Edits`."""
-
-
-def _joined(some: _Pieces, others: _Pieces, order: NDArray[np.intp]) -> _Pieces:
-    """Pieces of both, in another order."""
-    at = np.concatenate([some[1][:-1], others[1][:-1] + len(some[0])])[order]
-    lengths = np.concatenate([some[1][1:] - some[1][:-1], others[1][1:] - others[1][:-1]])[order]
-    return text_of(codes(some[0] + others[0])[within(at, lengths)]), places(lengths)
+        exceptions.append(_Exception(start, end, shift, row))
+    if n_operations:
+        return _restored(step, codes(text), exceptions, _read_operation(rows[:n_operations]))
+    return tuple(Edit(step, *row) for row in rows if row.before != row.after)
 
 
 class _Exception(NamedTuple):
@@ -389,6 +375,7 @@ class _Exception(NamedTuple):
     end: int
     shift: int
     """By how much longer all rows till here made the text."""
+    row: _Row
 
 
 def _read_operation(rows: Sequence[_Row]) -> _Operation:
@@ -401,14 +388,45 @@ def _read_operation(rows: Sequence[_Row]) -> _Operation:
     return _Operation(main.start, (main.rule, main.confidence), pairs)
 
 
-def _implied(step: str, text: str, exceptions: Sequence[_Exception], operation: _Operation) -> Edits:
-    """The edits that an operation stands for: runs of one rule."""
-    chars = codes(text)
+def _restored(step: str, chars: _Codes, exceptions: Sequence[_Exception], operation: _Operation) -> Edits:
+    """The edits of a stage: exceptions that are edits, and those that the operation stands for, in order."""
     kinds: dict[tuple[str, float], int] = {}
     before, kind = _told(operation, chars, kinds)
-    for start, end, _ in exceptions:
+    plain = [exception.row for exception in exceptions if exception.row.before != exception.row.after]
+    columns = np.concatenate([_plain_columns(exceptions, kinds, len(chars)), _runs(kind, exceptions)], 1)
+    # Stable: one that puts something in comes before what is behind it.
+    kind, start, at_before, n_before, at_after, n_after = columns[:, np.argsort(columns[1], kind="stable")]
+    sources = np.concatenate([before, codes("".join(row.before for row in plain))])
+    olds, news = text_of(sources[within(at_before, n_before)]), text_of(chars[within(at_after, n_after)])
+    return Edits(step, list(kinds), kind, start, olds, places(n_before), news, places(n_after))
+
+
+def _plain_columns(
+    exceptions: Sequence[_Exception], kinds: dict[tuple[str, float], int], n_chars: int
+) -> NDArray[np.int64]:
+    """Exceptions that are edits, as `_runs` has those of the operation; their `before` stand behind the text."""
+    rows = list[tuple[int, ...]]()
+    for start, end, _, row in exceptions:
+        if row.before != row.after:
+            kind = kinds.setdefault((row.rule, row.confidence), len(kinds))
+            rows.append((kind, row.start, n_chars, len(row.before), start, end - start))
+            n_chars += len(row.before)
+    return np.array(rows, np.int64).reshape(-1, 6).T
+
+
+def _runs(kind: NDArray[np.int64], exceptions: Sequence[_Exception]) -> NDArray[np.int64]:
+    """The edits that an operation stands for: runs of one rule.
+
+    Args:
+        kind: For each character of the text after the stage, number of the rule by which it was changed, or -1.
+        exceptions: Where the operation does not reach.
+
+    Returns:
+        Six rows: number of the rule, `start`, and where `before` and `after` stand, each with its length.
+    """
+    for start, end, _, _ in exceptions:
         kind[start:end] = -1
-    is_edge = np.ones(len(chars) + 1, bool)
+    is_edge = np.ones(len(kind) + 1, bool)
     np.not_equal(kind[1:], kind[:-1], out=is_edge[1:-1])
     starts = np.array([exception.start for exception in exceptions], np.int64)
     # What an exception has removed leaves no place of its own, and two runs beside it all the same.
@@ -418,6 +436,4 @@ def _implied(step: str, text: str, exceptions: Sequence[_Exception], operation: 
     begins, lengths = edges[runs], edges[runs + 1] - edges[runs]
     shifts = np.array([0, *(exception.shift for exception in exceptions)], np.int64)
     shift = shifts[np.searchsorted(starts, begins, "right")]
-    inside, at = within(begins, lengths), places(lengths)
-    sides = text_of(before[inside]), at, text_of(chars[inside]), at
-    return Edits(step, list(kinds), kind[begins], begins - shift, *sides)
+    return np.array([kind[begins], begins - shift, begins, lengths, begins, lengths])

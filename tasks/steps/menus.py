@@ -7,7 +7,7 @@ import re
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from tasks.rules import load
+from tasks.rules import either, load
 from tasks.steps.lines import KEPT_LINES, is_chinese, key
 
 LONGEST = 200
@@ -31,9 +31,8 @@ class _Words(NamedTuple):
 @cache
 def _words() -> _Words:
     weights: dict[str, str] = dict(load("boilerplate-ui"))  # type: ignore[arg-type]  # rows of two columns
-    longest_first = sorted(weights, key=len, reverse=True)
     content = frozenset(word for word, weight in weights.items() if weight == "content")
-    return _Words(re.compile("|".join(map(re.escape, longest_first))), content)
+    return _Words(re.compile(either(weights)), content)
 
 
 @cache

@@ -28,8 +28,10 @@ from tasks.steps.unreading import (
     UTF8_AS_GBK,
     Repair,
     Stretch,
+    doubtful_stretches,
     is_proved,
     observe,
+    paired,
     reads_as_prose,
     stretch_at,
     unread,
@@ -81,6 +83,9 @@ LEAST_SCORE = -4.3
 
 LEAST_NESTED = 3
 """Characters of a repair that are worth a second reading."""
+
+LEAST_CLEAR = 8
+"""Characters of a repair between GBK and Big5 that needs no other to bear it out."""
 
 _LATIN = re.compile("[¡-¯±-¶¸-ÖØ-þ]")
 """Anything read as Latin-1 or Windows-1252 has one of these (no degree, times or middle dot: Chinese has those)."""
@@ -283,11 +288,8 @@ def _beyond_doubt(text: str, readings: Sequence[Misreading]) -> list[_Explained]
     """
     found: list[_Explained] = []
     for misreading in readings:
-        found += _explained(text, misreading) if misreading in _TELLING else ()
-    found.sort()
-    return [
-        f for i, f in enumerate(found) if not any(_overlap(f, g) for g in found[max(i - 1, 0) : i + 2] if g is not f)
-    ]
+        found = sorted([*found, *_explained(text, misreading, found)]) if misreading in _TELLING else found
+    return found
 
 
 def _with_prose(known: list[_Explained], accepted: Sequence[Found], misreading: Misreading) -> list[_Explained]:
@@ -307,14 +309,19 @@ MOST_TRIED = 50
 """Places in a row that are tried in vain, after which a reading explains nothing more."""
 
 
-def _explained(text: str, misreading: Misreading) -> Iterator[_Explained]:
+def _explained(text: str, misreading: Misreading, others: Sequence[_Explained]) -> Iterator[_Explained]:
+    """Stretches that this reading explains, outside of what others do."""
     end = explained = tried = 0
     for match in _gate(misreading).finditer(text):
-        if match.start() < end or tried == MOST_TRIED:
+        if match.start() < end or not any(_unexplained(*match.span(), others)):
             continue
+        if tried == MOST_TRIED:
+            break
         for start in {_start_of_run(text, match.start(), end), match.start()}:
             stretch = stretch_at(text, start, misreading)
-            if stretch is not None and _is_prose(stretch) and _is_anchored(text, start, misreading, explained):
+            if stretch is None or not _is_prose(stretch) or not _is_anchored(text, start, misreading, explained):
+                continue
+            if next(_unexplained(start, stretch.end, others), None) == (start, stretch.end):
                 yield _Explained(start, stretch.end, misreading)
                 end, explained, tried = stretch.end, stretch.end, 0
                 break
@@ -368,7 +375,7 @@ def _accepted(
     repairs: list[Repair] = []
     own = [explained for explained in beyond_doubt if explained.misreading == misreading]
     others = [explained for explained in beyond_doubt if explained.misreading != misreading]
-    for start, end in _regions(text, misreading, budget, others):
+    for start, end in _regions(text, misreading, budget, own, others):
         pieces = (piece for around in _unexplained(start, end, others) for piece in _pieces(text, *around))
         for left, right in pieces:
             if budget.take(misreading, right - left):
@@ -392,8 +399,7 @@ def _accepted(
 
 def _holds_any(repair: Repair, explained: Sequence[_Explained]) -> bool:
     """Whether anything of a repair is beyond doubt: then strangers beside it are what a lost byte has left."""
-    i = bisect_left(explained, repair.start, key=lambda e: e.end - 1)
-    return i < len(explained) and explained[i].start < repair.end
+    return _meets(explained, repair.start, repair.end)
 
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -522,7 +528,7 @@ def _is_clear(repair: Repair, misreading: Misreading) -> bool:
         return n >= 2 and n * 2 >= len(repair.after) and repair.gain >= 4 and repair.quality >= least
     if misreading.read == "windows-1252":
         return n >= 2 and repair.gain >= 4 and repair.quality >= (-3.6 if n < 4 else -4.3)
-    return n >= 8 and repair.gain >= 10 and repair.quality >= -3.0
+    return n >= LEAST_CLEAR and repair.gain >= 10 and repair.quality >= -3.0
 
 
 def _sure(repair: Repair) -> str:
@@ -698,21 +704,22 @@ _PRIVATE = re.compile("[\ue000-\ue864]")
 
 
 def _regions(
-    text: str, misreading: Misreading, budget: _Budget, others: Sequence[_Explained]
+    text: str, misreading: Misreading, budget: _Budget, own: Sequence[_Explained], others: Sequence[_Explained]
 ) -> Iterator[tuple[int, int]]:
     """Stretches of lines around suspicious places, in order, without overlap."""
     start = end = -1
+    doubtful = _Doubtful(text, misreading)
     for match in _gate(misreading).finditer(text):
         if match.end() <= end or not any(_unexplained(*match.span(), others)):
             continue
         if not budget.take(misreading, 1):
             break
-        if not _is_odd(text, match, misreading, budget):
-            continue
         line_start = text.rfind("\n", 0, match.start()) + 1
         line_end = text.find("\n", match.start())
         line_end = len(text) if line_end < 0 else line_end
         left, right = max(line_start, match.start() - REACH), min(line_end, match.end() + REACH)
+        if not doubtful.meets(left, right) or not _is_odd(text, match, misreading, budget, own):
+            continue
         if start >= 0 and left <= end:
             end = right
             continue
@@ -723,7 +730,43 @@ def _regions(
         yield start, end
 
 
-def _is_odd(text: str, match: re.Match[str], misreading: Misreading, budget: _Budget) -> bool:
+class _Doubtful:
+    """Where a repair can be found that is long enough to stand, or to be worth a second reading; as far as asked."""
+
+    def __init__(self, text: str, misreading: Misreading) -> None:
+        self.text, self.misreading = text, misreading
+        self.end = 0
+        self.stretches: list[tuple[int, int]] = []
+
+    def meets(self, start: int, end: int) -> bool:
+        """Whether there is anything in a stretch; each begins and ends no earlier than the last one."""
+        if self.misreading not in (GBK_AS_BIG5, BIG5_AS_GBK):
+            return True
+        if end > self.end:
+            self.end = max(end, start + 4 * REACH)
+            found = doubtful_stretches(self.text[start : self.end], self.misreading)
+            spans = [(start + left, start + right) for left, right in found]
+            self.stretches = [span for span in spans if self._can_stand(*span)]
+        return _meets(self.stretches, start, end)
+
+    def _can_stand(self, start: int, end: int) -> bool:
+        """Whether a repair can be clear, or mojibake itself. Between GBK and Big5 ASCII ends it."""
+        runs = [run.group() for run in _LONG.finditer(self.text, start, end)]
+        return any(len(run) >= LEAST_CLEAR or _may_be_misread(paired(run, self.misreading)) for run in runs)
+
+
+_LONG = re.compile(f"[^\x00-\x7f]{{{LEAST_NESTED},}}+")
+
+
+def _meets(spans: Sequence[tuple[int, int] | _Explained], start: int, end: int) -> bool:
+    """Whether any of the spans, which are in order, has something of this one."""
+    i = bisect_left(spans, start + 1, key=lambda span: span[1])
+    return i < len(spans) and spans[i][0] < end
+
+
+def _is_odd(
+    text: str, match: re.Match[str], misreading: Misreading, budget: _Budget, own: Sequence[_Explained]
+) -> bool:
     """Whether there is anything to gain: spares the search for genuine neighbours (`锂电`, `顧問`) and Japanese."""
     near = text[max(0, match.start() - 1 - NEAR) : match.end() + NEAR]
     if misreading == UTF8_AS_GBK:
@@ -732,7 +775,9 @@ def _is_odd(text: str, match: re.Match[str], misreading: Misreading, budget: _Bu
         budget.suspects += 1
     elif misreading.read != "windows-1252" and _is_kana(near):
         return False
-    return budget.take(misreading, len(near)) and _promises(near, misreading)
+    if not budget.take(misreading, len(near)):
+        return False
+    return _meets(own, *match.span()) or _promises(near, misreading)
 
 
 @lru_cache(maxsize=4096)

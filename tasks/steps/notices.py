@@ -3,8 +3,8 @@
 import re
 from functools import cache, lru_cache
 
-from tasks.rules import load
-from tasks.steps.lines import fold, key
+from tasks.rules import either, load
+from tasks.steps.lines import key, key_of
 
 LONGEST = 700
 """Notices with more characters are pages of their own."""
@@ -29,27 +29,32 @@ _SAID_ANYHOW = re.compile(
     r"|^建议使用\w{0,30}浏览器?\w{0,30}(?:浏览|访问)"
 )
 """Phrases with the name of the site in the middle, on a sentence without its signs."""
+_IN_ALL = re.compile(
+    "不代表|未经|互联网|网络|网友|其他媒体|其它媒体|注明|标明|保留|附上|署名|侵权|侵犯|版权|著作权|立场|观点|无关"
+    "|知识共享|创作共用|cc0|ccby|不构成|仅供|手机用户请|建议使用"
+)
+"""One of these is in all that it matches."""
 
 
 def is_notice(line: str) -> bool:
-    """Whether a line is nothing but notices: a third of its sentences says so, and the others could be part of it."""
+    """Whether a folded line is nothing but notices: a third of its sentences says so, the others could be part."""
     weights = [weight for _, weight in _weighed(line)]
     return NONE not in weights and weights.count(STRONG) * 3 >= len(weights) > 0
 
 
 def may_be_notice(line: str) -> bool:
-    """Whether a line below the heading of a notice belongs to it: each of its sentences uses the words of notices."""
+    """Whether a folded line below the heading of a notice belongs to it: each sentence uses the words of notices."""
     weights = [weight for _, weight in _weighed(line)]
     return bool(weights) and NONE not in weights
 
 
 def is_notice_heading(line: str) -> bool:
-    """Whether a line announces a notice (`版权声明`)."""
-    return len(line) <= 20 and key(line) in _phrases("heading")
+    """Whether a folded line announces a notice (`版权声明`)."""
+    return len(line) <= 20 and key_of(line) in _phrases("heading")
 
 
 def notice_start(line: str) -> int:
-    """Offset of the notice at the end of a paragraph; the length of the line where it has none."""
+    """Offset of the notice at the end of a folded paragraph; the length of the line where it has none."""
     start = len(line)
     for at, weight in reversed(_weighed(line)):
         if weight != STRONG:
@@ -64,20 +69,14 @@ def _weighed(line: str) -> list[tuple[int, int]]:
     if len(line) > LONGEST:
         return []
     last = max(line.rfind("。", 0, -1) + 1, len(line) - _WINDOW)
-    if _weigh(_key(fold(line[last:]))) == NONE:
+    if _weigh(key_of(line[last:])) == NONE:
         return [(last, NONE)]
-    sentences = [(match.start(), _key(match[0])) for match in _SENTENCE.finditer(fold(line))]
+    sentences = [(match.start(), key_of(match[0])) for match in _SENTENCE.finditer(line)]
     return [(at, _weigh(sentence)) for at, sentence in sentences if sentence]
 
 
 _WINDOW = 240
 """Characters looked at for the last sentence, signs included."""
-_SIGNS = re.compile(r"[\W_]+")
-
-
-def _key(folded: str) -> str:
-    return _SIGNS.sub("", folded)
-
 
 _LONGEST_STRONG = 200
 _LONGEST_WEAK = 100
@@ -91,7 +90,7 @@ _ADDRESS = re.compile("[\u4e00-\u9fff]{0,8}(?:https?)?[a-z0-9]{3,40}(?:com|cn|ne
 def _weigh(sentence: str) -> int:
     if len(sentence) > _LONGEST_STRONG:
         return NONE
-    if _either("strong").search(sentence) or _SAID_ANYHOW.search(sentence):
+    if _either("strong").search(sentence) or (_IN_ALL.search(sentence) and _SAID_ANYHOW.search(sentence)):
         return STRONG
     if _ADDRESS.fullmatch(sentence):
         return WEAK
@@ -106,4 +105,4 @@ def _phrases(weight: str) -> frozenset[str]:
 
 @cache
 def _either(weight: str) -> re.Pattern[str]:
-    return re.compile("|".join(sorted(map(re.escape, _phrases(weight)), key=len, reverse=True)))
+    return re.compile(either(_phrases(weight)))

@@ -114,7 +114,7 @@ def find(text: str, _context: Context) -> Iterator[Edit]:
         return
     half = _half_signs(text)
     habit, narrow, may_be_narrow = _has_habit(text), _is_narrow(text, half), len(half) >= NARROW_LINE_COUNT
-    may_be_wide = _FULL_WIDTH_RUN.search(text) is not None
+    may_be_wide = re.search(_FULL_WIDTH, text) is not None
     wide = _wide_classes(text) if may_be_wide else ""
     for previous, match, following in _at(places, text):
         line = match[0]

@@ -7,14 +7,15 @@ bytes so far, scored by the language model; the run ends where an ASCII byte put
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache, partial
-from itertools import islice
-from typing import NamedTuple
+from itertools import accumulate, islice
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.damage.mangler import decode_pair, encode
 from tasks.language import STEPS, columns_of, fold_text, next_scores, next_steps
-from tasks.scripts import codes, simplified_only
+from tasks.scripts import codes, simplified, simplified_only, text_of
 from tasks.steps.pinyin import reads
 
 BEAM = 64
@@ -69,6 +70,7 @@ TRACELESS = "\0"
 _Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 _Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 _Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+_Column = NDArray[Any]
 
 
 class Table(NamedTuple):
@@ -111,20 +113,22 @@ class _Beam(NamedTuple):
     """Hypotheses in columns: what `State` has, a row each, with numbers for characters and sets of bytes."""
 
     texts: list[str]
-    score: _Floats
-    older: _Ints
+    score: _Column
+    older: _Column
     """The first character of the context."""
-    last: _Ints
-    pending: _Ints
+    last: _Column
+    pending: _Column
     """Its number, as in `_PENDING`."""
-    due: _Flags
-    split: _Flags
+    due: _Column
+    split: _Column
 
     @classmethod
     def of(cls, state: State) -> "_Beam":
         numbers = (*map(ord, state.context), _number_of(state.pending))
         older, last, pending = (np.array([number], np.int64) for number in numbers)
-        return cls([state.text], np.array([state.score]), older, last, pending, np.array([state.due]), np.array([False]))
+        return cls(
+            [state.text], np.array([state.score]), older, last, pending, np.array([state.due]), np.array([False])
+        )
 
     @classmethod
     def joined(cls, beams: Sequence["_Beam"]) -> "_Beam":
@@ -135,6 +139,10 @@ class _Beam(NamedTuple):
         """Some of them, with their own texts where none are given."""
         texts = [self.texts[row] for row in rows.tolist()] if texts is None else texts
         return _Beam(texts, *(column.take(rows) for column in self[1:]))
+
+    def first(self, limit: int) -> "_Beam":
+        """The first of them."""
+        return _Beam(self.texts[:limit], *(column[:limit] for column in self[1:]))
 
     def states(self) -> list[State]:
         """The same, a hypothesis each."""
@@ -198,8 +206,7 @@ def _advance(beam: _Beam, token: Token, table: Table, *, lossy: bool) -> _Beam:
     """The best hypotheses after one more token."""
     waves = [beam]
     for _ in range(LOST_PAIRS if lossy else 0):
-        first = waves[-1].take(np.arange(min(LOST_BEAM, len(waves[-1].texts))))
-        waves.append(_best(_growth(first, _lost_fan), table, LOST_BEAM))
+        waves.append(_best(_growth(waves[-1].first(LOST_BEAM), _lost_fan), table, LOST_BEAM))
     reach = _Beam.joined(waves)
     if token.mark:
         growth = _growth(reach, partial(_mark_fan, token.mark, token.reading, token.swallowed))
@@ -216,23 +223,14 @@ def _advance(beam: _Beam, token: Token, table: Table, *, lossy: bool) -> _Beam:
     return _best(growth, table, BEAM)
 
 
-STAYS = -1
-"""In place of a character: the hypothesis stays as it is."""
-
-
 class _Fan(NamedTuple):
     """What a hypothesis may go on with, a column each."""
 
-    chars: _Ints
-    """What comes next, or `STAYS`."""
-    folded: _Ints
-    """As the language model knows it."""
-    columns: _Ints
-    """Where it is there."""
-    pending: _Ints
+    chars: _Column
+    """Places in `characters`."""
+    pending: _Column
     """What is pending then."""
-    bonus: _Floats
-    penalty: _Floats
+    bonus: _Column
 
 
 class _Growth(NamedTuple):
@@ -249,32 +247,32 @@ class _Growth(NamedTuple):
     def texts(self, places: _Ints) -> list[str]:
         """The texts of what comes at these places."""
         before = map(self.beam.texts.__getitem__, self.source.take(places).tolist())
-        chars = self.fan.chars.take(self.choice.take(places)).tolist()
-        return [text if char == STAYS else text + chr(char) for text, char in zip(before, chars, strict=True)]
+        codes = characters().codes.take(self.fan.chars.take(self.choice.take(places))).tolist()
+        return [text + chr(code) if code >= 0 else text for text, code in zip(before, codes, strict=True)]
 
     def scores(self) -> _Floats:
-        beam, fan = self.beam, self.fan
-        older, last = columns_of(beam.older), columns_of(beam.last)
-        steps = next_steps(older, last, self.source, fan.columns.take(self.choice))
-        steps *= (fan.chars != STAYS).take(self.choice)
+        known, beam, fan = characters(), self.beam, self.fan
+        contexts = columns_of(beam.older), columns_of(beam.last)
+        steps = next_steps(*contexts, self.source, known.columns.take(fan.chars).take(self.choice))
+        scores: _Floats = beam.score.take(self.source)
+        if fan.bonus.any():
+            scores += fan.bonus.take(self.choice)
         # In this order: with `LENGTH_BONUS` in it, a score is rounded, and ties would come out another way.
-        scores: _Floats = beam.score.take(self.source) + fan.bonus.take(self.choice)
         scores += steps / STEPS
-        scores += fan.penalty.take(self.choice)
-        return scores
+        scores += known.penalty.take(fan.chars).take(self.choice)
+        stays = (fan.chars == STAYS).take(self.choice)
+        return np.where(stays, beam.score.take(self.source), scores) if stays.any() else scores
 
 
 def _growth(beam: _Beam, fan_of: Callable[[int, bool], _Fan]) -> _Growth:
     """What comes of each hypothesis: that depends on what is pending, and whether a gloss is due."""
-    kinds, of = np.unique(beam.pending * 2 + beam.due, return_inverse=True)
-    fans = [fan_of(kind >> 1, bool(kind & 1)) for kind in kinds.tolist()]
-    ends = np.cumsum([len(fan.chars) for fan in fans], dtype=np.int64)
-    lengths = np.diff(ends, prepend=0).take(of)
-    source = np.arange(len(of)).repeat(lengths)
-    starts = lengths.cumsum() - lengths
-    choice = np.arange(len(source)) + ((ends[of] - lengths) - starts).take(source)
-    return _Growth(beam, _joined(fans), source, choice)
-
+    kinds = (beam.pending * 2 + beam.due).tolist()
+    fans = {kind: fan_of(kind >> 1, bool(kind & 1)) for kind in dict.fromkeys(kinds)}
+    ends = dict(zip(fans, accumulate(len(fan.chars) for fan in fans.values()), strict=True))
+    lengths = np.array([len(fans[kind].chars) for kind in kinds], np.int64)
+    source = np.arange(len(kinds)).repeat(lengths)
+    behind = np.array([ends[kind] for kind in kinds], np.int64) - lengths.cumsum()
+    return _Growth(beam, _joined(list(fans.values())), source, np.arange(len(source)) + behind.take(source))
 
 
 FEW = 4
@@ -316,23 +314,24 @@ _BITS_OF_CHAR = 21
 
 def _made(growth: _Growth, scores: _Floats, places: _Ints, table: Table) -> tuple[_Beam, _Ints]:
     """What comes at these places, without texts, and which of them these are: where a gloss had to come, none can."""
-    beam, fan = growth.beam, growth.fan
+    beam, known = growth.beam, characters()
     source, choice = growth.source.take(places), growth.choice.take(places)
-    chars, pending, split = fan.chars.take(choice), fan.pending.take(choice), beam.split.take(source)
-    stays, was_due, was_last = chars == STAYS, beam.due.take(source), beam.last.take(source)
-    due = np.where(stays, was_due, ~split & _flags(table.certain).take(chars, mode="clip"))
-    older = np.where(stays, beam.older.take(source), was_last)
-    last = np.where(stays, was_last, fan.folded.take(choice))
-    made = _Beam([], scores.take(places), older, last, pending, due, split & stays)
-    kept = (stays | ~due | (pending == 0)).nonzero()[0]
+    chars, pending = growth.fan.chars.take(choice), growth.fan.pending.take(choice)
+    due = _flags(table.certain).take(chars) & ~beam.split.take(source)
+    older, last = beam.last.take(source), known.folded.take(chars)
+    made = _Beam([], scores.take(places), older, last, pending, due, np.zeros_like(due))
+    stays = (chars == STAYS).nonzero()[0]
+    for name in ("older", "last", "due", "split") if len(stays) else ():
+        getattr(made, name)[stays] = getattr(beam, name).take(source.take(stays))
+    kept = (~due | (pending == 0)).nonzero()[0]
     return (made, places) if len(kept) == len(places) else (made.take(kept, []), places.take(kept))
 
 
 @lru_cache(maxsize=16)
 def _flags(chars: frozenset[str]) -> _Flags:
-    """Which code points are among these."""
+    """Which places in `characters` are of these."""
     flags = np.zeros(0x10000, np.bool_)
-    flags[[ord(char) for char in chars if char < "\U00010000"]] = True
+    flags[[int.from_bytes(data) for data in map(encode, chars) if data]] = True
     return flags
 
 
@@ -355,6 +354,8 @@ def _all(growth: _Growth, table: Table) -> _Beam:
 def _continued(growth: _Growth, char: str, table: Table, known_as: str = "", unless: str = "") -> _Beam:
     """All hypotheses that come of these, in order, those with a byte completed followed by one character more.
 
+    Those that are hopeless are left out.
+
     Args:
         growth: the hypotheses.
         char: the character.
@@ -366,20 +367,23 @@ def _continued(growth: _Growth, char: str, table: Table, known_as: str = "", unl
     made, places = _made(growth, scores, np.arange(len(scores)), table)
     source, before = growth.source.take(places), growth.fan.chars.take(growth.choice.take(places))
     ends = (before != STAYS) & (growth.beam.pending.take(source) != 0)
-    ends &= ~_flags(frozenset(unless)).take(before, mode="clip")
+    ends &= ~_flags(frozenset(unless)).take(before)
     folded = np.full(len(places), ord(known_as or fold_text(char)))
     contexts = columns_of(made.older), columns_of(made.last)
     steps = next_steps(*contexts, np.arange(len(places)), columns_of(folded)) * ends
+    score, refuted = made.score + steps / STEPS, ends & made.due
+    rows = (~refuted & (score >= score.max(initial=-np.inf, where=~refuted) - HOPELESS)).nonzero()[0]
+    texts = zip(growth.texts(places.take(rows)), ends.take(rows).tolist(), strict=True)
     followed = _Beam(
-        [text + char * end for text, end in zip(growth.texts(places), ends.tolist(), strict=True)],
-        made.score + steps / STEPS,
+        [],
+        score,
         np.where(ends, made.last, made.older),
         np.where(ends, folded, made.last),
         made.pending,
         np.where(ends, char in table.certain, made.due),
         made.split,
     )
-    return followed.take((~(ends & made.due)).nonzero()[0])
+    return followed.take(rows, [text + char * end for text, end in texts])
 
 
 def _read_gloss(beam: _Beam, reading: str, table: Table) -> _Beam:
@@ -393,11 +397,13 @@ def _read_gloss(beam: _Beam, reading: str, table: Table) -> _Beam:
     rows, pending, known = (np.array([one[i] for one in read], np.int64) for i in range(3))
     made = beam.take(rows)
     score = made.score + np.where(known, 0.0, OUTSIDE_TABLE)
-    return made._replace(score=score, pending=pending, due=np.zeros(len(rows), np.bool_), split=made.split | (pending != 0))
+    return made._replace(
+        score=score, pending=pending, due=np.zeros(len(rows), np.bool_), split=made.split | (pending != 0)
+    )
 
 
 @lru_cache(maxsize=4096)
-def _glossed(before: str, number: int, due: bool, reading: str) -> tuple[tuple[int, str], ...]:  # noqa: FBT001
+def _glossed(before: str, number: int, due: bool, reading: str) -> tuple[tuple[int, str], ...]:
     """The characters that a gloss may stand behind, and what is pending then.
 
     Where none is pending that is the one before it. Or it is one that begins with the last byte of that and ends with
@@ -413,13 +419,13 @@ def _glossed(before: str, number: int, due: bool, reading: str) -> tuple[tuple[i
 
 
 @lru_cache(maxsize=4096)
-def _mark_fan(mark: str, reading: str, swallowed: bool, number: int, due: bool) -> _Fan:  # noqa: FBT001
+def _mark_fan(mark: str, reading: str, swallowed: bool, number: int, due: bool) -> _Fan:
     """A mark is one byte that found no partner, or (`?`) just what it looks like, or (traceless) nothing at all."""
     pending = _PENDING[number]
-    fans = [_stays(0)] if mark == TRACELESS and pending is None else []
+    fans = [_fan([STAYS], 0)] if mark == TRACELESS and pending is None else []
     if not due and pending is None:
-        fans.append(_stays(_number_of(LEADS)))
-        fans += [_fan_of("?")] if mark == "?" else []
+        fans.append(_fan([STAYS], _number_of(LEADS)))
+        fans += [_fan([ord("?")], 0)] if mark == "?" else []
     elif not due and pending is not None:
         fans.append(_fan(_completions(pending, TRAILS & LEADS, reading), 0))
         if mark != TRACELESS and not (reading or swallowed):
@@ -429,55 +435,35 @@ def _mark_fan(mark: str, reading: str, swallowed: bool, number: int, due: bool) 
 
 
 @cache
-def _lost_fan(number: int, due: bool) -> _Fan:  # noqa: FBT001
+def _lost_fan(number: int, due: bool) -> _Fan:
     """A pair that is no character vanished here: its first byte is a trail of ours, its second a lead."""
     pending = _PENDING[number]
-    if pending is None or due:
-        return _joined([])
-    pairs = _undefined_pairs().items()
+    pairs = _undefined_pairs().items() if pending is not None and not due else ()
     fan = _joined([_fan(_completions(pending, firsts), _number_of(seconds)) for firsts, seconds in pairs])
     return fan._replace(bonus=np.full(len(fan.chars), LENGTH_BONUS))
 
 
 @lru_cache(maxsize=4096)
-def _bytes_fan(data: bytes, number: int, due: bool) -> _Fan:  # noqa: FBT001
+def _bytes_fan(data: bytes, number: int, due: bool) -> _Fan:
     """Known bytes: one of an ASCII sign, two of another character, or what is pending and the first of these."""
     pending = _PENDING[number]
     if due:
-        return _joined([])
+        return _fan([], 0)
     if pending is not None:
         behind = data[1:] if data[1:] >= b"\x80" else b""
         return _fan(_completions(pending, frozenset(data[:1])), _number_of(frozenset(behind) or None))
-    char = decode_pair(data) if len(data) == 2 else data.decode("ascii", errors="replace")
-    return _fan_of(char) if char else _joined([])
+    char = int.from_bytes(data)
+    return _fan([char] if char <= 0x80 or characters().codes[char] else [], 0)
 
 
-def _fan(pairs: "_Ints", pending: int) -> _Fan:
-    """Characters by their two bytes, with the same pending behind each."""
-    known = _characters()
-    n = len(pairs)
-    columns = (column.take(pairs) for column in (known.chars, known.folded, known.columns))
-    return _Fan(*columns, np.full(n, pending), np.zeros(n), known.penalty.take(pairs))
-
-
-@lru_cache(maxsize=4096)
-def _fan_of(char: str) -> _Fan:
-    """One character, with nothing pending behind it."""
-    known = _Characters.of([char])
-    return _Fan(known.chars, known.folded, known.columns, np.zeros(1, np.int64), np.zeros(1), known.penalty)
-
-
-def _stays(pending: int) -> _Fan:
-    """No character, but this pending."""
-    return _Fan(np.array([STAYS]), *np.array([[0], [0], [pending]]), np.zeros(1), np.zeros(1))
+def _fan(chars: "_Ints | Sequence[int]", pending: int) -> _Fan:
+    """These with the same pending behind each."""
+    return _Fan(np.asarray(chars, np.int64), np.full(len(chars), pending), np.zeros(len(chars)))
 
 
 def _joined(fans: Sequence[_Fan]) -> _Fan:
     """The choices of all of these."""
-    if len(fans) == 1:
-        return fans[0]
-    none = _Fan(*np.zeros((4, 0), np.int64), *np.zeros((2, 0)))
-    return _Fan(*map(np.concatenate, zip(none, *fans, strict=True)))
+    return fans[0] if len(fans) == 1 else _Fan(*map(np.concatenate, zip(_fan([], 0), *fans, strict=True)))
 
 
 @cache
@@ -491,33 +477,36 @@ def _undefined_pairs() -> dict[frozenset[int], frozenset[int]]:
     return {firsts: seconds for seconds, firsts in table.items()}
 
 
-class _Characters(NamedTuple):
-    """What is known of characters, a column each."""
+class Characters(NamedTuple):
+    """What is known of all characters that there are in GBK, at their one or two bytes as one number."""
 
-    chars: _Ints
+    codes: _Ints
+    """Code points; 0 where there is no character, -1 at `STAYS`."""
     folded: _Ints
     """As the language model knows them."""
     columns: _Ints
     """Where they are there."""
     penalty: _Floats
 
-    @classmethod
-    def of(cls, chars: Sequence[str]) -> "_Characters":
-        folded = codes(fold_text("".join(chars))).astype(np.int64)
-        wrong = [char in simplified_only() and not _in_big5(char) for char in chars]
-        penalty = np.where(np.array(wrong, np.bool_), WRONG_SCRIPT, 0.0)
-        return cls(np.array([ord(char) for char in chars], np.int64), folded, columns_of(folded), penalty)
+
+STAYS = 0xFFFF
+"""The place in `characters` of no character at all: the hypothesis stays as it is."""
 
 
 @cache
-def _characters() -> _Characters:
-    """All of GBK, by their two bytes as one number; NUL where there is none."""
-    pairs = ((lead, trail) for lead in range(256) for trail in range(256))
-    return _Characters.of([_char(lead, trail) or "\0" for lead, trail in pairs])
-
-
-def _char(lead: int, trail: int) -> str | None:
-    return decode_pair(bytes((lead, trail))) if lead in LEADS and trail in TRAILS else None
+def characters() -> Characters:
+    """The table of them, with the mark for a byte that is none at 0x80."""
+    known = [*map(chr, range(0x80)), OPEN, *[""] * (0x10000 - 0x81)]
+    for lead in LEADS:
+        for trail in TRAILS:
+            known[lead << 8 | trail] = decode_pair(bytes((lead, trail))) or ""
+    chars = np.array([ord(char or "\0") for char in known])
+    folded = codes(fold_text(text_of(chars.astype(np.uint32)))).astype(np.int64)
+    wrong = [i for i, char in enumerate(known) if char in simplified_only() and not _in_big5(char)]
+    penalty = np.zeros(len(known))
+    penalty[wrong] = WRONG_SCRIPT
+    chars[STAYS] = -1
+    return Characters(chars, folded, columns_of(folded), penalty)
 
 
 def _in_big5(char: str) -> bool:
@@ -534,27 +523,36 @@ _WIDE = frozenset(map(chr, (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *ran
 (`》１023年` for `》（2023年`)."""
 
 
+@lru_cache(maxsize=1 << 13)
 def _completions(leads: frozenset[int], trails: frozenset[int], reading: str = "") -> _Ints:
-    """The characters of these leads and trails (with this reading), the commonest `CHOICES` of them, as two bytes."""
-    pairs = (np.array(list(leads))[:, None] << 8 | np.array(list(trails))).ravel()
-    scores = _commonness().take(pairs)
+    """The characters of these leads and trails (with this reading), the commonest `CHOICES` of them."""
+    chars = (np.array(list(leads))[:, None] << 8 | np.array(list(trails))).ravel()
+    scores = _commonness().take(chars)
     places = (scores > -np.inf).nonzero()[0]
-    pairs = pairs.take(places.take(_order(scores.take(places))))
-    if len(pairs) > 1:
-        pairs = pairs[~_flags(_WIDE).take(_characters().chars.take(pairs))]
+    chars = chars.take(places.take(_order(scores.take(places))))
+    if len(chars) > 1:
+        chars = chars[~_flags(_WIDE).take(chars)]
     if reading:
-        chars = map(chr, _characters().chars.take(pairs).tolist())
-        fitting = (i for i, char in enumerate(chars) if reads(char, reading))
-        pairs = pairs.take(np.array(list(islice(fitting, CHOICES)), np.int64))
-    return pairs[:CHOICES]
+        chars = chars[_flags(_glossed_ones()).take(chars)]
+        known = map(chr, characters().codes.take(chars).tolist())
+        fitting = (i for i, char in enumerate(known) if reads(char, reading))
+        chars = chars.take(np.fromiter(islice(fitting, CHOICES), np.int64))
+    return np.array(chars[:CHOICES])
+
+
+@cache
+def _glossed_ones() -> frozenset[str]:
+    """The only ones of which `reads` is true of anything."""
+    return frozenset(map(chr, simplified()))
 
 
 @cache
 def _commonness() -> _Floats:
     """How common the character of each lead and trail is, for a Traditional text; minus infinity for none."""
-    known = _characters()
-    scores = next_scores("\n\n").take(known.columns) / STEPS + known.penalty
-    return np.where(known.chars == 0, -np.inf, scores)
+    known = characters()
+    scores: _Floats = next_scores("\n\n").take(known.columns) / STEPS + known.penalty
+    scores[known.codes == 0] = -np.inf
+    return scores
 
 
 def _order(scores: _Floats) -> _Ints:

@@ -8,15 +8,17 @@ exactly what was observed, if it reads better than what stands there, and if it 
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import count, islice, pairwise, product
 from typing import NamedTuple
 
+import numpy as np
+
 from schemas.document import Context, Damage, Edit
 from tasks.damage.mangler import Broken, Decoder, Undefined, decode, decode_pair, encode, insert_glosses, mangle
-from tasks.language import fold_text, fold_width, next_score, word_score
+from tasks.language import STEPS, columns_in, fold_text, fold_width, next_steps, word_scores
 from tasks.steps import trimmed
 from tasks.steps.glosses import Gloss, Site, read_glosses, read_site, read_swallowed
 from tasks.steps.pinyin import reads
@@ -253,6 +255,8 @@ def _tokens(text: str, start: Start, *, traceless: bool, swallows: bool) -> Iter
 
 
 def _all_glosses(text: str) -> list[Gloss]:
+    if ")" not in text and "）" not in text:
+        return []
     return sorted((*read_glosses(text), *read_swallowed(text)))
 
 
@@ -269,9 +273,14 @@ def _context(text: str) -> str:
     return fold_text(f"\n\n{_without_glosses(text[-40:])}")[-2:]
 
 
-def _score(context: str, text: str) -> float:
-    folded = context + fold_text(text)
-    return sum(next_score(folded[i - 2 : i], folded[i]) for i in range(2, len(folded)))
+def _scores(contexts: Sequence[str], text: str) -> list[float]:
+    """Scores of a text after each of some contexts."""
+    n = len(text)
+    columns = columns_in("".join(context + text for context in contexts)).reshape(-1, n + 2)
+    older, last, chars = (columns[:, i : i + n].ravel() for i in range(3))
+    steps = next_steps(older, last, np.arange(len(chars)), chars).reshape(-1, n)
+    scores: list[float] = (steps.sum(axis=1) / STEPS).tolist()
+    return scores
 
 
 def _triples(folded: str) -> Iterator[str]:
@@ -290,7 +299,7 @@ def _accept(text: str, start: Start, end: int, states: list[State], page: _Page)
         ranked = sorted(closing, reverse=True)
     total, repaired = ranked[0].plain, ranked[0].text
     before, observed = text[max(start.position - 1, 0) : start.position], text[start.position : end]
-    as_is = _score(_context(text[: start.position]), _without_glosses(observed) + ahead)
+    (as_is,) = _scores([_context(text[: start.position])], _without_glosses(observed) + ahead)
     least = LEAST_GAIN_MANGLED if start.rule == "trimmed-byte" and not _all_glosses(observed) else 0.0
     if total - as_is < least or repaired == observed or ranked[0].plain < LEAST_FLUENT * len(repaired + ahead):
         return _NONE
@@ -315,13 +324,14 @@ class _Ranked(NamedTuple):
 
 def _rank(line: str, states: list[State], ahead: str, triples: frozenset[str]) -> list[_Ranked]:
     """Hypotheses by the character model, the word model, and what else stands in the document, best first."""
+    around = [fold_text(line + state.text[1:] + ahead) for state in states]
+    wordings = [folded.replace(OPEN, "0") for folded in around]
+    words, follow = word_scores(wordings), _scores([state.context for state in states], ahead)
     ranked: dict[str, _Ranked] = {}
-    for state in states:
-        text = state.text[1:]
-        plain = state.score + _score(state.context, ahead)
-        around = line + text + ahead
-        recurring = sum(triple in triples for triple in _triples(fold_text(line[-2:] + text + ahead)))
-        total = plain + WORDS * word_score(around.replace(OPEN, "0")) + RECURS * recurring + LENGTH * len(text)
+    for state, folded, wording, score in zip(states, around, wordings, follow, strict=True):
+        text, plain = state.text[1:], state.score + score
+        recurring = sum(map(triples.__contains__, _triples(folded[max(len(line) - 2, 0) :])))
+        total = plain + WORDS * words[wording] + RECURS * recurring + LENGTH * len(text)
         ranked[text] = max(_Ranked(total, plain, text), ranked.get(text, _Ranked(-math.inf, 0.0, "")))
     return sorted(ranked.values(), reverse=True)
 

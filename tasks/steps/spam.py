@@ -9,14 +9,14 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice, pairwise
 from typing import NamedTuple
 
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
 
 from schemas.document import Context, Edit
-from tasks.rules import load
+from tasks.rules import either, load
 from tasks.scripts import simplified_only, traditional_only
 from tasks.steps.lines import LONGEST, Line, fold, fold_page, is_prose, lines_of, removal
 
@@ -119,12 +119,11 @@ def _grounds(text: str, lines: list[Line]) -> dict[int, _Ground]:
         text: The page.
         lines: Lines of it, in order.
     """
-    automaton, marks = _anchors()
     grounds: dict[int, _Ground] = {}
     ends = [line.end for line in lines]
-    for word, _, end in automaton.find_matches_as_indexes(fold_page(text), overlapping=True):
+    for more, end in _hits(fold_page(text)):
         place = bisect_left(ends, end)
-        found, more = grounds.get(place, _NO_GROUND), marks[word]
+        found = grounds.get(place, _NO_GROUND)
         grounds[place] = _Ground(found.strong + more.strong, found.medium + more.medium, found.porn + more.porn)
     return grounds
 
@@ -132,9 +131,21 @@ def _grounds(text: str, lines: list[Line]) -> dict[int, _Ground]:
 _NO_GROUND = _Ground()
 
 
+@lru_cache(maxsize=2)
+def _hits(folded: str) -> list[tuple[_Ground, int]]:
+    """What stands in a page, with where each ends. Asked again where only its script changed, and of what is judged."""
+    automaton, marks = _anchors()
+    return [(marks[word], end) for word, _, end in automaton.find_matches_as_indexes(folded, overlapping=True)]
+
+
+def _may_count(ground: _Ground) -> bool:
+    """Whether there could be points enough."""
+    return ground.strong >= 1 or ground.medium >= 2
+
+
 def _has_enough(ground: _Ground) -> bool:
-    """Whether a line could have points enough, or words of pornography heaped up."""
-    return ground.strong >= 1 or ground.medium >= 2 or ground.porn >= 3
+    """The same, or words of pornography heaped up."""
+    return _may_count(ground) or ground.porn >= 3
 
 
 _Words = tuple[frozenset[tuple[str, str, str]], int]
@@ -191,7 +202,7 @@ def _suspect_spans(
     lines: list[Line], suspects: dict[int, _Words], grounds: dict[int, _Ground]
 ) -> Iterator[tuple[int, _Span]]:
     """What follows the last sentence of the last paragraphs, and lists of names inside of paragraphs."""
-    places = [i for i in sorted(grounds) if _has_enough(grounds[i]) and i not in suspects and is_prose(lines[i].text)]
+    places = [i for i in sorted(grounds) if _may_count(grounds[i]) and i not in suspects and is_prose(lines[i].text)]
     last = _last_paragraphs(lines, suspects) if places else frozenset()
     for i in places:
         line = lines[i]
@@ -266,14 +277,10 @@ def _strength(word: str) -> str:
 
 def _foreign_on_top(lines: list[Line]) -> int | None:
     """0 if the first line is made of titles in Simplified, joined in the way of titles, on a Traditional page."""
-    if len(lines) < 2 or len(lines[0].text) > LONGEST or not _is_joined(lines[0].folded):
+    if len(lines) < 2 or len(lines[0].text) > LONGEST or not _JOINT.search(lines[0].folded):
         return None
     below = "".join(line.text[:200] for line in lines[1:6])
     return 0 if _script(lines[0].text) == "hans" and _script(below) == "hant" else None
-
-
-def _is_joined(folded: str) -> bool:
-    return any(sign in folded for sign in "_|-i") and _JOINT.search(folded) is not None
 
 
 def _judge(
@@ -451,8 +458,11 @@ _CONTACT = re.compile(
 
 _SIGNS = re.compile(r"[\W_]+")
 _SEPARATOR = re.compile(r"[\s,、_|/·•\-:;]+|\si\s")
-_JOINT = re.compile(r"[\u4e00-\u9fff]{2}\s?[_|]{1,2}\s?\w|[\u4e00-\u9fff]{2}(?:-|\si\s)[\u4e00-\u9fff]{2}")
-"""Signs that join the titles of pages."""
+_TWO = r"[\u4e00-\u9fff]{2}"
+_JOINT = re.compile(
+    rf"[_|i-](?:(?:(?<={_TWO}[_|])|(?<={_TWO}\s[_|]))[_|]?\s?\w|(?<={_TWO}-){_TWO}|(?<={_TWO}\si)\s{_TWO})"
+)
+"""Signs that join the titles of pages. The sign stands first in the pattern: so `re` looks for it fast."""
 _STUTTER = re.compile(r"([\u4e00-\u9fff])\1\1")
 _HEADLINE = re.compile(r"[:、《“](?!\d)")
 """Titles of pages are joined by other signs."""
@@ -472,12 +482,8 @@ def _rows() -> dict[str, tuple[str, str]]:
 
 @cache
 def _vocabulary(*, brands: bool) -> re.Pattern[str]:
-    """All words, the longest first, grouped by their first character: a thousand alternatives in a row are slow."""
-    groups: dict[str, list[str]] = {}
-    for word in sorted(_rows(), key=len, reverse=True):
-        groups.setdefault(word[0], []).append(re.escape(word[1:]))
-    words = (f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in groups.items())
-    return re.compile("|".join([*([_BRAND] if brands else []), *words]))
+    """All words, the longest first."""
+    return re.compile("|".join([*([_BRAND] if brands else []), either(_rows())]))
 
 
 _TRADES = "体育|娱乐|棋牌|电竞|真人|彩票|电子|游戏|国际|平台"

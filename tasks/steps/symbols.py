@@ -116,7 +116,7 @@ def find(text: str, _context: Context) -> Iterator[Finding]:
     """Find control characters, pictures inside words, and private-use leftovers."""
     if text.isascii() and text.isprintable():
         return
-    marks = _marks()[codes(text)]
+    marks = _marks().take(codes(text))
     kinds = int(np.bitwise_or.reduce(marks))
     found: list[Finding] = []
     if kinds & _PICTURE:

@@ -12,14 +12,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, takewhile
 from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 
 from tasks.damage.misreadings import Misreading, bytes_read, read
-from tasks.language import STEPS, UNSEEN, columns_of, fold_text, highest_score, pair_score, pair_steps
+from tasks.language import STEPS, UNSEEN, columns_of, fold_text, highest_score, pair_step, pair_steps
 from tasks.scripts import codes
 
 BEAM = 12
@@ -60,11 +60,17 @@ SWITCH = -1.0
 SETTLED = 8.0
 """By so much the best state has to be ahead of the next before a stretch is passed over, and a stretch has to gain."""
 
+IMPOSSIBLE = -1e6
+"""Gain of what cannot be part of a repair: less than any run makes up for."""
+
 LEAST_STRETCH = 4
 """Characters that a stretch has at least that is passed over without a search."""
 
-LONGEST_STRETCH = 1_000
-"""Observed characters of a stretch at most: another one may follow."""
+SHORT_STRETCH, LONGEST_STRETCH = 40, 1_000
+"""Observed characters of a stretch that are looked at first, and at most: another one may follow."""
+
+MOST_BYTES = 4
+"""Of a character."""
 
 UNSURE_END = 2
 """Characters before the end of a stretch that are searched where more damage follows: bytes may be lost there."""
@@ -104,6 +110,8 @@ character."""
 
 LOST_MARKS = "?\ufffd"
 """What readers leave in place of bytes that they cannot read."""
+
+_Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 Bytes = tuple[int | frozenset[int], ...]
 """Bytes, and for lost ones the set of those that can have been lost."""
@@ -210,7 +218,7 @@ def _searched(text: str, start: int, end: int, misreading: Misreading) -> list[R
     piece = text[start:end]
     if piece.isascii():
         return []
-    events = (_search(piece, *doubtful, misreading) for doubtful in _doubtful(piece, misreading))
+    events = (_search(piece, *doubtful, misreading) for doubtful in doubtful_stretches(piece, misreading))
     repairs = (_repair(text, start, run, misreading) for event in events for run in _runs(event))
     return [repair for repair in repairs if repair is not None]
 
@@ -239,7 +247,7 @@ def _search(text: str, start: int, end: int, misreading: Misreading) -> _Event |
     return max(finished, key=_SCORE).event if finished else None
 
 
-def _doubtful(text: str, misreading: Misreading) -> list[tuple[int, int]]:
+def doubtful_stretches(text: str, misreading: Misreading) -> list[tuple[int, int]]:
     """Where a repair can be likelier than what stands there; all of a text where bytes don't come in pairs.
 
     Between GBK and Big5 each character is one of the other codec or none at all. So what it scores at most is known,
@@ -250,14 +258,20 @@ def _doubtful(text: str, misreading: Misreading) -> list[tuple[int, int]]:
     gains = np.cumsum(_highest_gains(text, misreading))
     before = np.minimum.accumulate(np.append(0.0, gains[:-1]))
     behind = np.maximum.accumulate(gains[::-1])[::-1]
-    can_gain = np.flatnonzero(np.diff(behind - before + SWITCH >= 0, prepend=False, append=False))
-    return list(zip(can_gain[::2].tolist(), can_gain[1::2].tolist(), strict=True))
+    can_gain = np.flatnonzero(np.diff(behind - before + SWITCH >= 0, prepend=False, append=False)).tolist()
+    return list(zip(can_gain[::2], can_gain[1::2], strict=True))
 
 
-def _highest_gains(text: str, misreading: Misreading) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def paired(text: str, misreading: Misreading) -> str:
+    """Each character of a text as that of the other codec that its bytes are; those that are none are left out."""
+    fits = (_fit((), char, misreading) for char in text)
+    return "".join([fit[0].sole[0] for fit in fits if fit and fit[0].sole])
+
+
+def _highest_gains(text: str, misreading: Misreading) -> _Floats:
     """By how much each character can be likelier at most if it was read wrongly, together with the one behind it."""
-    moves = [_moves((), char, None, misreading) for char in text]
-    soles = [move[0][1].sole if len(move) == 1 else None for move in moves]
+    fits = [_fit((), char, misreading) for char in text]
+    soles = [fit[0].sole if fit else None for fit in fits]
     n = len(text)
     observed = columns_of(codes("\n" + observe(text).folded + "\n"))
     written = columns_of(codes("".join([sole[1] if sole else "\n" for sole in soles])))
@@ -265,13 +279,10 @@ def _highest_gains(text: str, misreading: Misreading) -> "np.ndarray[tuple[int],
     then = np.concatenate((written, written, observed[2:], observed[1:]))
     outside, inside, leaving, kept = np.split(np.maximum(pair_steps(first, then) / STEPS, FLOOR), (n, 2 * n, 3 * n))
     lowest = np.array([sole[2] if sole else 0.0 for sole in soles])
-    gains = np.maximum(np.maximum(outside, inside), lowest) - kept[:-1] + np.maximum(leaving - kept[1:], 0.0)
-    gains[[not move and char > "\x7f" for char, move in zip(text, moves, strict=True)]] = -IMPOSSIBLE
+    gains: _Floats = np.maximum(np.maximum(outside, inside), lowest) - kept[:-1] + np.maximum(leaving - kept[1:], 0.0)
+    gains[[sole is None for sole in soles]] = IMPOSSIBLE
     gains[[char < "\x80" for char in text]] = 0.0
     return gains
-
-
-IMPOSSIBLE = 1e6
 
 
 def _is_settled(states: Sequence[_State]) -> bool:
@@ -298,6 +309,7 @@ def reads_as_prose(out: str, gain: float, score: float) -> bool:
     """Whether a repair leaves no doubt: nothing that its bytes mean out of step, or with one lost, would read as well.
 
     Args:
+        out: what was written.
         gain: by how much all of it is likelier than what was observed.
         score: of all of it.
     """
@@ -308,7 +320,7 @@ def reads_as_prose(out: str, gain: float, score: float) -> bool:
 def stretch_at(text: str, start: int, misreading: Misreading, last: str = "\n") -> Stretch | None:
     """What begins here and reads so well that it needs no search, nearly up to where it no longer does."""
     longest, out = _parse(text, start, misreading, last)
-    if len(out) < LEAST_STRETCH or longest[1].gain <= 0:  # perhaps the first character was meant as it stands
+    if longest[-1].length < LEAST_STRETCH or longest[1].gain <= 0:  # perhaps the first character was meant as it stands
         return None
     most, end = len(out), longest[-1].end
     # Something is wrong near its end: nothing else follows a character but what is no part of one.
@@ -317,7 +329,7 @@ def stretch_at(text: str, start: int, misreading: Misreading, last: str = "\n") 
     found = next((place for place in reversed(longest) if place.length <= most), longest[0])
     if found.length < LEAST_STRETCH or found.gain < SETTLED or found.score <= WELL_WRITTEN * found.length:
         return None
-    return Stretch(found.end, "".join(out[: found.length]), found.score, found.gain)
+    return Stretch(found.end, out[: found.length], found.score, found.gain)
 
 
 class _Reached(NamedTuple):
@@ -330,28 +342,70 @@ class _Reached(NamedTuple):
     gain: float
 
 
-def _parse(text: str, start: int, misreading: Misreading, last: str) -> tuple[list[_Reached], list[str]]:
+def _parse(text: str, start: int, misreading: Misreading, last: str) -> tuple[list[_Reached], str]:
     """What can be taken for a stretch from here on, and where it can end."""
+    found, out = _parse_up_to(start + SHORT_STRETCH, text, start, misreading, last)
+    if found[-1].end + MOST_BYTES > start + SHORT_STRETCH:  # it may go on
+        return _parse_up_to(start + LONGEST_STRETCH, text, start, misreading, last)
+    return found, out
+
+
+def _parse_up_to(end: int, text: str, start: int, misreading: Misreading, last: str) -> tuple[list[_Reached], str]:
+    """The same, as far as some place."""
     observed = observe(text)
     before = observed.sums[start + 1] - _score(last, observed.folded[start])
     least = -math.inf if misreading.written == "utf-8" else LEAST_LIKELY
-    pending: Bytes = ()
-    out, score = list[str](), 0.0
+    shown = list(takewhile(len, map(_shown(misreading.read).__getitem__, text[start:end])))
+    places = {n_bytes: place for place, n_bytes in enumerate(accumulate(map(len, shown)), start + 1)}
+    out = _decoded_start(b"".join(shown), misreading.written)
+    score, n_bytes = 0.0, 0
     found = [_Reached(start, 0, 0.0, 0.0)]
-    for index in range(start, min(len(text), start + LONGEST_STRETCH)):
-        fit = _fit(pending, text[index], misreading)
-        if fit is None:
+    for n, (char, folded) in enumerate(zip(out, fold_text(out), strict=True), 1):
+        likely = _likely(last, folded, char)
+        if likely < least or char < "\x80":
             break
-        completed, pending = fit
-        for (char, folded, lowest), *_ in completed.tried:
-            likely = max(pair_score(last, folded), lowest)
-            if likely < least or char < "\x80":
-                return found, out
-            score, last = score + likely, folded
-            out.append(char)
-        if not pending:
-            found.append(_Reached(index + 1, len(out), score, score - observed.sums[index + 1] + before))
+        score, last = score + likely, folded
+        n_bytes += 2 if misreading.written != "utf-8" or char < "\u0800" else 3 if char < "\U00010000" else 4
+        place = places.get(n_bytes)
+        if place is not None:
+            found.append(_Reached(place, n, score, score - observed.sums[place] + before))
     return found, out
+
+
+class _Shown(dict[str, bytes]):
+    """The bytes that were read as a character of a codec; none where they are not known for sure."""
+
+    def __init__(self, codec: str) -> None:
+        super().__init__(dict.fromkeys(LOST_MARKS, b""))
+        self.codec = codec
+
+    def __missing__(self, char: str) -> bytes:
+        shown = _all_bytes_read(char, self.codec)
+        self[char] = data = shown[0] if len(shown) == 1 else b""
+        return data
+
+
+_shown = cache(_Shown)
+
+_PAIRS = re.compile(rb"(?:[\x81-\xfe][\x40-\xfe])*+")
+
+
+def _decoded_start(data: bytes, written: str) -> str:
+    """What bytes are, up to the first that are no character of their codec."""
+    if written != "utf-8":
+        pairs = _PAIRS.match(data)
+        data = pairs[0] if pairs else b""
+    out, start = "", 0
+    while start < len(data):
+        try:
+            return out + data[start:].decode(_CODECS[written])
+        except UnicodeDecodeError as error:
+            end = start + error.start
+            char = _decode(data[end : end + 2], written) if written == "big5" else ""
+            out, start = out + data[start:end].decode(_CODECS[written]) + char, end + 2
+            if len(char) != 1:
+                break
+    return out
 
 
 class Observed(NamedTuple):
@@ -369,8 +423,8 @@ def observe(text: str) -> Observed:
     """What the model says to a text as it stands."""
     folded = fold_text(text)
     columns = columns_of(codes("\n" + folded))
-    scores = np.maximum(pair_steps(columns[:-1], columns[1:]) / STEPS, FLOOR).tolist()
-    return Observed(folded, [0.0, *accumulate(scores)], [0, *accumulate(score < UNLIKELY for score in scores)])
+    scores = np.maximum(pair_steps(columns[:-1], columns[1:]) / STEPS, FLOOR)
+    return Observed(folded, [0.0, *scores.cumsum().tolist()], [0, *(scores < UNLIKELY).cumsum().tolist()])
 
 
 @lru_cache(maxsize=1 << 15)
@@ -385,9 +439,10 @@ def _fit(pending: Bytes, char: str, misreading: Misreading) -> "_Fit | None":
 def _passed(states: Sequence[_State], index: int, stretch: Stretch) -> _State:
     """The state behind a stretch that begins behind the likeliest of these states."""
     first = stretch.out[0]
-    joined = [(_switched(state) + _likely(state.last, first), state) for state in states if not state.place]
+    folded = fold(first)
+    joined = [(_switched(state) + _likely(state.last, folded, first), state) for state in states if not state.place]
     score, state = max(joined, key=_SCORE)
-    score += stretch.score - _likely(states[0].last, first)
+    score += stretch.score - _likely(states[0].last, folded, first)
     completed = _Completed(tuple((char,) for char in stretch.out))
     return _State(score, (), fold(stretch.out[-1]), _Event(state.event, index, stretch.end, stretch.out, completed))
 
@@ -458,10 +513,10 @@ def _keep(best: _Candidates, state: _State, token: _Token) -> None:
     """The token as it stands."""
     score, place, last, event = state
     char, folded = token.char, token.folded
+    kind: tuple[Place, str] = (None if place is None or char > "\x7f" else (), folded)
     if place is None:
-        kind, score = (None, folded), score + token.score
+        score += token.score
     else:
-        kind = (() if char < "\x80" else None, folded)
         score += LOST if char == "\ufffd" else _score(last, folded)
         score += MARK_MEANT if char == "?" else 0.0
     known = best.get(kind)
@@ -499,7 +554,7 @@ def _feed(best: _Candidates, state: _State, moves: "Sequence[_Move]", least: flo
         score = so_far + cost
         if completed.sole is not None:
             out, last, lowest = completed.sole
-            ways: Sequence[_Way] = ((max(pair_score(before, last), lowest), last, out),)
+            ways: Sequence[_Way] = ((max(pair_step(before, last), lowest), last, out),)
         elif score >= least:
             ways = _ways(before, completed)
         else:  # not among the best
@@ -622,7 +677,7 @@ def _ways(last: str, completed: _Completed) -> list[_Way]:
     paths = [(0.0, last, "")]
     for options in completed.tried:
         longer = [
-            (score + max(pair_score(before, folded), lowest), folded, out + char)
+            (score + max(pair_step(before, folded), lowest), folded, out + char)
             for score, before, out in paths
             for char, folded, lowest in options
         ]
@@ -673,9 +728,9 @@ def _can_follow(pending: Bytes, written: str) -> bool:
 @lru_cache(maxsize=1 << 13)
 def _options(pending: Bytes, written: str) -> tuple[str, ...]:
     """Characters that bytes, known and lost, can stand for, the commonest first."""
-    known = bytes(b for b in pending if isinstance(b, int))
+    known = [b for b in pending if isinstance(b, int)]
     if len(known) == len(pending):
-        out = _decode(known, written)
+        out = _decode(bytes(known), written)
         return (out,) if len(out) == 1 else ()
     chars, data = _common(written, len(pending), pending[0] if isinstance(pending[0], int) else None)
     can_be = np.ones(len(chars), np.bool_)
@@ -698,23 +753,29 @@ def _common(written: str, length: int, first: int | None) -> tuple[_Chars, _Byte
         chars, data = _common(written, length, None)
         begins = data[0] == first
         return chars[begins], data[:, begins]
-    encoded = [(char, char.encode(written, "ignore")) for char in _by_frequency()]
-    fitting = [(char, data) for char, data in encoded if len(data) == length]
-    rows = np.frombuffer(b"".join(data for _, data in fitting), np.uint8).reshape(-1, length)
+    fitting = [(char, data) for char, data in _encoded(written) if len(data) == length]
+    rows = np.frombuffer(b"".join([data for _, data in fitting]), np.uint8).reshape(-1, length)
     return np.array([char for char, _ in fitting], np.str_), rows.T.copy()
 
 
 @cache
-def _by_frequency() -> tuple[str, ...]:
-    """Signs and ideographs of GB2312, common ideographs of Big5, a space; the commonest first."""
-    pairs = [bytes((a, b)) for a in (*range(0xA1, 0xA4), *range(0xB0, 0xF8)) for b in range(0xA1, 0xFF)]
-    chars = [pair.decode("gb2312", "ignore") for pair in pairs]
-    pairs = [bytes((a, b)) for a in range(0xA4, 0xC7) for b in (*range(0x40, 0x7F), *range(0xA1, 0xFF))]
-    chars += (pair.decode("big5", "ignore") for pair in pairs if pair < b"\xc6\xa1")
-    wide = [char for char in dict.fromkeys(chars) if char and not (char > "\uff00" and char.isalnum())]  # `１` of ASCII
+def _encoded(written: str) -> list[tuple[str, bytes]]:
+    """Signs and ideographs of GB2312, common ideographs of Big5, a space, in a codec; the commonest first."""
+    gb2312 = ((a, b) for a in (*range(0xA1, 0xA4), *range(0xB0, 0xF8)) for b in range(0xA1, 0xFF))
+    big5 = ((a, b) for a in range(0xA4, 0xC7) for b in (*range(0x40, 0x7F), *range(0xA1, 0xFF)))
+    common = (pair for pair in big5 if pair < (0xC6, 0xA1))
+    chars = dict.fromkeys([*_decoded(gb2312, "gb2312"), *_decoded(common, "big5")])
+    wide = [char for char in chars if not (char > "\uff00" and char.isalnum())]  # `１` is written in ASCII
     wide.append("\xa0")
-    scores = (pair_score("\ue000", folded) for folded in fold_text("".join(wide)))
-    return tuple(char for _, char in sorted(zip((-score for score in scores), wide, strict=True)))
+    scores = (pair_step("\ue000", folded) for folded in fold_text("".join(wide)))
+    ordered = sorted(zip((-score for score in scores), wide, strict=True))
+    return [(char, char.encode(written, "ignore")) for _, char in ordered]
+
+
+def _decoded(pairs: Iterable[tuple[int, int]], codec: str) -> list[str]:
+    """The characters that pairs of bytes are, of those that are one."""
+    lines = b"\n".join(map(bytes, pairs)).decode(codec, "ignore").split("\n")
+    return [line for line in lines if len(line) == 1 and line > "\x7f"]
 
 
 @lru_cache(maxsize=1 << 10)
@@ -733,13 +794,15 @@ def _pairs() -> "np.ndarray[tuple[int, int], np.dtype[np.bool_]]":
 
 def _decode(data: bytes, written: str) -> str:
     """The text that the bytes are in full, or nothing."""
-    if written == "big5":
-        out = read(data, "big5")
-        return "" if "\ufffd" in out else out
     try:
-        return data.decode("gb18030" if written == "gbk" else written)
+        return data.decode(_CODECS[written])
     except UnicodeDecodeError:
-        return ""
+        out = read(data, "big5") if written == "big5" else "\ufffd"
+        return "" if "\ufffd" in out else out
+
+
+_CODECS = {"gbk": "gb18030", "big5": "cp950", "utf-8": "utf-8"}
+"""What decodes nearly all that was written in a codec, of which there are several."""
 
 
 @cache
@@ -750,12 +813,12 @@ def fold(char: str) -> str:
 
 def _score(last: str, char: str) -> float:
     """The model's; what it can't know costs no more than what it has never seen."""
-    return max(pair_score(last, char), FLOOR)
+    return max(pair_step(last, char), FLOOR)
 
 
-def _likely(last: str, char: str) -> float:
+def _likely(last: str, folded: str, char: str) -> float:
     """Score of a repaired character."""
-    return max(pair_score(last, fold(char)), _least(char))
+    return max(pair_step(last, folded), _least(char))
 
 
 @cache
@@ -793,10 +856,11 @@ def _repair(text: str, offset: int, run: list[_Event], misreading: Misreading) -
 
 
 def _weighed(text: str, start: int, end: int, guess: str, options: tuple[tuple[str, ...], ...]) -> Repair:
-    context = fold(text[start - 1]) if start else "\n"
-    observed = [context, *map(fold, text[start:end])]
-    new = sum(map(_likely, [context, *map(fold, guess)], guess))
-    return Repair(start, end, guess, new - sum(map(_score, observed, observed[1:])), new / len(guess), options)
+    observed = observe(text)
+    folded = fold_text(guess)
+    new = sum(map(_likely, (observed.folded[start - 1] if start else "\n") + folded, folded, guess))
+    gain = new - observed.sums[end] + observed.sums[start]
+    return Repair(start, end, guess, gain, new / len(guess), options)
 
 
 def is_proved(observed: str, options: Sequence[tuple[str, ...]], misreading: Misreading) -> bool:
@@ -805,11 +869,30 @@ def is_proved(observed: str, options: Sequence[tuple[str, ...]], misreading: Mis
     `options` has for each character of the text what it can be: a single one if it is known.
     """
     try:
+        if _is_shown_whole(observed, options, misreading):
+            return True
         data = [byte for chars in options for byte in _bytes(chars, misreading.written)]
     except UnicodeEncodeError:
         return False
     # A proof for which bytes are taken as shown wherever they can be is the rule, and quick to find.
     return any(_is_proved(observed, data, misreading, thorough=thorough) for thorough in (False, True))
+
+
+def _is_shown_whole(observed: str, options: Sequence[tuple[str, ...]], misreading: Misreading) -> bool:
+    """Whether what was observed shows all bytes as they are, none of them lost.
+
+    Raises:
+        UnicodeEncodeError: if the codec lacks one of the characters.
+    """
+    shown = [_all_bytes_read(char, misreading.read) for char in observed]
+    if not all(shown) or any(len(chars) > 1 for chars in options):
+        return False
+    text = "".join([chars[0] for chars in options])
+    return b"".join([data[0] for data in shown]) == text.encode(_encoding(misreading.written))
+
+
+def _encoding(written: str) -> str:
+    return "gb18030" if written == "gbk" else written
 
 
 def _is_proved(observed: str, data: "Sequence[Byte]", misreading: Misreading, *, thorough: bool) -> bool:
@@ -842,7 +925,7 @@ Byte = frozenset[int]
 @lru_cache(maxsize=10_000)
 def _bytes(chars: tuple[str, ...], written: str) -> tuple[Byte, ...]:
     """What each byte of a character can be."""
-    codec = "gb18030" if written == "gbk" else written
+    codec = _encoding(written)
     return tuple(map(frozenset, zip(*(char.encode(codec) for char in chars), strict=True)))
 
 

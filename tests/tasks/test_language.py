@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks import language
-from tasks.language import UNSEEN, column, mean_score, next_score, next_scores, pair_score, score, word_score
+from tasks.language import UNSEEN, column, mean_score, next_score, next_scores, pair_score, score, word_scores
 
 
 def test_prose_scores_above_noise() -> None:
@@ -84,5 +84,5 @@ def test_scores_are_those_of_the_tables() -> None:
             assert pair_score(context[1], char) == plain.pair(context[1], char)
             assert next_score(context, char) == plain.next(context, char)
             assert row[column(char)] / language.STEPS == plain.next(context, char)
-    for i in range(len(PROSE)):
-        assert word_score(PROSE[i:]) == plain.word(PROSE[i:])
+    texts = [PROSE[i:j] for i in range(len(PROSE)) for j in (i + 9, len(PROSE))]
+    assert word_scores(texts) == {text: plain.word(text) for text in texts}

@@ -12,7 +12,7 @@ from schemas.config import CleanConfig
 from schemas.document import Cleaned, Damage, Edit, Stage
 from tasks import rules
 from tasks.clean import clean
-from tasks.identify import MOST_CHARS, Identity, identify
+from tasks.identify import MOST_CHARS, Identity, count_all, identify, identities
 from tasks.quality import (
     MT_THRESHOLD,
     NGRAM,
@@ -20,6 +20,7 @@ from tasks.quality import (
     TextFigures,
     edit_figures,
     english_figures,
+    figures,
     mt_score,
     repeated_share,
     spun_score,
@@ -119,6 +120,14 @@ class TestRepeatedShare:
     def test_words_of_the_same_letters_differ(self) -> None:
         words = "ab ba abc acb bac bca cab cba aab aba"
         assert text_figures(f"{words} {' '.join(w[::-1] for w in words.split())}").repeated_share == 0.0
+
+
+@given(st.lists(st.text(st.sampled_from("一二ab1 ，が\n"), max_size=60), max_size=12))
+def test_of_many_texts_each_has_the_figures_that_it_has_alone(texts: list[str]) -> None:
+    texts += [HANS, "".join(texts), ENGLISH, *(text * 2 for text in texts)]
+    counts = count_all(texts)
+    assert figures(texts, counts) == [text_figures(text) for text in texts]
+    assert identities(texts, counts) == [identify(text) for text in texts]
 
 
 class TestMachineTranslation:

@@ -1,6 +1,8 @@
 """Documents that tell the same: comparison of two texts, clusters over batches, and what becomes of the rows."""
 
+import hashlib
 import random
+import re
 import resource
 import tempfile
 import time
@@ -44,6 +46,7 @@ from tasks.corpus.duplicates import (
 )
 from tasks.publish.parts import BatchFiles
 from tasks.scripts import traditionalize
+from tasks.steps.lines import fold
 
 RUN = Run("run-1", datetime(2026, 11, 1, tzinfo=UTC), CleanConfig(), "0.1.0", "rules")
 
@@ -436,6 +439,41 @@ def test_damage_stands_as_it_is_stored(make_kept: Callable[..., Outcome], tmp_pa
     np.save(tmp_path / "wanted-000000.npy", np.array(ids([outcome]), "S32"))
     fold_batch(batch, 0, tmp_path)
     assert (tmp_path / "folded-000000").read_text("utf-8") == text
+
+
+WORDS = "一二三四五六七八九十著着ＡａİΣσ_ 1，。\n\ufffd😀産產"
+
+
+@given(st.lists(st.tuples(st.text(WORDS, max_size=120), st.integers(0, 5)), max_size=8))
+@settings(deadline=None)
+def test_of_many_documents_each_has_the_signature_that_it_has_alone(drawn: list[tuple[str, int]]) -> None:
+    rows = [
+        {
+            "text": text,
+            "damage": [{"kind": "shift", "start": n, "text": text[n : n + 2]}] if n else [],
+            "published_at": None,
+            "n_chars": len(text),
+            "edits_by_step": [],
+        }
+        for text, n in drawn
+    ]
+    made = signatures(rows)
+    assert made == [signature for row in rows for signature in signatures([row])]
+    for row, signature in zip(rows, made, strict=True):
+        text = folded_by_hand(row["text"], [(d["start"], d["start"] + len(d["text"])) for d in row["damage"]])
+        assert signature["folded_hash"] == hashlib.blake2b(text.encode(), digest_size=16).digest()
+        shingles = {text[i : i + 5] for i in range(len(text) - 4) if "\ufffd" not in text[i : i + 5]}
+        assert len(grams(text)) == len(shingles)
+        n_han = len(re.findall("[\u2e80-\ufffc\U00010000-\U0010ffff]", text))
+        is_signed = len(shingles) > 45 and n_han + (len(text) - n_han) // 3 >= 50
+        assert (signature["bands"] is not None) == is_signed
+
+
+def folded_by_hand(text: str, damage: Sequence[tuple[int, int]]) -> str:
+    """As patterns have it."""
+    for start, end in damage:
+        text = text[:start] + "\ufffd" * (end - start) + text[end:]
+    return re.sub("[^\\w\ufffd]|_", "", fold(text).replace("著", "着"))
 
 
 # What is found, as the docstrings say it, with no thought of time and memory

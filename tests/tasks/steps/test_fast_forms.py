@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tasks.html import lines as html_lines
 from tasks.html.feeds import _PARSED
 from tasks.html.lines import lines_without_tags, parse, read_lines
-from tasks.rules import load
+from tasks.rules import either, load
 from tasks.scripts import codes
-from tasks.steps import boilerplate, furniture, punctuation, spam, symbols, whitespace
+from tasks.steps import boilerplate, punctuation, spam, symbols, whitespace
 from tasks.steps.furniture import may_tell, parse_loosely
 from tasks.steps.invisible import HAN
 from tasks.steps.lines import fold, key, key_of, lines_of
@@ -23,6 +23,8 @@ _BLANK = whitespace._BLANK
 _BEFORE = r"(?<=[^\s!#-$&-(*-/:-@\[-`{-~，、。；：！？])"
 _SIGN_AFTER = f"(?=[、。；：]|[;:](?=[{HAN}{_OPENING}]|$))"
 _OF_HTML = "[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60]"
+
+_TWO = "[\u4e00-\u9fff]{2}"
 
 PATTERNS = {
     "gate": (
@@ -72,6 +74,14 @@ TEXTS = st.text(st.sampled_from("中国a1 ,,，。、;:：!?.()（）”“%\u30
 def test_patterns_that_begin_with_the_sign_match_what_the_plain_ones_do(name: str, text: str) -> None:
     fast, plain = PATTERNS[name]
     assert [m.span() for m in fast.finditer(text)] == [m.span() for m in re.finditer(plain, text)]
+
+
+@given(text=st.text(st.sampled_from("中国_|-i a"), max_size=12))
+@example("中国 i 中国")
+@settings(max_examples=1_000)
+def test_titles_are_joined_where_the_plain_pattern_says_so(text: str) -> None:
+    plain = re.search(rf"{_TWO}\s?[_|]{{1,2}}\s?\w|{_TWO}(?:-|\si\s){_TWO}", text)
+    assert (spam._JOINT.search(text) is None) == (plain is None)
 
 
 @given(text=TEXTS)
@@ -133,10 +143,10 @@ def test_no_line_tells_anything_that_the_gate_keeps_out() -> None:
         assert not any(token.strong or token.kind in {"office", *boilerplate._DATES} for token in tokens), line
 
 
-@pytest.mark.parametrize("table", ["boilerplate-labels", "boilerplate-words"])
+@pytest.mark.parametrize("table", ["boilerplate-labels", "boilerplate-words", "boilerplate-ui", "spam-words"])
 def test_the_first_alternative_that_matches_is_the_same_in_groups(table: str) -> None:
     words = sorted((row[0] for row in load(table)), key=len, reverse=True)
-    grouped = re.compile(furniture._grouped([*map(re.escape, word)] for word in words))
+    grouped = re.compile(either(words))
     plain = re.compile("|".join(map(re.escape, words)))
     for line in _made_up(words, 2):
         assert [m.span() for m in grouped.finditer(line)] == [m.span() for m in plain.finditer(line)]

@@ -260,3 +260,7 @@ def test_what_reads_well_needs_no_search(written: str, read_as: str, monkeypatch
     monkeypatch.setattr(mojibake, "stretch_at", lambda *_: None)
     assert fast == [list(mojibake.find(text, CONTEXT)) for text in texts]
     assert fast[0]
+
+
+def test_what_ends_at_no_whole_character_is_no_stretch() -> None:
+    assert unreading.stretch_at("夕闇は次第に空", 1, Misreading("utf-8", "gbk")) is None

@@ -1,4 +1,6 @@
 import time
+from collections.abc import Iterator
+from itertools import groupby
 
 import pytest
 from hypothesis import given, settings
@@ -64,6 +66,69 @@ def test_phrases_are_the_longest_from_the_left(pieces: list[str]) -> None:
         at += length or 1
     stage = script._stage(("TSPhrases",))
     assert [(start, end) for start, end, _ in script._segments(text, stage)] == expected
+
+
+def line_by_line(text: str, wanted: Script) -> Iterator[Edit]:
+    """The same as `find`, as one would write it without thought for time: for text without kana and Hangul."""
+    other, own = (frozenset(script._foreign_letters(side)) for side in (wanted, script._opposite(wanted)))
+    n_other, n_own = (sum(char in side for char in text) for side in (other, own))
+    whole = 4 * n_other >= n_other + n_own if n_other else wanted != "hans" and not n_own
+    start = 0
+    for line in text.split("\n"):
+        n_other, n_own = (sum(char in side for char in line) for side in (other, own))
+        is_to_convert = n_other > 0 or not n_own if whole else n_other >= 2 and n_other > 2 * n_own
+        made = line
+        if is_to_convert:
+            for names in script._CHAINS[wanted]:
+                made = "".join(char_by_char(made, script._stage(names), wanted))
+        elif wanted in script._VARIANTS_IN_USE:
+            made = "".join(char_by_char(line, script._stage(script._CHAINS[wanted][1]), wanted))
+            in_use = script._VARIANTS_IN_USE[wanted]
+            made = "".join(a if a in in_use else b for a, b in zip(line, made, strict=True))
+        yield from runs(line, made, start, wanted)
+        start += len(line) + 1
+
+
+def char_by_char(line: str, stage: script.Stage, wanted: Script) -> Iterator[str]:
+    plain = f"\n{line.translate(stage.chars.replaced)}\n"
+    at = 0
+    for start, end, value in [*script._segments(line, stage), (len(line), len(line), "")]:
+        for i in range(at, start):
+            yield script._choose(*plain[i : i + 3]) if wanted == "hans" else plain[i + 1]
+        yield value
+        at = end
+
+
+def runs(line: str, made: str, start: int, wanted: Script) -> Iterator[Edit]:
+    name = {"hans": "t2s", "hant": "s2t", "tw": "s2tw", "hk": "s2hk"}[wanted]
+    changed = list[tuple[int, str]]()
+    for i, (a, b) in enumerate(zip(line, made, strict=True)):
+        plain = a
+        for names in script._CHAINS[wanted]:
+            plain = plain.translate(script._stage(names).chars.replaced)
+        kind = "" if plain == b else "-choice" if wanted == "hans" and a in "著藉祇瞭" else "-phrase"
+        changed += [(i, f"{name}{kind}")] if a != b else []
+    for (_, rule), run in groupby(enumerate(changed), lambda item: (item[1][0] - item[0], item[1][1])):
+        places = [i for _, (i, _) in run]
+        before, after = ("".join(side[i] for i in places) for side in (line, made))
+        yield Edit("script", rule, start + places[0], before, after, 0.95 if rule.endswith("choice") else 1.0)
+
+
+CHARS = "中国國後后裏里著着乾干苧於于徵藉祇瞭發发麵面污樑a，。\n\ud800😀"
+PIECES = st.sampled_from([*CHARS, "許慎著《說文", "憑藉", "乾隆", "\n\n"])
+
+
+@given(st.lists(PIECES, max_size=40).map("".join), st.sampled_from(SCRIPTS[:-1]))
+@settings(deadline=None, max_examples=300)
+def test_the_whole_text_at_once_gives_the_edits_of_line_by_line(text: str, wanted: Script) -> None:
+    assert edits_of(text, wanted) == list(line_by_line(text, wanted))
+
+
+def test_words_with_kana_stay_and_japanese_lines_too() -> None:
+    text = "優衣庫のTシャツ專賣店，價格實惠的產品，為您服務\n東京の會社は來週發表します\n這個產品，價格のは優惠"
+    assert apply(text, edits_of(text, "hans")) == (
+        "优衣库のTシャツ專賣店，价格实惠的产品，为您服务\n東京の會社は來週發表します\n这个产品，價格のは優惠"
+    )
 
 
 @pytest.mark.parametrize("wanted", ["hans", "tw"])
