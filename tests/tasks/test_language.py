@@ -1,10 +1,24 @@
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tasks import language
-from tasks.language import UNSEEN, column, mean_score, next_score, next_scores, pair_score, score, word_scores
+from tasks.language import (
+    UNSEEN,
+    column,
+    columns_in,
+    fold_text,
+    mean_score,
+    next_score,
+    next_scores,
+    next_steps,
+    pair_score,
+    pair_steps,
+    score,
+    word_scores,
+)
 
 
 def test_prose_scores_above_noise() -> None:
@@ -84,5 +98,10 @@ def test_scores_are_those_of_the_tables() -> None:
             assert pair_score(context[1], char) == plain.pair(context[1], char)
             assert next_score(context, char) == plain.next(context, char)
             assert row[column(char)] / language.STEPS == plain.next(context, char)
+    columns, places = columns_in(PROSE), np.arange(len(PROSE) - 2)
+    pairs, triples = pair_steps(columns[:-1], columns[1:]), next_steps(columns[:-2], columns[1:-1], places, columns[2:])
+    folded = fold_text(PROSE)
+    assert (pairs / language.STEPS).tolist() == [plain.pair(a, b) for a, b in pairwise(folded)]
+    assert (triples / language.STEPS).tolist() == [plain.next(folded[i : i + 2], folded[i + 2]) for i in places]
     texts = [PROSE[i:j] for i in range(len(PROSE)) for j in (i + 9, len(PROSE))]
     assert word_scores(texts) == {text: plain.word(text) for text in texts}
