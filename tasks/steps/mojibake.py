@@ -807,7 +807,7 @@ def _unlikely(text: str, match: re.Match[str]) -> int:
 
 
 UNLIKELY = -4.0
-"""Score of a character that is met, in sound text, in every twentieth place at most."""
+"""Score below which a character is unlikely behind the one before it (news has -2.2 on average)."""
 
 _LATIN_GATES = {
     UTF8_AS_1252: f"[â-ï][{HIGH}?]{{1,2}}",
