@@ -16,7 +16,7 @@ import numpy as np
 
 from schemas.document import Context, Damage, Edit, Finding
 from tasks.damage.misreadings import GARBLED, Misreading, has_utf8_structure, read
-from tasks.language import Kinds, kinds_in, mean_score, table_of_kinds
+from tasks.language import Kinds, fold_text, kinds_in, mean_score, pair_step, table_of_kinds
 from tasks.scripts import simplify
 from tasks.steps.choosing import OPEN, SURE, Choice, choose
 from tasks.steps.edits import apply
@@ -31,7 +31,6 @@ from tasks.steps.unreading import (
     Stretch,
     doubtful_stretches,
     is_proved,
-    observe,
     paired,
     reads_as_prose,
     stretch_at,
@@ -802,9 +801,13 @@ def _is_promising(repair: Repair, misreading: Misreading) -> bool:
 
 def _unlikely(text: str, match: re.Match[str]) -> int:
     """How many pairs of characters in and beside the place (four, save at ends of lines) the model finds unlikely."""
-    unlikely = observe(text).unlikely
-    return unlikely[min(match.end() + 2, len(text))] - unlikely[match.start()]
+    start = match.start() - 1
+    window = (text[start] if start >= 0 else "\n") + text[match.start() : match.end() + 2]
+    return sum(pair_step(a, b) < UNLIKELY for a, b in pairwise(fold_text(window)))
 
+
+UNLIKELY = -4.0
+"""Score below which a character is unlikely behind the one before it (news has -2.2 on average)."""
 
 _LATIN_GATES = {
     UTF8_AS_1252: f"[â-ï][{HIGH}?]{{1,2}}",

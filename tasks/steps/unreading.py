@@ -44,9 +44,6 @@ LOSS_OF_PAIR = -2.0
 FLOOR = UNSEEN - 0.5
 """What the model can't know costs no more than what it has never seen."""
 
-UNLIKELY = -4.0
-"""Score of a character that is met, in sound text, in every twentieth place at most."""
-
 LETTER = -3.5
 """Score of a letter beyond ASCII that was written in UTF-8: of a language that the model does not know, or what text
 looks like that was read wrongly twice."""
@@ -414,8 +411,6 @@ class Observed(NamedTuple):
     folded: str
     sums: list[float]
     """Score of all characters before each place, and of all."""
-    unlikely: list[int]
-    """How many of them score less than `UNLIKELY`."""
 
 
 @lru_cache(maxsize=4)
@@ -424,7 +419,7 @@ def observe(text: str) -> Observed:
     folded = fold_text(text)
     columns = columns_of(codes("\n" + folded))
     scores = np.maximum(pair_steps(columns[:-1], columns[1:]) / STEPS, FLOOR)
-    return Observed(folded, [0.0, *scores.cumsum().tolist()], [0, *(scores < UNLIKELY).cumsum().tolist()])
+    return Observed(folded, [0.0, *scores.cumsum().tolist()])
 
 
 @lru_cache(maxsize=1 << 15)
