@@ -456,7 +456,7 @@ def _rows(text: Callable[[int], str]) -> Callable[[int], Call]:
 
         def do() -> object:
             row = clean_row(outcome, RUN)
-            return edits_row(outcome), signatures([row]), lines.features(outcome), judge_output(cleaned, CONFIG)
+            return edits_row(outcome), signatures([row]), list(lines.features([outcome])), judge_output(cleaned, CONFIG)
 
         return do
 

@@ -33,7 +33,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "lines": ("tasks.corpus:survey", "tasks.corpus:learn", "tasks.corpus:revise", "tasks.corpus:told"),
     "rows": ("tasks.ingest.batches:_Maker.tables",),
     "log": ("schemas.dataset:pack",),
-    "Parquet": ("tasks.ingest.batches:PartWriter.write", "tasks.ingest.batches:PartWriter.finish"),
+    "Parquet": tuple(f"tasks.ingest.batches:PartWriter.{name}" for name in ("table", "write", "finish")),
     "duplicates": ("tasks.ingest.batches:_sign", "tasks.shards.clean_shard:settle_dataset"),
 }
 """Parts of a run, and where each is called: `module:name`. What one calls of another counts for that other."""

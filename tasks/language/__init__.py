@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +85,7 @@ Columns = NDArray[np.int64]
 class _Model(NamedTuple):
     """Scores, sorted by what they are of, and what a context adds when it has not seen the character that follows.
 
-    Flat arrays of 30 MB: as dicts of strings they take 200 MB and a second, in every process anew. What is looked up
+    Flat arrays of 29 MB: as dicts of strings they take 200 MB and a second, in every process anew. What is looked up
     one by one is made a dict of when it is asked for (`_Seen`, `_after`).
     """
 
@@ -104,7 +104,7 @@ class _Model(NamedTuple):
     """Numbers in each row of the following two."""
     seen: "np.ndarray[tuple[int], np.dtype[np.uint64]]"
     """Which columns were seen after each character, a bit each, in numbers of 64 of them."""
-    before: Columns
+    before: "np.ndarray[tuple[int], np.dtype[np.uint32]]"
     """How many pairs stand before each of these numbers (the rank of Jacobson 1989: it leads from a bit to a pair)."""
     triples: "np.ndarray[tuple[int], np.dtype[np.uint32]]"
     """The same as `pairs` for the triples of each pair."""
@@ -136,14 +136,14 @@ def _model() -> _Model:
             np.append(-file["unigram"].astype(np.int16), np.int16(UNSEEN * STEPS)),
             np.append(-file["backoff"].astype(np.int16), np.int16(0)),
             np.searchsorted(first, np.arange(n + 1)),
-            second,
+            second.astype(np.uint16),
             -np.append(file["bigram"], np.uint8(0)).astype(np.int16),
             -np.append(file["pair_backoff"], np.uint8(0)).astype(np.int16),
             len(seen) // (n + 1),
             seen,
             before,
             np.searchsorted(heads, np.arange(n_pairs + 2)).astype(np.uint32),
-            third,
+            third.astype(np.uint16),
             -file["trigram"].astype(np.int16),
             heads * (n + 1) + third,
         )
@@ -155,7 +155,7 @@ def _bits(first: Columns, second: Columns, n: int) -> tuple[Any, Any]:
     numbers, starts = np.unique(first * np.int64(width) + second // _BITS, return_index=True)
     seen = np.zeros(n * width, np.uint64)
     seen[numbers] = np.bitwise_or.reduceat(np.uint64(1) << (second % _BITS).astype(np.uint64), starts)
-    return seen, np.cumsum(np.bitwise_count(seen), dtype=np.int64) - np.bitwise_count(seen)
+    return seen, np.cumsum(np.bitwise_count(seen), dtype=np.uint32) - np.bitwise_count(seen)
 
 
 @cache
@@ -296,8 +296,7 @@ def _places(first: Columns, second: Columns) -> tuple[Any, Any]:
     bit = second & (_BITS - 1)
     number = first * model.width + (second >> _BITS.bit_length() - 1)
     seen = model.seen.take(number)
-    at = model.before.take(number)
-    at += np.bitwise_count(seen & _BELOW.take(bit))
+    at = np.add(model.before.take(number), np.bitwise_count(seen & _BELOW.take(bit)), dtype=np.int64)
     return at, seen & _BIT.take(bit) != 0
 
 
@@ -355,15 +354,15 @@ def pair_step(previous: str, char: str) -> float:
     return (unigram[j] + backoff[i]) / STEPS
 
 
-_View = memoryview
+_View: TypeAlias = "memoryview[int]"
 
 
 @cache
 def _views() -> tuple[dict[str, int], int, int, _View, _View, _View, _View, _View]:
     """What is looked into one by one: numbers of arrays take three times as long."""
     model = _model()
-    views = (model.seen, model.before, model.bigram, model.unigram, model.backoff)
-    return (_columns(), len(model.chars), model.width, *map(memoryview, views))  # type: ignore[arg-type]
+    views = (model.seen.data, model.before.data, model.bigram.data, model.unigram.data, model.backoff.data)
+    return _columns(), len(model.chars), model.width, *views
 
 
 @cache
@@ -377,12 +376,6 @@ def _highest() -> dict[str, float]:
 def highest_score(char: str) -> float:
     """What a folded character scores at most, whatever stands before it."""
     return _highest().get(char, UNSEEN)
-
-
-def pair_scores_after(previous: str, chars: Iterable[str]) -> list[float]:
-    """`pair_score` of some folded characters after the same one."""
-    (backoff, seen), unigram = _SEEN[previous], _unigram()
-    return [seen[char] if char in seen else backoff + unigram.get(char, UNSEEN) for char in chars]
 
 
 def next_score(context: str, char: str) -> float:

@@ -14,7 +14,7 @@ from tasks.corpus import lines
 from tasks.corpus.duplicates import signatures
 from tasks.decode import decode
 from tasks.document import clean_raw
-from tasks.steps import mojibake, spam, symbols, trimmed
+from tasks.steps import mojibake, pinyin, spam, symbols, trimmed
 
 _PAGE = """您的位置：首页 > 国内 >
 一則消息
@@ -41,6 +41,7 @@ nothing to find (what holds much memory is let go without it: `tasks.read.stream
 _clean_a_page()
 mojibake.prepare()
 trimmed.prepare()
+pinyin.is_syllable("")  # loads the dictionary: one page in a hundred has something like a gloss
 spam.prepare()
 symbols.prepare()
 gc.collect()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.language import STEPS, column, fold_text, next_score, next_scores, pair_score, pair_scores
+from tasks.language import STEPS, column, fold_text, next_score, next_scores, next_steps, pair_score, pair_scores
 from tasks.scripts import simplified_only, traditional_only
 from tasks.steps.latin import gloss_at
 from tasks.steps.pinyin import fits
@@ -114,7 +114,8 @@ def _fill(gap: Sequence[int], options: Mapping[int, Sequence[str]], evidence: "_
             paths = _best(paths, place, _Options.of(tuple(options[place])), evidence)
         else:
             char = evidence.known(place)
-            paths = [_Path(p.score + evidence.score(p.last, char), p.last[1] + char, p.chars) for p in paths]
+            scores = evidence.scores([path.last for path in paths], char)
+            paths = [_Path(p.score + score, p.last[1] + char, p.chars) for p, score in zip(paths, scores, strict=True)]
     best = max(p.score for p in paths)
     shares: list[dict[str, float]] = [{} for _ in gap]
     for path in paths:
@@ -217,6 +218,22 @@ class _Evidence:
         if OPEN in before:
             return pair_score(before[1], char)
         return _mixed(self.counts, before.translate(_DIGITS), char.translate(_DIGITS), next_score(before, char))
+
+    def scores(self, contexts: Sequence[str], char: str) -> list[float]:
+        """`score` of one character after each of several contexts."""
+        closed = [before for before in contexts if OPEN not in before] if char != OPEN else []
+        if len(closed) < 2:
+            return [self.score(before, char) for before in contexts]
+        older, last = np.array([[column(c) for c in before] for before in closed], np.intp).T
+        steps = next_steps(older, last, np.arange(len(closed)), np.full(len(closed), column(char), np.intp)) / STEPS
+        known = dict(zip(closed, steps.tolist(), strict=True))
+        digits = char.translate(_DIGITS)
+        return [
+            _mixed(self.counts, before.translate(_DIGITS), digits, known[before])
+            if before in known
+            else pair_score(before[1], char)
+            for before in contexts
+        ]
 
     def about(self, before: str, options: _Options) -> _Floats:
         """`score` of all options, but for roundings; minus infinity for those that can't stand there."""

@@ -24,6 +24,7 @@ from tasks.steps.escapes import may_be_escaped, unescape
 from tasks.steps.latin import ANY_FOR_FTFY, FIRST_LETTERS, FIRST_SIGNS, fix_latin, fix_signs
 from tasks.steps.unreading import (
     LOST_MARKS,
+    MOST_BYTES,
     UTF8_AS_GB18030,
     UTF8_AS_GBK,
     Repair,
@@ -783,6 +784,10 @@ def _is_odd(
 @lru_cache(maxsize=4096)
 def _promises(near: str, misreading: Misreading) -> bool:
     """Remembered, since what stays as it is comes up again in the next round and in the next pass over the text."""
+    if misreading.read == "windows-1252" and any(
+        stretch_at(near, start, misreading) for start in range(min(MOST_BYTES, len(near)))
+    ):
+        return True  # what begins at one of the first bytes is a repair that gains more
     return any(_is_promising(r, misreading) for r in unread(near, misreading))
 
 

@@ -118,13 +118,13 @@ class _Beam(NamedTuple):
     """The first character of the context."""
     last: _Column
     pending: _Column
-    """Its number, as in `_PENDING`."""
+    """Its number, as in `_sets`."""
     due: _Column
     split: _Column
 
     @classmethod
     def of(cls, state: State) -> "_Beam":
-        numbers = (*map(ord, state.context), _number_of(state.pending))
+        numbers = (*map(ord, state.context), _numbers()[state.pending])
         older, last, pending = (np.array([number], np.int64) for number in numbers)
         return cls(
             [state.text], np.array([state.score]), older, last, pending, np.array([state.due]), np.array([False])
@@ -148,20 +148,19 @@ class _Beam(NamedTuple):
         """The same, a hypothesis each."""
         texts, scores, older, last, pending, due, split = (self.texts, *(column.tolist() for column in self[1:]))
         contexts = map("".join, zip(map(chr, older), map(chr, last), strict=True))
-        sets = map(_PENDING.__getitem__, pending)
+        sets = map(_sets().__getitem__, pending)
         return list(map(State, scores, texts, contexts, sets, due, split))
 
 
-_PENDING: list[frozenset[int] | None] = [None]
-_NUMBERS: dict[frozenset[int] | None, int] = {None: 0}
+@cache
+def _sets() -> list[frozenset[int] | None]:
+    """All sets of bytes that can be pending, by their numbers; none is 0."""
+    return [None, LEADS, *_undefined_pairs().values(), *(frozenset((byte,)) for byte in range(256))]
 
 
-def _number_of(pending: frozenset[int] | None) -> int:
-    """The number of a set of bytes: there are some hundred that can be pending."""
-    found = _NUMBERS.setdefault(pending, len(_PENDING))
-    if found == len(_PENDING):
-        _PENDING.append(pending)
-    return found
+@cache
+def _numbers() -> dict[frozenset[int] | None, int]:
+    return {pending: number for number, pending in enumerate(_sets())}
 
 
 def search(tokens: Iterable[Token], begin: State, table: Table, *, lossy: bool) -> Iterator[tuple[int, list[State]]]:
@@ -409,22 +408,22 @@ def _glossed(before: str, number: int, due: bool, reading: str) -> tuple[tuple[i
     Where none is pending that is the one before it. Or it is one that begins with the last byte of that and ends with
     one that is pending.
     """
-    data, pending = encode(before) or b"", _PENDING[number]
+    data, pending = encode(before) or b"", _sets()[number]
     if len(data) != 2 or (pending is not None and due):
         return ()
     if pending is None:
         return ((0, before),) if reads(before, reading) else ()
     pairs = ((second, decode_pair(bytes((data[1], second)))) for second in pending)
-    return tuple((_number_of(frozenset((second,))), char) for second, char in pairs if char and reads(char, reading))
+    return tuple((_numbers()[frozenset((second,))], char) for second, char in pairs if char and reads(char, reading))
 
 
 @lru_cache(maxsize=4096)
 def _mark_fan(mark: str, reading: str, swallowed: bool, number: int, due: bool) -> _Fan:
     """A mark is one byte that found no partner, or (`?`) just what it looks like, or (traceless) nothing at all."""
-    pending = _PENDING[number]
+    pending = _sets()[number]
     fans = [_fan([STAYS], 0)] if mark == TRACELESS and pending is None else []
     if not due and pending is None:
-        fans.append(_fan([STAYS], _number_of(LEADS)))
+        fans.append(_fan([STAYS], _numbers()[LEADS]))
         fans += [_fan([ord("?")], 0)] if mark == "?" else []
     elif not due and pending is not None:
         fans.append(_fan(_completions(pending, TRAILS & LEADS, reading), 0))
@@ -437,21 +436,21 @@ def _mark_fan(mark: str, reading: str, swallowed: bool, number: int, due: bool) 
 @cache
 def _lost_fan(number: int, due: bool) -> _Fan:
     """A pair that is no character vanished here: its first byte is a trail of ours, its second a lead."""
-    pending = _PENDING[number]
+    pending = _sets()[number]
     pairs = _undefined_pairs().items() if pending is not None and not due else ()
-    fan = _joined([_fan(_completions(pending, firsts), _number_of(seconds)) for firsts, seconds in pairs])
+    fan = _joined([_fan(_completions(pending, firsts), _numbers()[seconds]) for firsts, seconds in pairs])
     return fan._replace(bonus=np.full(len(fan.chars), LENGTH_BONUS))
 
 
 @lru_cache(maxsize=4096)
 def _bytes_fan(data: bytes, number: int, due: bool) -> _Fan:
     """Known bytes: one of an ASCII sign, two of another character, or what is pending and the first of these."""
-    pending = _PENDING[number]
+    pending = _sets()[number]
     if due:
         return _fan([], 0)
     if pending is not None:
         behind = data[1:] if data[1:] >= b"\x80" else b""
-        return _fan(_completions(pending, frozenset(data[:1])), _number_of(frozenset(behind) or None))
+        return _fan(_completions(pending, frozenset(data[:1])), _numbers()[frozenset(behind) or None])
     char = int.from_bytes(data)
     return _fan([char] if char <= 0x80 or characters().codes[char] else [], 0)
 

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
-from itertools import accumulate, takewhile
+from itertools import accumulate, pairwise, takewhile
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -732,11 +732,15 @@ def _options(pending: Bytes, written: str) -> tuple[str, ...]:
     if len(known) == len(pending):
         out = _decode(bytes(known), written)
         return (out,) if len(out) == 1 else ()
-    chars, data = _common(written, len(pending), pending[0] if isinstance(pending[0], int) else None)
+    first = pending[0]
+    if isinstance(first, int):
+        chars, data = _common_with_first(written, len(pending))[first]
+    else:
+        chars, data = _common(written, len(pending))
     can_be = np.ones(len(chars), np.bool_)
     for byte, of_all in zip(pending, data, strict=True):
         can_be &= of_all == byte if isinstance(byte, int) else _is_any(byte)[of_all]
-    if len(known) == 1 and len(pending) == 3 and isinstance(pending[0], int):  # two bytes that were lost as a pair
+    if len(known) == 1 and len(pending) == 3 and isinstance(first, int):  # two bytes that were lost as a pair
         can_be &= ~_pairs()[data[1] - 0x80, data[2] - 0x80]
     return tuple(chars[can_be][:MOST_OPTIONS].tolist())
 
@@ -747,15 +751,21 @@ _Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
 @cache
-def _common(written: str, length: int, first: int | None) -> tuple[_Chars, _Bytes]:
+def _common(written: str, length: int) -> tuple[_Chars, _Bytes]:
     """Characters of so many bytes that are tried where some are lost, and a row of each of their bytes."""
-    if first is not None:
-        chars, data = _common(written, length, None)
-        begins = data[0] == first
-        return chars[begins], data[:, begins]
     fitting = [(char, data) for char, data in _encoded(written) if len(data) == length]
     rows = np.frombuffer(b"".join([data for _, data in fitting]), np.uint8).reshape(-1, length)
     return np.array([char for char, _ in fitting], np.str_), rows.T.copy()
+
+
+@cache
+def _common_with_first(written: str, length: int) -> list[tuple[_Chars, _Bytes]]:
+    """The same for each first byte."""
+    chars, data = _common(written, length)
+    order = np.argsort(data[0], kind="stable")
+    chars, data = chars[order], data[:, order]
+    starts = np.searchsorted(data[0], np.arange(257)).tolist()
+    return [(chars[start:end], data[:, start:end]) for start, end in pairwise(starts)]
 
 
 @cache

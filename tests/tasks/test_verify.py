@@ -153,12 +153,12 @@ Change = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 def changed(table: str, change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have parts written with changed rows: a bug of a writer, which no hash would show."""
-    write = parts_module.PartWriter.write_rows
+    make = parts_module.PartWriter.table
 
-    def write_changed(self: parts_module.PartWriter, rows: list[dict[str, Any]]) -> pa.Table:
-        return write(self, change(rows) if self._table == table else rows)
+    def make_changed(self: parts_module.PartWriter, rows: list[dict[str, Any]]) -> pa.Table:
+        return make(self, change(rows) if self._table == table else rows)
 
-    monkeypatch.setattr(parts_module.PartWriter, "write_rows", write_changed)
+    monkeypatch.setattr(parts_module.PartWriter, "table", make_changed)
 
 
 def with_first(**values: Any) -> Change:

@@ -447,7 +447,7 @@ WORDS = "一二三四五六七八九十著着ＡａİΣσ_ 1，。\n\ufffd😀�
 @given(st.lists(st.tuples(st.text(WORDS, max_size=120), st.integers(0, 5)), max_size=8))
 @settings(deadline=None)
 def test_of_many_documents_each_has_the_signature_that_it_has_alone(drawn: list[tuple[str, int]]) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "text": text,
             "damage": [{"kind": "shift", "start": n, "text": text[n : n + 2]}] if n else [],
