@@ -8,7 +8,7 @@ its codec say all there is to say about the bytes. Marks never leave `tasks.deco
 import codecs
 import itertools
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from operator import itemgetter
@@ -21,6 +21,8 @@ from tasks import language
 from tasks.decode.scores import Codes, Scores, folded_codes, pair_score, pair_scores
 from tasks.language import fold_text, fold_width
 from tasks.scripts import CharTable, codes
+
+Places = NDArray[np.intp]
 
 CHINESE = ("gb18030", "cp950", "big5hkscs")
 
@@ -242,10 +244,9 @@ def _flat_kinds() -> NDArray[np.uint8]:
     return kinds
 
 
-def suspects(text: str) -> list[int]:
+def suspects(text: str) -> Places:
     """Places of what undamaged text hardly holds: marks, private use, and what the language model does not know."""
-    places: list[int] = np.flatnonzero(_suspects().take(codes(text), mode="clip")).tolist()
-    return places
+    return np.flatnonzero(_suspects().take(codes(text), mode="clip"))
 
 
 @cache
@@ -274,7 +275,7 @@ class Reading(NamedTuple):
     """Lines as their codecs read them."""
 
     texts: list[str]
-    suspects: dict[int, list[int]]
+    suspects: dict[int, Places]
     """Of the lines that have some, by their numbers."""
 
 
@@ -290,12 +291,17 @@ def read_lines(lines: Sequence[bytes], names: Sequence[str]) -> Reading:
         own += _LINE.findall(read(b"".join(some), name)) if len(some) > 1 else [read(some[0], name)]
     of = dict(zip(beyond, own, strict=True))
     texts = [of[i] if i in of else line.decode() for i, line in enumerate(lines)]
-    found: dict[int, list[int]] = {}
-    ends = [*itertools.accumulate(map(len, own))]
-    for place in suspects("".join(own)):
-        n = bisect_right(ends, place)
-        found.setdefault(beyond[n], []).append(place - ends[n] + len(own[n]))
-    return Reading(texts, found)
+    return Reading(texts, {beyond[n]: places for n, places in _by_text(suspects("".join(own)), own)})
+
+
+def _by_text(found: Places, texts: Sequence[str]) -> Iterator[tuple[int, Places]]:
+    """Places in texts that follow each other as places in each; by their numbers, without those that have none."""
+    starts = np.cumsum([0, *map(len, texts)])
+    number = np.searchsorted(starts, found, side="right") - 1
+    edges = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
+    for begin, end in itertools.pairwise([*edges, len(found)]):
+        n = int(number[begin])
+        yield n, found[begin:end] - starts[n]
 
 
 class _Island(NamedTuple):
@@ -345,7 +351,7 @@ def _repairable(lines: Sequence[bytes], names: Sequence[str], reading: Reading) 
 
 
 def _islands(i: int, lines: Sequence[bytes], names: Sequence[str], reading: Reading) -> Iterator[_Island]:
-    text, places = reading.texts[i], reading.suspects[i]
+    text, places = reading.texts[i], reading.suspects[i].tolist()
     for raw, read_ in zip(ISLAND.finditer(lines[i]), _ISLAND_READ.finditer(text), strict=True):
         start, end = read_.span()
         first, last = bisect_left(places, start), bisect_left(places, end)
