@@ -217,7 +217,7 @@ ANY_FOR_FTFY = re.compile(f"[\x80-\x9f\xc2-\u052f{_OTHER}]")
 
 
 @cache
-def _gate() -> re.Pattern[str]:
+def gate_for_ftfy() -> re.Pattern[str]:
     """A character that begins a wrongly read UTF-8 sequence, and one that can follow it; or a control character."""
     from ftfy.chardata import UTF8_CLUES  # noqa: PLC0415  (only for text that has any of this)
 
@@ -232,7 +232,7 @@ def _gate() -> re.Pattern[str]:
 def fix_latin(text: str) -> Iterator[Edit]:
     """What ftfy repairs, line by line, in lines that hold a sign of it; as small edits."""
     end = 0
-    for match in _gate().finditer(text) if ANY_FOR_FTFY.search(text) else ():
+    for match in gate_for_ftfy().finditer(text) if ANY_FOR_FTFY.search(text) else ():
         if match.start() < end:
             continue
         start = max(text.rfind("\n", 0, match.start()) + 1, end)

@@ -21,7 +21,7 @@ from tasks.scripts import simplify
 from tasks.steps.choosing import OPEN, SURE, Choice, choose
 from tasks.steps.edits import apply
 from tasks.steps.escapes import may_be_escaped, unescape
-from tasks.steps.latin import ANY_FOR_FTFY, FIRST_LETTERS, FIRST_SIGNS, fix_latin, fix_signs
+from tasks.steps.latin import ANY_FOR_FTFY, FIRST_LETTERS, FIRST_SIGNS, fix_latin, fix_signs, gate_for_ftfy
 from tasks.steps.unreading import (
     LOST_MARKS,
     MOST_BYTES,
@@ -32,6 +32,7 @@ from tasks.steps.unreading import (
     doubtful_stretches,
     is_proved,
     paired,
+    prepare_search,
     reads_as_prose,
     stretch_at,
     unread,
@@ -836,10 +837,12 @@ def _gate(misreading: Misreading) -> re.Pattern[str]:
 
 
 def prepare() -> None:
-    """Compile all gates: processes that are forked afterwards have them."""
+    """Compile all gates and build what searches need: processes that are forked afterwards have them."""
     _table()
     for misreading in READINGS:
         _gate(misreading)
+    gate_for_ftfy()
+    prepare_search()
 
 
 @cache

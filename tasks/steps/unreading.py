@@ -763,6 +763,12 @@ def _common_with_first(written: str, length: int) -> list[tuple[_Chars, _Bytes]]
     return [(chars[start:end], data[:, start:end]) for start, end in pairwise(starts)]
 
 
+def prepare_search() -> None:
+    """Build the tables of lost characters: processes that are forked afterwards have them."""
+    for written, length in (("utf-8", 3), ("gbk", 2), ("big5", 2)):
+        _common_with_first(written, length)
+
+
 @cache
 def _encoded(written: str) -> list[tuple[str, bytes]]:
     """Signs and ideographs of GB2312, common ideographs of Big5, a space, in a codec; the commonest first."""

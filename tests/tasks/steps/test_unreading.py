@@ -64,7 +64,7 @@ def plain_stretch(text: str, start: int, misreading: Misreading) -> list[Stretch
     """All stretches from a place on, token by token."""
     pending: unreading.Bytes = ()
     out, score, gain, last, seen = "", 0.0, 0.0, "\n", "\n"
-    found = []
+    found: list[Stretch] = []
     for index in range(start, len(text)):
         fit = unreading._fit(pending, text[index], misreading)
         if fit is None:
