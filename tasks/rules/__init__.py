@@ -11,6 +11,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from ahocorasick_rs import AhoCorasick
+
 _FOLDER = Path(__file__).parent
 
 _MOVERS = ("cases.py", "ingest", "library.py", "publish", "report", "shards", "tables.py", "verify.py", "view")
@@ -47,6 +49,15 @@ def grouped(alternatives: Iterable[Sequence[str]]) -> str:
     for first, *rest in alternatives:
         groups.setdefault(first, []).append("".join(rest))
     return "|".join(f"{first}(?:{'|'.join(rests)})" for first, rests in groups.items())
+
+
+def occurrences(automaton: AhoCorasick, text: str, *, overlapping: bool = False) -> list[tuple[int, int, int]]:
+    """Number, start and end of each word of an automaton in a text. A lone surrogate is in no word."""
+    try:
+        return automaton.find_matches_as_indexes(text, overlapping=overlapping)
+    except UnicodeEncodeError:
+        text = text.encode("utf-8", "replace").decode()  # as long as it was
+        return automaton.find_matches_as_indexes(text, overlapping=overlapping)
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ahocorasick_rs import AhoCorasick, MatchKind
 
-from tasks.rules import either, grouped, load
+from tasks.rules import either, grouped, load, occurrences
 from tasks.steps.dates import DATETIME, MONTH, iso_datetime
 from tasks.steps.lines import fold, is_chinese, key
 
@@ -217,7 +217,7 @@ def may_tell(line: str) -> bool:
     """
     bare = "".join(line.split())
     return (
-        bool(_telling().find_matches_as_indexes(bare))
+        bool(occurrences(_telling(), bare))
         or ("网" in bare and (">" in bare or "/" in bare))  # a breadcrumb that begins with the name of the site
         or _YEAR.search(line) is not None
     )

@@ -135,8 +135,6 @@ class _Columns:
     def all_of(self, is_so: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """For each edit, whether something holds for all of its characters; False for those that change the length."""
         if is_so.all():
-            return self._is_even
-        if is_so.all():
             return self._is_even.copy()
         found = np.zeros(len(self.ends), bool)
         n_others = places(~is_so)[places(self._n_chars)]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from schemas.config import Script
 from schemas.document import Context, Edits, within
 from tasks.language import pair_score
-from tasks.rules import load
+from tasks.rules import load, occurrences
 from tasks.scripts import CharTable, codes, text_of
 
 FOLDER = importlib.resources.files("opencc") / "dictionary"
@@ -111,11 +111,7 @@ def _stage(names: tuple[str, ...]) -> Stage:
 
 def _segments(text: str, stage: Stage) -> Iterator[tuple[int, int, str]]:
     """Phrases of a text as (start, end, value): the longest at each position from the left."""
-    try:
-        found = stage.phrases.find_matches_as_indexes(text)
-    except UnicodeEncodeError:  # a lone surrogate: it is in no phrase
-        found = stage.phrases.find_matches_as_indexes(text.encode("utf-8", "replace").decode())
-    return ((start, end, stage.values[number]) for number, start, end in found)
+    return ((start, end, stage.values[number]) for number, start, end in occurrences(stage.phrases, text))
 
 
 def _convert_stage(chars: NDArray[np.uint32], stage: Stage, wanted: Script) -> NDArray[np.uint32]:

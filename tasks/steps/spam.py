@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
 
 from schemas.document import Context, Edit
-from tasks.rules import either, load
+from tasks.rules import either, load, occurrences
 from tasks.scripts import simplified_only, traditional_only
 from tasks.steps.lines import LONGEST, Line, fold, fold_page, is_prose, lines_of, removal
 
@@ -135,7 +135,7 @@ _NO_GROUND = _Ground()
 def _hits(folded: str) -> list[tuple[_Ground, int]]:
     """What stands in a page, with where each ends. Asked again where only its script changed, and of what is judged."""
     automaton, marks = _anchors()
-    return [(marks[word], end) for word, _, end in automaton.find_matches_as_indexes(folded, overlapping=True)]
+    return [(marks[word], end) for word, _, end in occurrences(automaton, folded, overlapping=True)]
 
 
 def _may_count(ground: _Ground) -> bool:

@@ -165,7 +165,10 @@ def _find_pictures(text: str, marks: NDArray[np.uint8]) -> Iterator[Edit]:
     all_go = habit and (many or any(m["alien"] or m["rare"] for m in places))
     found = {m.start(): m[0] for m, o in zip(places, odds, strict=True) if _goes(m, o, about, total, all_go=all_go)}
     if all_go and len(places) > 1 and total >= SCATTERED:
-        found |= {m.start(): m[0] for m in _scattered().finditer(text) if not _is_adornment(text, m)}
+        # One that something unseen hangs on in front is found already, with that.
+        known = {place for start, run in found.items() for place in range(start, start + len(run))}
+        scattered = (m for m in _scattered().finditer(text) if m.start() not in known)
+        found |= {m.start(): m[0] for m in scattered if not _is_adornment(text, m)}
     for start in sorted(found):
         yield Edit("symbols", "picture-in-word", start, found[start], "", 0.99 if all_go else 0.9)
 

@@ -180,3 +180,16 @@ def test_what_was_found_takes_the_place_of_what_was_known(
     taken = {position for d in second for position in range(d.start, d.start + len(d.text))}
     rest = [d for d in first if taken.isdisjoint(range(d.start, d.start + len(d.text)))]
     assert _merge(first, second) == sorted([*rest, *second], key=lambda d: d.start)
+
+
+LURES = (
+    "久久久人人人东京热精品\ud83d国产在线代开发票加微信\n责任编辑：张三\ud800 2024年5月6日 来源：新华网\n這些產業\udc00發展了。\n"
+    "我们在中国发展经济。扫一扫转载请注明出处\ud800中"
+)
+"""Something for the steps that look for words, with lone surrogates, which `ahocorasick_rs` takes none of."""
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_steps_take_lone_surrogates(step: str) -> None:
+    edits = [f for f in STEPS[step](LURES, Context(CleanConfig())) if isinstance(f, Edit)]
+    assert revert(apply(LURES, edits), edits) == LURES

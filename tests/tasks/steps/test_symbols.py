@@ -56,3 +56,8 @@ def test_the_table_is_sorted_and_its_ranges_do_not_overlap() -> None:
 @pytest.mark.parametrize("unit", ["📫", "中📫", "中📫国", "★", "\ufe0f", "中\u200d📫", "\ue123", "中\ue123", "🀇"])
 def test_time_is_linear(unit: str, is_linear: Callable[[Step, str], bool]) -> None:
     assert is_linear(symbols.find, "中国" + unit * (100_000 // len(unit)) + "中")
+
+
+def test_a_picture_with_a_selector_in_front_is_found_once(edits_of: EditsOf) -> None:
+    text = "国🌇务委员谌贻琴出席会议吴💦　政隆主持，三\U000e0100🌑夏期间，造🚼型美观的建筑，继🐶续受到保？护。"
+    assert apply(text, edits_of(symbols.find, text)) == text.translate(dict.fromkeys(map(ord, "🌇🌑🚼🐶\U000e0100")))
