@@ -183,8 +183,8 @@ def test_what_was_found_takes_the_place_of_what_was_known(
 
 
 LURES = (
-    "久久久人人人东京热精品\ud83d国产在线代开发票加微信\n责任编辑：张三\ud800 2024年5月6日 来源：新华网\n這些產業\udc00發展了。\n"
-    "我们在中国发展经济。扫一扫转载请注明出处\ud800中"
+    "久久久人人人东京热精品\ud83d国产在线代开发票加微信\n责任编辑：张三\ud800 2024年5月6日 来源：新华网\n"
+    "這些產業\udc00發展了。\n我们在中国发展经济。扫一扫转载请注明出处\ud800中"
 )
 """Something for the steps that look for words, with lone surrogates, which `ahocorasick_rs` takes none of."""
 
