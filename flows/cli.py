@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import gc
 import os
 import sys
 import tempfile
@@ -71,6 +72,8 @@ _DATASET = click.argument("folder", metavar="DIR", type=_Dataset(exists=True, fi
 @click.version_option(package_name="qingyuan", prog_name="qingyuan")
 def main() -> None:
     """Repair, clean and convert crawled Chinese text into a dataset in which every change can be traced and undone."""
+    # What a command loads stays: to look through it each 700 objects takes a tenth of the time until it begins.
+    gc.set_threshold(50_000, 20, 50)
 
 
 FIELDS = ("text", "url", "title", "date", "author", "site")

@@ -944,10 +944,11 @@ def _bytes_as(data: Iterable[int], codec: str) -> str:
 
 def _row(leads: Iterable[int], trails: Iterable[int], codec: str) -> str:
     trails = list(trails)
-    chars = (bytes((a, b)).decode(codec, "ignore") for a in leads for b in trails)
-    return "".join(c for c in chars if len(c) == 1)
+    lines = b"\n".join(bytes((a, b)) for a in leads for b in trails).decode(codec, "ignore").split("\n")
+    return "".join(line for line in lines if len(line) == 1)
 
 
 def _rare(chars: str) -> str:
     """Those without a Simplified form in GB2312: hardly one of them is met in text of either script."""
-    return "".join(c for c in dict.fromkeys(chars) if c > "\x80" and not simplify(c).encode("gb2312", "ignore"))
+    forms = zip(chars, simplify(chars), strict=True)
+    return "".join(c for c, form in dict.fromkeys(forms) if c > "\x80" and not form.encode("gb2312", "ignore"))

@@ -135,16 +135,18 @@ def prepare() -> None:
 @cache
 def _table_of_rare() -> Kinds:
     """The cheap test for a shift that no gloss marks, and for words that are foreign."""
-    chars = map(decode_pair, (bytes((a, b)) for a in range(0x81, 0xFF) for b in range(0x40, 0xFF) if b != 0x7F))
-    return table_of_kinds((char for char in chars if char and _is_rare(char)), map(chr, _FOREIGN_LETTERS))
+    pairs = (bytes((a, b)) for a in range(0x81, 0xFF) for b in range(0x40, 0xFF) if b != 0x7F)
+    chars = "".join(filter(None, map(decode_pair, pairs)))
+    rare = (char for char, simplified in zip(chars, simplify(chars), strict=True) if _is_rare(char, simplified))
+    return table_of_kinds(rare, map(chr, _FOREIGN_LETTERS))
 
 
-def _is_rare(char: str) -> bool:
+def _is_rare(char: str, simplified: str) -> bool:
     """Kana, Greek and Cyrillic, and ideographs beyond the 3,755 common ones that GB2312 sorts first (lead below D8)."""
     if char < "\u3400":
         return char > "\u3040" or "\u0370" < char < "\u0500"
     try:
-        return simplify(char).encode("gb2312") >= b"\xd8"
+        return simplified.encode("gb2312") >= b"\xd8"
     except UnicodeEncodeError:
         return True
 

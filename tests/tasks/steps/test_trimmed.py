@@ -11,6 +11,7 @@ import pytest
 from tasks.damage import pages
 from tasks.damage.mangler import Decoder, decode_pair
 from tasks.language import fold_text, pair_score
+from tasks.scripts import simplify
 from tasks.steps import trimmed
 from tasks.steps.trimmed import NOT_OPENING, SIGNS, UNREADABLE, Piece, first_bytes
 
@@ -42,7 +43,11 @@ def plain_suspects(text: str, ends: Collection[int], *, mangled: bool) -> Iterat
 
 
 def is_rare(char: str) -> bool:
-    return len(first_bytes(char)) == 2 and decode_pair(first_bytes(char)) == char and trimmed._is_rare(char)
+    return (
+        len(first_bytes(char)) == 2
+        and decode_pair(first_bytes(char)) == char
+        and trimmed._is_rare(char, simplify(char))
+    )
 
 
 def plain_runs(wide: re.Match[str]) -> Iterator[PlainRun]:
