@@ -301,7 +301,9 @@ COMPANY = 1.0
 
 
 def _candidate(line: Line, words: _Words, page: Page, *, is_edge: bool) -> Candidate:
-    rest = _without(line.folded, [word for word, *_ in words[0]])
+    # The longest first, and not as a set has them: that differs from process to process.
+    found = sorted((word for word, *_ in words[0]), key=lambda word: (-len(word), word))
+    rest = _without(line.folded, found)
     return Candidate(line.folded, *words, _script(line.text), rest, page, is_edge)
 
 
