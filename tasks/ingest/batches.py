@@ -109,7 +109,7 @@ _Tables = dict[str, pa.Table]
 
 
 def _together(revisions: Iterable[Revision]) -> Iterator[list[Revision]]:
-    """A few at a time, none across the bounds of row groups."""
+    """A few at a time, none across the bounds of row groups, unless one before was full by bytes."""
     some: list[Revision] = []
     n_bytes = 0
     for n_documents, revision in enumerate(revisions, 1):
