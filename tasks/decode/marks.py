@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks import language
-from tasks.decode.scores import Codes, Scores, folded_codes, pair_score, pair_scores
+from tasks.decode.scores import Codes, Scores, folded_codes, pair_scores
 from tasks.language import fold_text, fold_width
 from tasks.scripts import CharTable, codes
 
@@ -453,12 +453,12 @@ def _step_score(before: str, char: str, folded: str) -> float:
     if char == before:
         return REPEATED
     if "\u3400" <= folded <= "\u9fff" or folded < "\u0100":
-        score = pair_score(before, folded)
+        score = language.pair_step(before, folded)
         return score if score > language.UNSEEN or folded < "\u0100" else NOT_TEXT
     flat = _FLAT.fullmatch(char)
     if flat and flat.lastindex:
         return FLAT[flat.lastindex - 1][1]
-    return NOT_TEXT if char >= "\ue000" and char < "\uf900" else pair_score(before, folded)
+    return NOT_TEXT if char >= "\ue000" and char < "\uf900" else language.pair_step(before, folded)
 
 
 _Node = tuple[float, str, "_Node | None", str]

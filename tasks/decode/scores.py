@@ -4,7 +4,6 @@ The numbers are those of `tasks.language.pair_score`, multiples of 1/32, so that
 Loading takes a fifth of what the dictionaries of `tasks.language` take, in time and in memory.
 """
 
-from bisect import bisect_left
 from functools import cache
 from typing import NamedTuple
 
@@ -64,17 +63,6 @@ def pair_scores(before: Folded, chars: Folded) -> Scores:
     at = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
     scores: Scores = np.where(pairs[at] == wanted, bigram[at] / -32.0, backoff[before] + unigram[chars])
     return scores
-
-
-def pair_score(before: str, char: str) -> float:
-    """Score of one folded character after another: a search in the table, which has no dict of what follows each."""
-    unigram, backoff, pairs, bigram = _tables()
-    first, second = min(ord(before), 0xFFFF), min(ord(char), 0xFFFF)
-    wanted = first << 16 | second
-    at = bisect_left(pairs.data, wanted)
-    if at < len(pairs) and pairs[at] == wanted:
-        return int(bigram[at]) / -32.0
-    return float(backoff[first] + unigram[second])
 
 
 def single_scores(chars: Folded) -> Scores:

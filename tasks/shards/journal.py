@@ -219,8 +219,8 @@ class _Unpickler(pickle.Unpickler):
 
 _Told = tuple[Any, ...]
 
-_ORIGIN, _DECODED, _CLEANED, _PAGE, _REJECTION = (
-    attrgetter(*(field.name for field in fields(kind))) for kind in (Origin, Decoded, Cleaned, Page, Rejection)
+_ORIGIN, _DECODED, _CLEANED, _PAGE = (
+    attrgetter(*(field.name for field in fields(kind))) for kind in (Origin, Decoded, Cleaned, Page)
 )
 
 

@@ -9,7 +9,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from tasks.steps.unreading import (
     UTF8_AS_GBK,
     Repair,
     Stretch,
+    decoded_pairs,
     doubtful_stretches,
     is_proved,
     paired,
@@ -943,9 +944,7 @@ def _bytes_as(data: Iterable[int], codec: str) -> str:
 
 
 def _row(leads: Iterable[int], trails: Iterable[int], codec: str) -> str:
-    trails = list(trails)
-    lines = b"\n".join(bytes((a, b)) for a in leads for b in trails).decode(codec, "ignore").split("\n")
-    return "".join(line for line in lines if len(line) == 1)
+    return "".join(decoded_pairs(product(leads, trails), codec))
 
 
 def _rare(chars: str) -> str:

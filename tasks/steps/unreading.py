@@ -775,7 +775,7 @@ def _encoded(written: str) -> list[tuple[str, bytes]]:
     gb2312 = ((a, b) for a in (*range(0xA1, 0xA4), *range(0xB0, 0xF8)) for b in range(0xA1, 0xFF))
     big5 = ((a, b) for a in range(0xA4, 0xC7) for b in (*range(0x40, 0x7F), *range(0xA1, 0xFF)))
     common = (pair for pair in big5 if pair < (0xC6, 0xA1))
-    chars = dict.fromkeys([*_decoded(gb2312, "gb2312"), *_decoded(common, "big5")])
+    chars = dict.fromkeys([*decoded_pairs(gb2312, "gb2312"), *decoded_pairs(common, "big5")])
     wide = [char for char in chars if not (char > "\uff00" and char.isalnum())]  # `１` is written in ASCII
     wide.append("\xa0")
     scores = (pair_step("\ue000", folded) for folded in fold_text("".join(wide)))
@@ -783,7 +783,7 @@ def _encoded(written: str) -> list[tuple[str, bytes]]:
     return [(char, char.encode(written, "ignore")) for _, char in ordered]
 
 
-def _decoded(pairs: Iterable[tuple[int, int]], codec: str) -> list[str]:
+def decoded_pairs(pairs: Iterable[tuple[int, int]], codec: str) -> list[str]:
     """The characters that pairs of bytes are, of those that are one."""
     lines = b"\n".join(map(bytes, pairs)).decode(codec, "ignore").split("\n")
     return [line for line in lines if len(line) == 1 and line > "\x7f"]

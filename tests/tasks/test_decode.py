@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.document import Decoded, RawDocument
 from tasks import language
 from tasks.decode import CJK, _clear, _weigh, decode, encode, marks
-from tasks.decode.scores import folded_codes, pair_score, pair_scores
+from tasks.decode.scores import folded_codes, pair_scores
 from tasks.scripts import codes
 
 NEWS = "今天下午，国务院总理在北京会见了来访的客人，双方就经济合作交换了意见。"
@@ -364,7 +364,7 @@ def test_pairs_score_as_in_the_language_model(text: str) -> None:
     folded = language.fold_text(text)
     found = pair_scores(folded_codes(codes(text))[:-1], folded_codes(codes(text))[1:])
     assert found.tolist() == [language.pair_score(a, b) for a, b in itertools.pairwise(folded)]
-    assert found.tolist() == [pair_score(a, b) for a, b in itertools.pairwise(folded)]
+    assert found.tolist() == [language.pair_step(a, b) for a, b in itertools.pairwise(folded)]
 
 
 @pytest.mark.parametrize("codec", ["gb18030", "cp950", "euc_jp", "cp932", "cp949", "utf-8", "big5hkscs", "latin-1"])
